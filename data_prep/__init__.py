@@ -1,0 +1,1 @@
+"""Raw corpora to tokenized datasets: the only package that knows Ray, and none that knows torch."""

@@ -1,0 +1,9 @@
+"""What the packages agree on, and all that `pipeline` may import of `data_prep`.
+
+settings     the strict base of every configuration section, and `InputError` for what a user got wrong
+receipt      what a finished stage leaves behind, and the fingerprints that decide whether it may be skipped
+vocabulary   the reserved tokens of every Bloomery tokenizer and a thin wrapper around the SentencePiece model
+dataset      the manifest, the block table and the tar shards: one writer, one reader
+
+Nothing here imports Ray or torch.
+"""

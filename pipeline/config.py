@@ -1,0 +1,217 @@
+"""The pipeline's sections of a recipe. `launch` adds those of data preparation and reads the YAML."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from data_prep.contract.settings import Settings
+
+
+class ModelConfig(Settings):
+    layers: PositiveInt = 4
+    """Number of transformer layers."""
+    hidden_size: PositiveInt = 256
+    """Width of the residual stream."""
+    heads: PositiveInt = 4
+    """Number of attention heads; divides hidden_size."""
+    query_groups: PositiveInt | None = None
+    """Number of key and value heads (grouped queries); null gives every head its own."""
+    feed_forward_size: PositiveInt | None = None
+    """Width inside the MLP; null is 4 times hidden_size."""
+    norm: Literal["layernorm", "rmsnorm"] = "layernorm"
+    """Normalisation before attention, before the MLP and at the end."""
+    activation: Literal["gelu", "swiglu"] = "gelu"
+    """Nonlinearity of the MLP; swiglu has a gate."""
+    positions: Literal["learned", "rope"] = "learned"
+    """Learned absolute positions (GPT-2), or rotary ones (Llama)."""
+    max_positions: PositiveInt | None = None
+    """Length of the table of learned positions, in tokens; null is data.sequence_length."""
+    bias: bool = True
+    """Whether linear layers have biases."""
+    tied_output: bool = True
+    """Whether the output head shares the word embedding's weights."""
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    """Dropout probability on embeddings, attention and residual branches."""
+    norm_epsilon: PositiveFloat = 1e-5
+    """Added to the variance in normalisation."""
+    initial_std: PositiveFloat = 0.02
+    """Standard deviation of initial weights; output projections get 1/sqrt(2 layers) of it, as in GPT-2."""
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.hidden_size % self.heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is not divisible by heads {self.heads}")
+        if self.heads % self.key_value_heads:
+            raise ValueError(f"heads {self.heads} is not divisible by query_groups {self.key_value_heads}")
+        return self
+
+    @property
+    def key_value_heads(self) -> int:
+        return self.query_groups or self.heads
+
+    @property
+    def mlp_size(self) -> int:
+        return self.feed_forward_size or 4 * self.hidden_size
+
+
+class ObjectiveConfig(Settings):
+    kind: Literal["causal_lm"] = "causal_lm"
+    """What the model learns to predict."""
+
+
+class DataConfig(Settings):
+    sequence_length: PositiveInt = 256
+    """Tokens in one sample."""
+
+
+class ParallelConfig(Settings):
+    tensor: PositiveInt = 1
+    """Tensor parallel size: processes that share each layer's matrices."""
+    pipeline: PositiveInt = 1
+    """Pipeline parallel size: stages that the layers are split over."""
+    data: PositiveInt | None = None
+    """Data parallel size; null takes what the other two leave of the processes there are."""
+    zero_stage: int = Field(1, ge=0, le=3)
+    """ZeRO stage: 1 shards optimizer states over data-parallel ranks, 2 gradients too, 3 parameters too."""
+
+    @model_validator(mode="after")
+    def _zero_fits_pipeline(self) -> Self:
+        if self.pipeline > 1 and self.zero_stage > 1:
+            raise ValueError(f"zero_stage {self.zero_stage} does not go with pipeline stages; 0 or 1 does")
+        return self
+
+    def data_size(self, processes: int) -> int:
+        """Data parallel size in a world of `processes`; ValueError where the sizes do not multiply to it."""
+        model = self.tensor * self.pipeline
+        data = self.data or max(1, processes // model)
+        if data * model != processes:
+            raise ValueError(
+                f"tensor {self.tensor} x pipeline {self.pipeline} x data {data} is {data * model} processes, "
+                f"but {processes} were started"
+            )
+        return data
+
+
+class OptimizerConfig(Settings):
+    """AdamW with a linear warm-up and a cosine decay; shared by pretraining and tuning."""
+
+    steps: PositiveInt = 1000
+    """Optimizer steps."""
+    global_batch: PositiveInt = 32
+    """Sequences in one optimizer step, over all data-parallel ranks and accumulated micro batches."""
+    micro_batch: PositiveInt = 8
+    """Sequences that one rank computes at once."""
+    learning_rate: PositiveFloat = 1e-3
+    """Peak learning rate."""
+    minimum_learning_rate: float = Field(1e-4, ge=0.0)
+    """Learning rate at the last step."""
+    warmup_steps: int = Field(50, ge=0)
+    """Steps of linear warm-up from zero."""
+    weight_decay: float = Field(0.1, ge=0.0)
+    """Decoupled weight decay of matrices; biases and norms have none."""
+    beta1: float = Field(0.9, ge=0.0, lt=1.0)
+    """Adam's decay of the gradient average."""
+    beta2: float = Field(0.95, ge=0.0, lt=1.0)
+    """Adam's decay of the squared gradient average."""
+    epsilon: PositiveFloat = 1e-8
+    """Adam's epsilon."""
+    clip: float = Field(1.0, ge=0.0)
+    """Largest norm of the whole gradient; 0 does not clip."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type of weights and activations; auto is bfloat16 on a GPU and float32 on a CPU."""
+    validate_every: PositiveInt = 100
+    """Steps between validations; the last step is always validated."""
+    validation_samples: PositiveInt = 256
+    """Validation samples per validation, always the same ones."""
+    checkpoint_every: PositiveInt = 200
+    """Steps between checkpoints; the last step is always saved."""
+    keep_checkpoints: PositiveInt = 2
+    """How many of the newest checkpoints stay."""
+    log_every: PositiveInt = 10
+    """Steps between lines of progress; metrics are kept for every step."""
+
+    def accumulation(self, data_size: int) -> int:
+        """Micro batches per step on each of `data_size` ranks; ValueError where they do not divide evenly."""
+        together = self.micro_batch * data_size
+        if self.global_batch % together:
+            raise ValueError(
+                f"global_batch {self.global_batch} is not divisible by micro_batch {self.micro_batch} x "
+                f"data parallel size {data_size}"
+            )
+        return self.global_batch // together
+
+
+class TrainConfig(OptimizerConfig):
+    """Pretraining."""
+
+
+class TuneConfig(OptimizerConfig):
+    """Instruction tuning."""
+
+    enabled: bool = True
+    """Whether `bloomery run` tunes the pretrained model."""
+    data: list[Path] = Field(default_factory=list)
+    """JSONL files of instruction/input/output or of chat messages; empty takes the pairs in the dataset."""
+
+
+class EvalConfig(Settings):
+    shots: list[int] = Field(default_factory=lambda: [0, 1, 4])
+    """Numbers of examples before each question of the multiple-choice task."""
+    questions: PositiveInt = 100
+    """Largest number of questions."""
+    choices: int = Field(4, ge=2)
+    """Answers to choose from."""
+    prompts: list[str] = Field(default_factory=list)
+    """Prompts to continue; empty takes a few from the validation split."""
+    generated_tokens: PositiveInt = 64
+    """Tokens per generation."""
+
+
+class TrackingConfig(Settings):
+    experiment: str = "bloomery"
+    """MLflow experiment."""
+    enabled: bool = True
+    """Whether anything is sent to MLflow; metrics.jsonl is always written."""
+
+
+class PipelineConfig(Settings):
+    name: str
+    """Name of the recipe: the default work folder and the MLflow parent run are called by it."""
+    seed: int = Field(1234, ge=0)
+    """Seed of every random choice."""
+    model: ModelConfig = ModelConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    data: DataConfig = DataConfig()
+    parallel: ParallelConfig = ParallelConfig()
+    train: TrainConfig = TrainConfig()
+    tune: TuneConfig = TuneConfig()
+    eval: EvalConfig = EvalConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        model, tensor = self.model, self.parallel.tensor
+        split = {
+            "model.heads": model.heads,
+            "model.query_groups": model.key_value_heads,
+            "model.feed_forward_size": model.mlp_size,
+        }
+        for key, value in split.items():
+            if value % tensor:
+                raise ValueError(f"{key} {value} is not divisible by parallel.tensor {tensor}")
+        if model.layers < self.parallel.pipeline:
+            raise ValueError(
+                f"model.layers {model.layers} is fewer than parallel.pipeline {self.parallel.pipeline}"
+            )
+        if model.max_positions and model.max_positions < self.data.sequence_length:
+            raise ValueError(
+                f"model.max_positions {model.max_positions} is less than "
+                f"data.sequence_length {self.data.sequence_length}"
+            )
+        return self
+
+    @property
+    def position_table(self) -> int:
+        """Length of the table of learned positions."""
+        return self.model.max_positions or self.data.sequence_length

@@ -1,0 +1,45 @@
+"""What a training loop asks of its data, whoever makes it: pretraining samples or instruction pairs.
+
+A batch is a dictionary of numpy arrays with the micro batch first. For a decoder:
+
+    tokens [B, S] int64       inputs
+    targets [B, S] int64      what each position should predict
+    weights [B, S] float32    weight of each position in the loss; 0 leaves it out
+    positions [B, S] int64    optional; left out they count from 0
+    segments [B, S] int32     optional; attention stays inside equal segments; left out there is one
+
+The weights of a step are scaled by the training loop so that the loss is the weighted mean over the *global*
+batch, whatever the micro batches and ranks it was cut into.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Batch = dict[str, NDArray[Any]]
+
+
+class BatchSource(Protocol):
+    """The batches of one data-parallel rank: a pure function of the step, so a resume needs no more state."""
+
+    def step(self, step: int) -> list[Batch]:
+        """The micro batches of this rank at optimizer step `step`, counted from 0."""
+        ...
+
+    def validation(self) -> Iterator[Batch]:
+        """This rank's share of the fixed validation samples; every rank yields equally many batches.
+
+        Samples that only fill up the last batch have weight 0.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop background work."""
+        ...
+
+
+def weight_sum(batches: list[Batch]) -> float:
+    """Sum of the loss weights of some batches."""
+    return float(sum(np.sum(batch["weights"], dtype=np.float64) for batch in batches))
