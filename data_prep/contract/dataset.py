@@ -187,7 +187,7 @@ def write_manifest(
 ) -> Manifest:
     """Write the block tables, then the manifest: the step that makes a folder of shards a dataset.
 
-    `folder` already holds tokenizer.model and the shards, whose entries and rows came from `ShardWriter.write`.
+    `folder` already holds tokenizer.model and the shards; `splits` has what `ShardWriter.write` returned.
     """
     vocabulary = Vocabulary(folder / TOKENIZER)
     entries: dict[str, Split] = {}
