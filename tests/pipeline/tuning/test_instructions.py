@@ -1,0 +1,89 @@
+"""Instruction files: both row shapes, arrays, compression, and every way to get a row wrong."""
+
+import gzip
+import json
+import lzma
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_prep.contract.settings import InputError
+from pipeline.tuning.chat import Message
+from pipeline.tuning.instructions import instruction_files, read_conversations
+from tests.pipeline import tiny
+
+PAIR = {"instruction": "Add.", "input": "2, 3", "output": "5"}
+CHAT = {"messages": [{"role": "user", "content": "Add."}, {"role": "assistant", "content": "5"}]}
+
+
+def write(path: Path, *rows: Any) -> Path:
+    path.write_text(
+        "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows), encoding="utf-8"
+    )
+    return path
+
+
+def test_pairs_and_chats_become_conversations(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", PAIR, "", {"instruction": "Add.", "output": "5"}, CHAT)
+    asked, answered = Message("user", "Add."), Message("assistant", "5")
+    assert read_conversations(path) == [
+        (Message("user", "Add.\n\n2, 3"), answered),
+        (asked, answered),
+        (asked, answered),
+    ]
+
+
+def test_arrays_and_compressed_files_read_the_same(tmp_path: Path) -> None:
+    lines, array = "\n".join(map(json.dumps, [PAIR, CHAT])), json.dumps([PAIR, CHAT])
+    (tmp_path / "a.jsonl").write_text(lines)
+    (tmp_path / "b.json").write_text(array)
+    (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    (tmp_path / "d.json.xz").write_bytes(lzma.compress(array.encode()))
+    first, *others = [read_conversations(path) for path in sorted(tmp_path.iterdir())]
+    assert len(first) == 2
+    assert all(other == first for other in others)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ('{"instruction": "Add."', "line 2: not JSON"),
+        ({"question": "Add.", "answer": "5"}, "line 2: a row needs .* has question, answer"),
+        ({"instruction": "Add.", "output": 5}, "line 2: .* must be strings"),
+        ([1], "line 2: a row needs .* has a list"),
+        ({"messages": []}, "line 2: messages must be a list"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "line 2: a message needs a role"),
+        ({"messages": [{"role": "user", "content": "x"}]}, "line 2: .* of the assistant"),
+    ],
+)
+def test_a_wrong_row_is_named_by_file_and_line(tmp_path: Path, row: Any, words: str) -> None:
+    path = write(tmp_path / "rows.jsonl", PAIR, row)
+    with pytest.raises(InputError, match=f"rows.jsonl, {words}"):
+        read_conversations(path)
+
+
+def test_a_truncated_gzip_is_the_users_error(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(PAIR).encode() * 50)[:-10])
+    with pytest.raises(InputError, match="truncated or corrupt"):
+        read_conversations(path)
+
+
+def test_a_json_file_that_is_no_array_and_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="array of rows"):
+        read_conversations(write(tmp_path / "rows.json", PAIR))
+    with pytest.raises(InputError, match="no such file"):
+        read_conversations(tmp_path / "none.jsonl")
+
+
+def test_the_recipe_decides_between_its_own_files_and_the_datasets(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"tune\.data"):
+        instruction_files(tiny.config(), tmp_path)
+    tiny.write_pairs(tmp_path / "instructions" / "train.jsonl", 3)
+    train = tmp_path / "instructions" / "train.jsonl"
+    assert instruction_files(tiny.config(), tmp_path) == ([train], [])
+    tiny.write_pairs(tmp_path / "instructions" / "validation.jsonl", 3)
+    assert instruction_files(tiny.config(), tmp_path) == ([train], [train.with_name("validation.jsonl")])
+    own = tiny.config(tune={"data": ["own.jsonl"]})
+    assert instruction_files(own, tmp_path) == ([Path("own.jsonl")], [])
