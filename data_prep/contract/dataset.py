@@ -47,7 +47,7 @@ BLOCK_ROW = np.dtype(
         ("lengths_offset", "<u8"),
         ("ids_offset", "<u8"),
         ("crc32", "<u4"),  # of the raw token bytes, so that one block can be checked without its shard
-        ("reserved", "<u4"),
+        ("index_crc32", "<u4"),  # of the raw lengths and ids: a wrong length would shift every later document
     ]
 )
 
@@ -155,7 +155,7 @@ class ShardWriter:
             _add_array(tar, f"{key}.{name}.npy", array)
             for name, array in (("tokens", tokens), ("lengths", lengths), ("ids", ids))
         ]
-        return (shard, len(lengths), len(tokens), *offsets, checksum(tokens), 0)
+        return (shard, len(lengths), len(tokens), *offsets, checksum(tokens), checksum(lengths, ids))
 
 
 def _add_array(tar: tarfile.TarFile, name: str, array: NDArray[Any]) -> int:
@@ -170,9 +170,12 @@ def _add_array(tar: tarfile.TarFile, name: str, array: NDArray[Any]) -> int:
     return start + member.size - array.nbytes
 
 
-def checksum(tokens: NDArray[Any]) -> int:
-    """The crc32 of a block's raw token bytes."""
-    return zlib.crc32(tokens.tobytes())
+def checksum(*arrays: NDArray[Any]) -> int:
+    """The crc32 of the raw bytes of some arrays, one after the other."""
+    value = 0
+    for array in arrays:
+        value = zlib.crc32(array.view(np.uint8), value)
+    return value
 
 
 def token_dtype(vocabulary_size: int) -> np.dtype[Any]:
@@ -265,22 +268,22 @@ class Dataset:
     def read_block(self, shard: NDArray[np.uint8], row: Any, check: bool = True) -> Block:
         """The block that `row` of the block table describes, as views of the mapped shard.
 
-        Raises `InputError` where `check` is set and the tokens are not those that were written.
+        Raises `InputError` where `check` is set and the arrays are not those that were written.
         """
 
         def view(offset: int, count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
             return shard[int(offset) : int(offset) + count * dtype.itemsize].view(dtype)
 
         tokens = view(row["tokens_offset"], int(row["tokens"]), np.dtype(self.manifest.dtype))
-        if check and checksum(tokens) != int(row["crc32"]):
+        documents = int(row["documents"])
+        lengths = view(row["lengths_offset"], documents, np.dtype("<i4"))
+        ids = view(row["ids_offset"], documents, np.dtype("<u8"))
+        if check and (checksum(tokens), checksum(lengths, ids)) != (row["crc32"], row["index_crc32"]):
             name = getattr(shard, "filename", "shard")
             raise InputError(
                 f"{name}: the block at byte {int(row['tokens_offset'])} is corrupt (its checksum differs); "
                 "prepare the dataset again"
             )
-        documents = int(row["documents"])
-        lengths = view(row["lengths_offset"], documents, np.dtype("<i4"))
-        ids = view(row["ids_offset"], documents, np.dtype("<u8"))
         return Block(tokens, lengths, ids)
 
     def blocks(self, split: str) -> Iterator[Block]:

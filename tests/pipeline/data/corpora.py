@@ -1,0 +1,51 @@
+"""Datasets of random tokens with many shards, blocks and odd documents, written by the real writer."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.contract.dataset import TOKENIZER, Block, Dataset, ShardWriter, write_manifest
+from data_prep.contract.vocabulary import RESERVED
+from tests.pipeline import tiny
+
+Document = NDArray[np.uint16]
+
+
+def random_documents(count: int, longest: int, seed: int, size: int = 200) -> list[Document]:
+    """Documents of 0 to `longest` ordinary tokens; most are short."""
+    rng = np.random.default_rng(seed)
+    lengths = (longest * rng.random(count) ** 2).astype(int)
+    return [rng.integers(len(RESERVED), size, length).astype(np.uint16) for length in lengths]
+
+
+def write_tokens(
+    folder: Path,
+    documents: dict[str, list[Document]],
+    per_block: int = 5,
+    blocks_per_shard: int = 3,
+    tokenizer: Path | None = None,
+) -> Dataset:
+    """A dataset of token documents; ids count from 0 over all splits."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if tokenizer is None:
+        vocabulary = tiny.vocabulary(folder / TOKENIZER)
+    else:
+        (folder / TOKENIZER).write_bytes(tokenizer.read_bytes())
+        vocabulary = tiny.Vocabulary(folder / TOKENIZER)
+    splits, identity = {}, 0
+    for split, all_documents in documents.items():
+        blocks = []
+        for start in range(0, len(all_documents), per_block):
+            block = all_documents[start : start + per_block]
+            ids = np.arange(identity, identity + len(block), dtype=np.uint64)
+            lengths = np.array([len(one) for one in block], dtype=np.int32)
+            blocks.append(Block(np.concatenate(block), lengths, ids))
+            identity += len(block)
+        writer = ShardWriter(folder, split, vocabulary.size)
+        splits[split] = [
+            writer.write(index, blocks[start : start + blocks_per_shard], text_bytes=1)
+            for index, start in enumerate(range(0, len(blocks), blocks_per_shard))
+        ]
+    write_manifest(folder, splits)
+    return Dataset(folder)
