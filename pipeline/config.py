@@ -63,6 +63,14 @@ class ObjectiveConfig(Settings):
 class DataConfig(Settings):
     sequence_length: PositiveInt = 256
     """Tokens in one sample."""
+    attention: Literal["across_documents", "inside_documents"] = "across_documents"
+    """Whether a token sees the other documents of its sample; inside_documents also restarts positions."""
+    shuffle_window: PositiveInt = 4096
+    """Samples that are shuffled together; a window of them is held in memory."""
+    corrupt_blocks: Literal["error", "skip"] = "error"
+    """What a block with a wrong checksum does: end the run, or be left out and counted."""
+    prefetch: int = Field(2, ge=0)
+    """Optimizer steps whose batches are made ahead in the background; 0 makes each when it is asked for."""
 
 
 class ParallelConfig(Settings):

@@ -174,7 +174,7 @@ def checksum(*arrays: NDArray[Any]) -> int:
     """The crc32 of the raw bytes of some arrays, one after the other."""
     value = 0
     for array in arrays:
-        value = zlib.crc32(array.view(np.uint8), value)
+        value = zlib.crc32(array.view(np.uint8).data, value)
     return value
 
 

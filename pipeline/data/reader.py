@@ -1,0 +1,56 @@
+"""Blocks by their number, straight from the tars at the offsets of the block table.
+
+Each block's checksums are verified the first time it is read. A corrupt block stops the run with its shard's
+name, or is left out and counted where the recipe says so.
+"""
+
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.contract.dataset import Block, Dataset
+from data_prep.contract.settings import InputError
+
+
+class BlockReader:
+    """Random access to the blocks of one split."""
+
+    def __init__(self, dataset: Dataset, split: str, skip_corrupt: bool = False) -> None:
+        self.dataset, self.split, self.skip_corrupt = dataset, split, skip_corrupt
+        self.table = dataset.block_table(split)
+        self.corrupt: set[int] = set()
+        self._verified = np.zeros(len(self.table), dtype=bool)
+        self._shards: dict[int, NDArray[np.uint8]] = {}
+
+    def positions(self) -> NDArray[np.int64]:
+        """[blocks] positions of the token stream: a block's tokens, and one `<eos>` for each document."""
+        sizes: NDArray[np.int64] = self.table["tokens"].astype(np.int64)
+        return sizes + self.table["documents"]
+
+    def read(self, index: int) -> Block | None:
+        """The block; None where it is corrupt and may be left out. Raises `InputError` otherwise."""
+        if index in self.corrupt:
+            return None
+        row = self.table[index]
+        try:
+            block = self.dataset.read_block(self._shard(int(row["shard"])), row, not self._verified[index])
+        except InputError as error:
+            if not self.skip_corrupt:
+                raise
+            self.corrupt.add(index)
+            print(f"left out: {error}", file=sys.stderr)
+            return None
+        self._verified[index] = True
+        return block
+
+    def shard_name(self, index: int) -> str:
+        """The path of the shard that holds a block."""
+        shard: Any = self.dataset.split(self.split).shards[int(self.table[index]["shard"])]
+        return f"{self.dataset.folder}/{shard.path}"
+
+    def _shard(self, index: int) -> NDArray[np.uint8]:
+        if index not in self._shards:
+            self._shards[index] = self.dataset.open_shard(self.split, index)
+        return self._shards[index]

@@ -1,0 +1,39 @@
+"""Next-token prediction: every position predicts the token after it (GPT; Radford et al. 2018)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.batches import Batch
+from pipeline.objectives.samples import Samples
+
+
+def causal_lm(samples: Samples) -> Batch:
+    """Inputs are the stream itself, targets the stream one position on.
+
+    Since each document stands after an `<eos>`, its first token is predicted too, and its end is. With
+    `<eos>` = 3 and the documents [10, 11] and [12] a sample of width 5 is
+
+        tokens  3 10 11  3 12
+        targets 10 11  3 12  3
+    """
+    return {
+        "tokens": samples.tokens.astype(np.int64),
+        "targets": samples.following.astype(np.int64),
+        "weights": samples.real().astype(np.float32),
+    }
+
+
+def inside_documents(samples: Samples, eos: int) -> Batch:
+    """The keys that keep attention inside documents: `segments` count them, `positions` restart in each."""
+    starts = samples.tokens == eos
+    if samples.breaks is not None:
+        starts |= samples.breaks
+    starts[:, 0] = True
+    return {"segments": starts.cumsum(axis=1, dtype=np.int32), "positions": restarting_positions(starts)}
+
+
+def restarting_positions(starts: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """[B, S] positions that count from 0 at every start."""
+    places = np.arange(starts.shape[1])
+    positions: NDArray[np.int64] = places - np.maximum.accumulate(np.where(starts, places, 0), axis=1)
+    return positions
