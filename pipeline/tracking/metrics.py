@@ -1,0 +1,60 @@
+"""`metrics.jsonl`: one JSON object a line, the truth about a run that MLflow gets a copy of.
+
+    {"step": 12, "time": 1719000000.0, "loss": 5.31, "learning_rate": 0.0003}
+
+`step` counts optimizer steps that are done, `time` is seconds since the epoch. A value that is not finite is
+written as null, since JSON has no NaN. A step may have several lines (its validation comes later).
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from data_prep.contract.receipt import write_atomic
+
+METRICS = "metrics.jsonl"
+Line = dict[str, Any]
+
+
+def append(path: Path, step: int, metrics: dict[str, float]) -> None:
+    """Add a line; it outlives this process as soon as this returns."""
+    values = {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()}
+    line = json.dumps({"step": step, "time": round(time.time(), 3), **values})
+    with path.open("ab") as file:
+        file.write(line.encode() + b"\n")
+
+
+def read(path: Path) -> list[Line]:
+    """Every whole line; a last line that a killed process left torn is not one. Empty without a file."""
+    return [line for line, _ in read_from(path, 0)]
+
+
+def read_from(path: Path, offset: int) -> Iterator[tuple[Line, int]]:
+    """The whole lines from byte `offset` on, each with the offset of the next."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        file.seek(offset)
+        for raw in file:
+            if not raw.endswith(b"\n"):
+                return
+            offset += len(raw)
+            yield json.loads(raw), offset
+
+
+def drop_after(path: Path, step: int) -> None:
+    """Take away the lines of steps after `step`, and a torn last line, all at once or not at all."""
+    if not path.is_file():
+        return
+    kept = "".join(json.dumps(line) + "\n" for line in read(path) if line["step"] <= step)
+    if len(kept) < path.stat().st_size:
+        write_atomic(path, kept)
+
+
+def series(lines: list[Line], name: str) -> tuple[list[int], list[float]]:
+    """Steps and finite values of one metric; a step that was logged twice counts with its last value."""
+    values = {line["step"]: line[name] for line in lines if line.get(name) is not None}
+    return sorted(values), [values[step] for step in sorted(values)]

@@ -1,0 +1,139 @@
+"""What MLflow was told and what it still has to be told, in a small file beside each run.
+
+The file outlives the process, so a restarted job or `bloomery sync` goes on where the last one stopped. It is
+written before and after everything that is sent:
+
+key        a random name, put on the MLflow run as a tag before its id is known here: a run whose creator was
+           killed is found again instead of created twice
+run_id     the MLflow run
+sent       the place in metrics.jsonl up to which MLflow has the lines
+sending    the place up to which lines were being sent; left over by a process that was killed in between
+messages   parameters, tags, values, artifacts, datasets and states that are not sent yet, in order
+"""
+
+import fcntl
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field, ValidationError
+
+from data_prep.contract.receipt import write_atomic
+from data_prep.contract.settings import Settings
+
+STAGE_RECORD = "tracking.json"
+PARENT_RECORD = "mlflow.json"
+
+
+class Place(NamedTuple):
+    """So many lines of `step` and all lines of the steps before it."""
+
+    step: int = -1
+    lines: int = 0
+
+    def next(self, step: int) -> "Place":
+        """The place after one more line, which is of `step`."""
+        return Place(step, self.lines + 1 if step == self.step else 1)
+
+
+class Message(Settings):
+    kind: Literal["parameters", "tags", "values", "artifact", "dataset", "status"]
+    """What is to be told."""
+    content: dict[str, Any]
+    """The parameters, tags or values by name; a path and its place; a dataset's description; a state."""
+    time: float = 0.0
+    """When it was true, in seconds since the epoch."""
+
+
+class State(Settings):
+    key: str = Field(default_factory=lambda: uuid.uuid4().hex)
+    """Tag by which the MLflow run is found before its id is known."""
+    name: str
+    """Name of the MLflow run."""
+    experiment: str = "bloomery"
+    """Name of the MLflow experiment."""
+    identity: str = ""
+    """Fingerprint of what the run is a run of; another one starts another MLflow run."""
+    uri: str | None = None
+    """The tracking server that `run_id` belongs to."""
+    experiment_id: str | None = None
+    """The MLflow experiment."""
+    run_id: str | None = None
+    """The MLflow run."""
+    sent: Place = Place()
+    """How far MLflow has the metrics."""
+    sending: Place | None = None
+    """How far it may have them."""
+    sending_metric: str | None = None
+    """A metric of the last line that was being sent."""
+    messages: list[Message] = Field(default_factory=list)
+    """What is still to be told."""
+
+
+class Record:
+    """The file and the state in it. One process at a time changes it, from any of its threads."""
+
+    def __init__(self, path: Path, name: str, experiment: str = "bloomery", identity: str = "") -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self.state = read_state(path) or State(name=name, experiment=experiment, identity=identity)
+
+    def change(self, **fields: Any) -> None:
+        """Replace fields of the state, on disk too."""
+        with self._lock:
+            self._write(fields)
+
+    def reset(self, identity: str) -> None:
+        """Begin another MLflow run under the same name."""
+        with self._lock:
+            self.state = State(name=self.state.name, experiment=self.state.experiment, identity=identity)
+            self._write({})
+
+    def post(self, kind: str, content: dict[str, Any], time: float = 0.0) -> None:
+        """Add a message; the same one that still waits is not sent twice, the last state is the state."""
+        message = Message.model_validate({"kind": kind, "content": content, "time": time})
+        with self._lock:
+            waiting = [
+                one
+                for one in self.state.messages
+                if (one.kind, one.content) != (message.kind, message.content)
+                and not (one.kind == message.kind == "status")
+            ]
+            self._write({"messages": [*waiting, message]})
+
+    def told(self, message: Message) -> None:
+        """Forget a message that MLflow has."""
+        with self._lock:
+            self._write({"messages": [one for one in self.state.messages if one != message]})
+
+    def _write(self, fields: dict[str, Any]) -> None:
+        self.state = self.state.model_copy(update=fields)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.path, self.state.model_dump_json(indent=1) + "\n")
+
+
+def read_state(path: Path) -> State | None:
+    """The state in a record file; None where there is none or it cannot be understood."""
+    try:
+        return State.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValidationError):
+        return None
+
+
+class RecordBusy(Exception):  # noqa: N818 - not an error of anybody
+    """Another process is sending this record."""
+
+
+@contextmanager
+def sole_sender(path: Path, wait: bool = False) -> Iterator[None]:
+    """Hold a record for one process; where another has it, wait or raise `RecordBusy`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise RecordBusy(path) from error
+        yield
