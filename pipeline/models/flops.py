@@ -1,0 +1,27 @@
+"""What a model costs: parameters and floating-point operations, computed without building it.
+
+A matrix product of an n x m weight costs 2nm FLOPs per token forward and twice that backward. Attention's two
+products cost 4 S H per token and layer over a full square; a causal kernel computes half of it, so 2 S H is
+counted (Dao, 2022, appendix; PaLM's appendix B counts the full square). Recomputation is not counted.
+"""
+
+from pipeline.config import ModelConfig
+
+
+def block_weights(model: ModelConfig) -> int:
+    """Matrix entries of one transformer layer, biases and norms left out."""
+    head_size = model.hidden_size // model.heads
+    attention = model.hidden_size * head_size * (2 * model.heads + 2 * model.key_value_heads)
+    matrices = 3 if model.activation == "swiglu" else 2
+    return attention + matrices * model.hidden_size * model.mlp_size
+
+
+def block(model: ModelConfig, sequence_length: int) -> float:
+    """FLOPs per token of one layer's forward pass."""
+    return 2.0 * block_weights(model) + 2.0 * sequence_length * model.hidden_size
+
+
+def training_per_token(model: ModelConfig, vocabulary_rows: int, sequence_length: int) -> float:
+    """Model FLOPs per token of a training step, forward and backward, with the head."""
+    head = 2.0 * vocabulary_rows * model.hidden_size
+    return 3.0 * (model.layers * block(model, sequence_length) + head)

@@ -1,0 +1,179 @@
+"""One training engine over a list of layers, whatever the layout.
+
+Without pipeline stages the list is one module under a DeepSpeed engine (ZeRO 0 to 3); with them it is a
+DeepSpeed PipelineModule (ZeRO 0 or 1). A caller sees the same few methods either way.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import deepspeed
+import torch
+import torch.distributed as dist
+from deepspeed.runtime.utils import is_model_parallel_parameter
+from torch import Tensor, nn
+
+from pipeline.config import OptimizerConfig, ParallelConfig
+from pipeline.data.batches import Batch, weight_sum
+from pipeline.models.initialize import initialize
+from pipeline.models.layer import Layer
+from pipeline.parallel.modules import Stack, Stages
+from pipeline.parallel.world import World, model_parallel_unit
+from pipeline.training.loss import weighted_cross_entropy
+
+
+class Engine:
+    """A model, its optimizer and its layout."""
+
+    def __init__(
+        self,
+        layers: list[Layer],
+        world: World,
+        parallel: ParallelConfig,
+        optim: OptimizerConfig,
+        dtype: torch.dtype,
+        seed: int,
+    ) -> None:
+        self.world, self.optim = world, optim
+        self.zero_stage = parallel.zero_stage
+        self.staged = parallel.pipeline > 1
+        module = Stages(layers, world, weighted_cross_entropy) if self.staged else Stack(layers)
+        self.parameters = dict(module.named())
+        initialize(self.parameters.items(), seed, world.tensor_rank, world.tensor_size)
+        if not self.staged:
+            module.to(device=world.device)
+        mark_counted_copies(self.parameters.values(), world)
+        self.engine, *_ = deepspeed.initialize(
+            model=module,
+            optimizer=adamw(self.parameters, optim),
+            config=deepspeed_config(parallel, optim, world, dtype),
+            mpu=None if self.staged else model_parallel_unit(),
+            dist_init_required=False,
+        )
+        self.accumulation = optim.accumulation(world.data_size)
+        if self.zero_stage == 0:
+            self.engine.clip_fp32_gradients = self._clip
+
+    def train_step(self, batches: list[Batch], learning_rate: float) -> tuple[float, float]:
+        """One optimizer step on this rank's micro batches.
+
+        Returns the loss, a weighted mean over the global batch in nats, and the norm of the whole gradient
+        before clipping.
+        """
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = learning_rate
+        examples = self._examples(batches)
+        if self.staged:
+            loss = self.engine.train_batch(data_iter=iter(examples))
+            return float(loss), self._gradient_norm()
+        total = torch.zeros((), device=self.world.device)
+        self.engine.train()
+        for inputs, labels in examples:
+            loss = weighted_cross_entropy(self.engine(inputs), labels)
+            self.engine.backward(loss)
+            self.engine.step()
+            total += loss.detach()
+        return self._mean(total, len(examples)), self._gradient_norm()
+
+    @torch.no_grad()
+    def evaluate(self, batches: list[Batch]) -> float:
+        """Weighted mean cross-entropy in nats over every rank's batches; all ranks bring equally many."""
+        examples = self._examples(batches)
+        if self.staged:
+            loss = self.engine.eval_batch(iter(examples), num_micro_batches=len(examples))
+            self.engine.train()
+            return float(loss)
+        self.engine.eval()
+        total = torch.zeros((), device=self.world.device)
+        for inputs, labels in examples:
+            total += weighted_cross_entropy(self.engine(inputs), labels)
+        self.engine.train()
+        return self._mean(total, len(examples))
+
+    def _mean(self, total: Tensor, count: int) -> float:
+        dist.all_reduce(total, group=self.engine.data_parallel_group)
+        return float(total) / (count * self.world.data_size)
+
+    def _examples(self, batches: list[Batch]) -> list[tuple[Any, tuple[Tensor, Tensor]]]:
+        """Batches as (inputs, labels) on the device.
+
+        DeepSpeed averages over micro batches and data-parallel ranks, so weights are scaled to make that mean
+        the weighted mean over all of them.
+        """
+        total = torch.tensor([weight_sum(batches)], dtype=torch.float64, device=self.world.device)
+        dist.all_reduce(total, group=self.engine.data_parallel_group)
+        scale = len(batches) * self.world.data_size / max(float(total), 1e-9)
+        return [self._example(batch, scale) for batch in batches]
+
+    def _example(self, batch: Batch, scale: float) -> tuple[Any, tuple[Tensor, Tensor]]:
+        def tensor(name: str) -> Tensor:
+            return torch.from_numpy(batch[name]).to(self.world.device, non_blocking=True)
+
+        inputs: Any = tensor("tokens")
+        if "segments" in batch:
+            inputs = (inputs, tensor("positions"), tensor("segments"))
+        return inputs, (tensor("targets"), tensor("weights") * scale)
+
+    def _gradient_norm(self) -> float:
+        return float(self.engine.get_global_grad_norm())
+
+    def _clip(self) -> None:
+        """Clip by the norm of the whole gradient, each parameter counted once over all ranks."""
+        counted = [p.grad for p in self.parameters.values() if p.grad is not None and _is_counted(p)]
+        squares = torch.stack([gradient.float().pow(2).sum() for gradient in counted]).sum()
+        dist.all_reduce(squares, group=self.engine.mpu.get_model_parallel_group())
+        norm = squares.sqrt()
+        if self.optim.clip and norm > self.optim.clip:
+            for parameter in self.parameters.values():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(self.optim.clip / (norm + 1e-6))
+        self.engine._global_grad_norm = float(norm)
+
+
+def mark_counted_copies(parameters: Iterator[nn.Parameter] | Any, world: World) -> None:
+    """Tell DeepSpeed which copies of a parameter count in the gradient norm.
+
+    It counts unsharded parameters on the first rank of its model-parallel group alone, which with pipeline
+    stages leaves out the norms and biases of every stage but the first. `model_parallel` is the attribute by
+    which it counts a parameter on any rank, so the copy on tensor rank 0 of each stage carries it.
+    """
+    for parameter in parameters:
+        parameter.model_parallel = world.tensor_rank == 0
+
+
+def _is_counted(parameter: nn.Parameter) -> bool:
+    return is_model_parallel_parameter(parameter) and not getattr(parameter, "ds_pipe_replicated", False)
+
+
+def adamw(parameters: dict[str, nn.Parameter], optim: OptimizerConfig) -> torch.optim.AdamW:
+    """AdamW that decays matrices and leaves biases, norms and other vectors alone."""
+    matrices = [parameter for parameter in parameters.values() if parameter.dim() > 1]
+    vectors = [parameter for parameter in parameters.values() if parameter.dim() <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": optim.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=optim.learning_rate,
+        betas=(optim.beta1, optim.beta2),
+        eps=optim.epsilon,
+        fused=True,
+    )
+
+
+def deepspeed_config(
+    parallel: ParallelConfig, optim: OptimizerConfig, world: World, dtype: torch.dtype
+) -> dict[str, Any]:
+    """What DeepSpeed is told; the optimizer and the learning rate are ours."""
+    return {
+        "train_batch_size": optim.global_batch,
+        "train_micro_batch_size_per_gpu": optim.micro_batch,
+        "gradient_accumulation_steps": optim.accumulation(world.data_size),
+        "gradient_clipping": optim.clip,
+        "zero_optimization": {"stage": parallel.zero_stage, "overlap_comm": torch.cuda.is_available()},
+        "bf16": {"enabled": dtype == torch.bfloat16},
+        # Stage outputs cut over tensor ranks are not needed here and go wrong with sequence parallelism.
+        "pipeline": {"pipe_partitioned": False, "grad_partitioned": False},
+        "steps_per_print": None,
+    }

@@ -1,0 +1,76 @@
+"""Random states of dropout, through Megatron-core's tracker on GPUs and one of its form on CPUs.
+
+Outside a `fork` tensor-parallel ranks draw the same numbers, because they hold copies of the same
+activations; inside one they draw different numbers, because they hold different heads.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from megatron.core.tensor_parallel import random as megatron_random
+
+_TENSOR_PARALLEL = "model-parallel-rng"
+
+
+class CpuRngTracker(megatron_random.CudaRNGStatesTracker):
+    """Megatron-core's tracker over the CPU generator."""
+
+    def add(self, name: str, seed: int) -> None:
+        """Start the named state from a seed."""
+        before = torch.get_rng_state()
+        torch.manual_seed(seed)
+        self._is_initialized = True
+        self.states_[name] = torch.get_rng_state()
+        torch.set_rng_state(before)
+
+    @contextmanager
+    def fork(self, name: str = _TENSOR_PARALLEL) -> Iterator[None]:
+        """Draw from the named state, then go back to the one before."""
+        before = torch.get_rng_state()
+        torch.set_rng_state(self.states_[name])
+        try:
+            yield
+        finally:
+            self.states_[name] = torch.get_rng_state()
+            torch.set_rng_state(before)
+
+
+def install(seed: int, tensor_rank: int, data_rank: int, pipeline_rank: int) -> None:
+    """Seed this process; data-parallel ranks and pipeline stages draw different numbers."""
+    base = seed + 1009 * data_rank + 1_000_003 * pipeline_rank
+    if torch.cuda.is_available():
+        torch.manual_seed(base)
+        megatron_random.model_parallel_cuda_manual_seed(base, tp_rank=tensor_rank, ep_rank=0, etp_rank=0)
+        return
+    # Megatron-core asks for the current CUDA device where it allocates buffers of its own.
+    torch.cuda.current_device = lambda: torch.device("cpu")
+    tracker = CpuRngTracker()
+    tracker.add(_TENSOR_PARALLEL, base + 2718 + tensor_rank)
+    megatron_random._CUDA_RNG_STATE_TRACKER = tracker
+    megatron_random._CUDA_RNG_STATE_TRACKER_INITIALIZED = True
+    torch.manual_seed(base)
+
+
+def tensor_parallel_fork() -> megatron_random.CudaRNGStatesTracker:
+    """The context in which tensor-parallel ranks draw different numbers."""
+    return megatron_random.get_cuda_rng_tracker().fork()
+
+
+def states() -> dict[str, torch.Tensor]:
+    """Every random state of this process by name, as uint8 tensors on the CPU."""
+    found = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        found["cuda"] = torch.cuda.get_rng_state()
+    tracked = megatron_random.get_cuda_rng_tracker().get_states()
+    return found | {f"tracker.{name}": state.clone() for name, state in tracked.items()}
+
+
+def restore(saved: dict[str, torch.Tensor]) -> None:
+    """Undo `states`."""
+    torch.set_rng_state(saved["cpu"])
+    if torch.cuda.is_available() and "cuda" in saved:
+        torch.cuda.set_rng_state(saved["cuda"])
+    prefix = "tracker."
+    tracked = {name[len(prefix) :]: state for name, state in saved.items() if name.startswith(prefix)}
+    megatron_random.get_cuda_rng_tracker().set_states(tracked)
