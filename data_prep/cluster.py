@@ -1,0 +1,84 @@
+"""Ray, started late and quietly: a cluster that is there (`RAY_ADDRESS`), or this machine's cores.
+
+Ray schedules parts and carries their arguments and counts; texts and tokens go through files. So its object
+store is small here whatever the size of the corpus.
+"""
+
+import logging
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from data_prep.contract.settings import InputError
+from data_prep.parts import Part, Work, do_part
+
+OBJECT_STORE_BYTES = 100 << 20
+
+
+class Cluster:
+    """Runs parts on Ray. Ray starts with the first part, so a run in which all is done never starts it."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers, self.started = workers, False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.started:
+            import ray
+
+            ray.shutdown()
+
+    def execute(self, step: str, work: Work, parts: Sequence[Part]) -> Iterator[dict[str, Any]]:
+        """Yield a row for each part as it ends, in any order."""
+        self._start()
+        import ray.data
+
+        def run(row: dict[str, Any]) -> dict[str, Any]:
+            part: Part = pickle.loads(row["part"])
+            return do_part(work, part.step, part.name, part.folder, part.arguments)
+
+        pickled = [{"part": pickle.dumps(part)} for part in parts]
+        rows = ray.data.from_items(pickled, override_num_blocks=len(parts))
+        run.__name__ = step  # what the dashboard and Ray's own logs call it
+        yield from rows.map(run, num_cpus=1).iter_rows()
+
+    def _start(self) -> None:
+        if self.started:
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+
+        self.started = True
+        address = os.environ.get("RAY_ADDRESS")
+        if ray.is_initialized():
+            self.started = False
+        elif address:
+            try:
+                ray.init(address=address, logging_level="ERROR", log_to_driver=False)
+            except ConnectionError as error:
+                raise InputError(f"RAY_ADDRESS={address}: no Ray cluster answers there ({error})") from error
+        else:
+            ray.init(
+                num_cpus=self.workers,
+                include_dashboard=False,
+                logging_level="ERROR",
+                log_to_driver=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+            )
+        _quiet()
+
+
+def _quiet() -> None:
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -1,0 +1,1 @@
+"""Signals of documents and the rules that decide by them: tag first, decide afterwards."""

@@ -1,0 +1,275 @@
+"""The steps of a preparation and what passes between them.
+
+    collect     files -> documents                   one part per group of input files
+    tag         documents -> signals                 one part per part above
+    judge       signals -> verdicts                  likewise
+    dedup       hashes -> duplicates                 one part per share of all hashes
+    decide      all of these -> kept, rejected       one part per part of documents
+    tokenizer   a sample of what is kept -> model    one part
+    encode      kept -> tokens in shuffled order     one part per part of documents
+    shards      tokens -> tar shards                 one part per shard
+
+Each part's name holds all that it depends on, so a run that was stopped, or whose recipe changed, redoes just
+what it must.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep.collect import collect
+from data_prep.config import PrepConfig
+from data_prep.contract.dataset import TOKENIZER, Manifest, Shard, token_dtype, write_manifest
+from data_prep.contract.receipt import file_hash, write_atomic
+from data_prep.contract.settings import InputError
+from data_prep.contract.vocabulary import Vocabulary
+from data_prep.dedup import exact
+from data_prep.filters import decide, tag
+from data_prep.finish import forget_missing, remove_strays, write_documents
+from data_prep.funnel import Progress, funnel_step, show_funnel
+from data_prep.instructions import write_instructions
+from data_prep.parts import Execute, Part, Work, plan, remove_unused, run_parts
+from data_prep.planning import (
+    ROWS_PER_SHARE,
+    Documents,
+    collect_parts,
+    drops_by_part,
+    text_bytes,
+    total,
+    validation_below,
+    wave,
+)
+from data_prep.shards import build
+from data_prep.sources.files import InputFile
+from data_prep.tokenize import encode, train
+
+
+class Preparation:
+    """One run of the stage: what its steps share."""
+
+    def __init__(
+        self, config: PrepConfig, folder: Path, execute: Execute, notify: Callable[[str], None]
+    ) -> None:
+        self.config, self.folder, self.execute, self.notify = config, folder, execute, notify
+        self.parts_folder = folder / "parts"
+        self.progress = Progress(notify)
+        self.used: list[Part] = []
+        self.funnel: list[dict[str, Any]] = []
+
+    def run(self, files: Sequence[InputFile]) -> dict[str, Any]:
+        """Every step; returns the receipt's counts."""
+        collected = self.collect(files)
+        documents = self.tag_and_judge(collected)
+        kept = self.decide(documents, self.drop_duplicates(documents))
+        model = self.tokenizer(kept)
+        encoded = self.encode(kept, model)
+        kept_files = [part.path("kept.parquet") for part in kept]
+        pair_files = [part.collected.path("pairs.parquet") for part in documents]
+        pairs = write_instructions(self.folder, pair_files, kept_files, self.config.seed)
+        write_documents(self.folder, kept_files)
+        manifest = self.shards(encoded, model)
+        remove_unused(self.parts_folder, self.used)
+        remove_strays(self.folder, manifest)
+        show_funnel(self.funnel, self.notify)
+        return self.counts(manifest, pairs)
+
+    def step(self, work: Work, wanted: Iterable[Part], size: Callable[[Part], tuple[int, int]]) -> list[Part]:
+        """Run the parts of one step; `size` says how many documents and bytes a finished part had."""
+        wanted = list(wanted)
+        self.progress.begin(wanted[0].step if wanted else "", len(wanted))
+        done = run_parts(self.execute, work, wanted, lambda part: self.progress.part(*size(part)))
+        self.progress.end()
+        self.used += done
+        return done
+
+    def plan(self, step: str, version: int, arguments: dict[str, Any], *depends: Any) -> Part:
+        return plan(self.parts_folder, step, version, arguments, *depends)
+
+    def collect(self, files: Sequence[InputFile]) -> list[Part]:
+        """Read input files in a seeded order, until there is as much text as the recipe takes."""
+        wanted = collect_parts(self.config, files, self.parts_folder)
+        limit = self.config.corpus.max_bytes
+        done: list[Part] = []
+        while len(done) < len(wanted) and (limit is None or text_bytes(done) < limit):
+            batch = wanted[len(done) :][: wave(done, wanted, limit)]
+            done += self.step(collect, batch, read_size)
+        while limit is not None and text_bytes(done[:-1]) >= limit:
+            done.pop()  # read ahead by a wave; what is taken must not depend on the waves
+        for line in [line for part in done for line in part.counts["damaged"]]:
+            self.notify(f"damaged: {line}")
+        if not any(part.counts["documents"] for part in done):
+            failures = total(part.counts["failures"] for part in done)
+            why = ", ".join(f"{count} {reason}" for reason, count in failures.most_common(3))
+            raise InputError(
+                f"corpus.paths: no document could be read from {len(files)} files ({why or 'all are empty'})"
+            )
+        return done
+
+    def tag_and_judge(self, collected: Sequence[Part]) -> list[Documents]:
+        """The signals of every document, and which ones the rules keep."""
+        corpus = self.config.corpus
+        tagged = self.step(
+            tag.tag,
+            [
+                self.plan("tag", tag.VERSION, {"documents": part.path("documents.parquet")})
+                for part in collected
+            ],
+            read_size,
+        )
+        wanted, before = [], 0
+        for part, tags in zip(collected, tagged, strict=True):
+            left = None if corpus.max_bytes is None else corpus.max_bytes - before
+            most = None if left is None or left >= part.counts["bytes"] else left
+            before += part.counts["bytes"]
+            arguments = {
+                "signals": tags.path("signals.parquet"),
+                "filters": corpus.filters.model_dump(mode="json"),
+                "most_bytes": most,
+            }
+            wanted.append(self.plan("judge", decide.VERSION, arguments))
+        judged = self.step(decide.judge_part, wanted, nothing)
+        for name, field, reasons in (
+            ("collected", "taken", total(part.counts["failures"] for part in collected)),
+            ("kept by the rules", "kept", total(part.counts["rejected"] for part in judged)),
+        ):
+            counts = total(part.counts[field] for part in judged)
+            self.funnel.append(funnel_step(name, counts["documents"], counts["bytes"], reasons))
+        return [Documents(*parts) for parts in zip(collected, tagged, judged, strict=True)]
+
+    def drop_duplicates(self, documents: Sequence[Documents]) -> dict[str, list[Path]]:
+        """The files of duplicates by the reason for which they go."""
+        if not self.config.corpus.dedup.exact:
+            return {}
+        shares = 1 + sum(part.tagged.counts["documents"] for part in documents) // ROWS_PER_SHARE
+        arguments = {
+            "keys": [part.tagged.path("keys.npy") for part in documents],
+            "verdicts": [part.judged.path("verdicts.npy") for part in documents],
+            "ids": [part.tagged.path("signals.parquet") for part in documents],
+            "shares": shares,
+        }
+        wanted = [self.plan("dedup", exact.VERSION, arguments | {"share": share}) for share in range(shares)]
+        done = self.step(exact.drop_equal, wanted, nothing)
+        return {"exact duplicate": [part.path("drops.npy") for part in done]}
+
+    def decide(self, documents: Sequence[Documents], drops: dict[str, list[Path]]) -> list[Part]:
+        """The kept and the rejected documents of every part, and the validation split."""
+        by_part = drops_by_part(drops, len(documents))
+        below = validation_below(documents, by_part, self.config)
+        wanted = [
+            self.plan(
+                "decide",
+                decide.VERSION,
+                {
+                    "documents": part.collected.path("documents.parquet"),
+                    "signals": part.tagged.path("signals.parquet"),
+                    "verdicts": part.judged.path("verdicts.npy"),
+                    "drops": mine,
+                    "filters": self.config.corpus.filters.model_dump(mode="json"),
+                    "validation_below": below,
+                    "seed": self.config.seed,
+                },
+            )
+            for part, mine in zip(documents, by_part, strict=True)
+        ]
+        kept = self.step(decide.decide_part, wanted, split_size)
+        if drops:
+            left = total(part.counts["splits"][name] for part in kept for name in encode.SPLITS)
+            removed = {reason: sum(len(mine[reason]) for mine in by_part) for reason in drops}
+            step = funnel_step("without duplicates", left["documents"], left["bytes"], removed)
+            self.funnel.append(step)
+        return kept
+
+    def tokenizer(self, kept: Sequence[Part]) -> Path:
+        """The dataset's tokenizer.model: the recipe's, or one trained on a sample of what is kept."""
+        config = self.config.tokenizer
+        target = self.folder / TOKENIZER
+        if config.model:
+            write_atomic(target, config.model.read_bytes())
+            return target
+        arguments = {
+            "kept": [part.path("kept.parquet") for part in kept],
+            "tokenizer": config.model_dump(mode="json", exclude={"model"}),
+            "seed": self.config.seed,
+        }
+        [done] = self.step(train.train, [self.plan("tokenizer", train.VERSION, arguments)], nothing)
+        write_atomic(target, done.path("model").read_bytes())
+        return target
+
+    def encode(self, kept: Sequence[Part], model: Path) -> list[Part]:
+        """The tokens of every part."""
+        sha256 = file_hash(model)
+        arguments = {"model": model, "seed": self.config.seed}
+        wanted = [
+            self.plan("encode", encode.VERSION, {"kept": part.path("kept.parquet")} | arguments, sha256)
+            for part in kept
+        ]
+        return self.step(encode.encode, wanted, split_size)
+
+    def shards(self, encoded: Sequence[Part], model: Path) -> Manifest:
+        """The tar shards of both splits and the manifest that makes the folder a dataset."""
+        size = Vocabulary(model).size
+        layout = self.config.corpus.shards
+        tokens = {
+            name: sum(part.counts["splits"][name]["tokens"] for part in encoded) for name in encode.SPLITS
+        }
+        wanted = []
+        for split in encode.SPLITS:
+            shards = build.shard_count(tokens[split], token_dtype(size).itemsize, layout.shard_bytes)
+            arguments = {
+                "folder": self.folder,
+                "split": split,
+                "shards": shards,
+                "block_tokens": build.block_size(layout.block_tokens, tokens["train"]),
+                "vocabulary_size": size,
+                "tokens": [part.path("tokens.npy") for part in encoded],
+                "indexes": [part.path("index.npy") for part in encoded],
+            }
+            wanted += [self.plan("shards", build.VERSION, arguments | {"shard": n}) for n in range(shards)]
+        forget_missing(self.folder, wanted)
+        done = self.step(build.build, wanted, shard_size)
+        splits: dict[str, list[tuple[Shard, Any]]] = {name: [] for name in encode.SPLITS}
+        for part in done:
+            entry = Shard.model_validate(part.counts["shard"])
+            splits[part.arguments["split"]].append((entry, np.load(part.path("blocks.npy"))))
+        recipe = self.config.model_dump(mode="json", exclude={"corpus": {"workers"}})
+        about = {"recipe": recipe, "funnel": self.funnel}
+        return write_manifest(self.folder, splits, about)
+
+    def counts(self, manifest: Manifest, pairs: dict[str, int]) -> dict[str, Any]:
+        """The receipt's counts."""
+        totals = {
+            f"{split}_{field}": manifest.splits[split].total(field)
+            for split in manifest.splits
+            for field in ("documents", "tokens", "text_bytes", "blocks")
+        }
+        seconds = self.progress.seconds
+        taken = self.funnel[0]
+        rate = taken["documents"] / max(sum(seconds.values()), 1e-9)
+        return {
+            "funnel": self.funnel,
+            **totals,
+            "instruction_pairs": pairs,
+            "vocabulary_size": manifest.vocabulary_size,
+            "seconds_by_step": {step: round(value, 3) for step, value in seconds.items()},
+            "documents_per_second": round(rate, 1),
+        }
+
+
+def nothing(part: Part) -> tuple[int, int]:
+    """The size of a part whose work is not measured in documents."""
+    return 0, 0
+
+
+def read_size(part: Part) -> tuple[int, int]:
+    return part.counts["documents"], part.counts["bytes"]
+
+
+def split_size(part: Part) -> tuple[int, int]:
+    both = total(part.counts["splits"][name] for name in encode.SPLITS)
+    return both["documents"], both["bytes"]
+
+
+def shard_size(part: Part) -> tuple[int, int]:
+    return part.counts["shard"]["documents"], part.counts["shard"]["text_bytes"]

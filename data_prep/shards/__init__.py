@@ -1,0 +1,1 @@
+"""The last step: documents in their shuffled order, laid into blocks and shards."""

@@ -1,0 +1,36 @@
+"""Plain text files: a document each, or several where a file is long."""
+
+import codecs
+from collections.abc import Iterator
+
+from data_prep.documents import Failure, Page
+from data_prep.sources.files import InputFile, damage_errors, open_stream
+
+CHUNK = 1 << 20
+
+
+def read(file: InputFile, document_bytes: int) -> Iterator[Page | Failure]:
+    """Documents of at most about `document_bytes`, cut at a blank line where there is one."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
+    waiting, offset = "", 0
+    try:
+        with open_stream(file.path) as stream:
+            while chunk := stream.read(CHUNK):
+                waiting += decoder.decode(chunk)
+                while len(waiting) > document_bytes:
+                    piece, waiting = cut(waiting, document_bytes)
+                    yield Page(file.name, offset, piece)
+                    offset += len(piece)
+    except damage_errors() as error:
+        yield Failure(file.name, offset, "damaged file", f"{type(error).__name__}: {error}")
+    yield Page(file.name, offset, waiting + decoder.decode(b"", True))
+
+
+def cut(text: str, limit: int) -> tuple[str, str]:
+    """The text in two, the first at most `limit` long and at least half of it: after a blank line, else after
+    a line, else after a space, else anywhere."""
+    for mark in ("\n\n", "\r\n\r\n", "\n", " "):
+        end = text.rfind(mark, limit // 2, limit)
+        if end >= 0:
+            return text[: end + len(mark)], text[end + len(mark) :]
+    return text[:limit], text[limit:]

@@ -1,0 +1,1 @@
+"""From text to tokens: training the SentencePiece model, and encoding with it."""
