@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from data_prep.contract.settings import Settings
 
@@ -164,8 +164,10 @@ class TuneConfig(OptimizerConfig):
 
 
 class EvalConfig(Settings):
-    shots: list[int] = Field(default_factory=lambda: [0, 1, 4])
+    shots: list[NonNegativeInt] = Field(default_factory=lambda: [0, 1, 4], min_length=1)
     """Numbers of examples before each question of the multiple-choice task."""
+    validation_tokens: PositiveInt = 65_536
+    """About how many tokens of whole validation documents the loss is measured on, chosen by the seed."""
     questions: PositiveInt = 100
     """Largest number of questions."""
     choices: int = Field(4, ge=2)

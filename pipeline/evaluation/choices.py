@@ -1,0 +1,80 @@
+"""The multiple-choice score of a model: each choice's likelihood after a question and k examples."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.evaluation.questions import Example, Question, Task, wilson
+from pipeline.evaluation.scoring import Continuation, LanguageModel, log_likelihoods
+from pipeline.tuning.chat import ChatTemplate
+
+Ask = Callable[[ChatTemplate, Sequence[Example], str, str], Continuation]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question as tokens: a continuation a choice, and how many examples did not fit."""
+
+    choices: list[Continuation]
+    dropped: int
+    cut: bool
+
+
+def shot_curve(model: LanguageModel, task: Task, shots: Sequence[int], ask: Ask) -> list[dict[str, Any]]:
+    """For each number of examples: n, right, accuracy with its 95 % interval, and what did not fit.
+
+    The choice with the highest log-likelihood divided by its text's bytes is the model's answer;
+    `accuracy_sum` is the same without the division.
+    """
+    template, room = ChatTemplate(model.vocabulary), model.config.data.sequence_length + 1
+    asked = [[fit(template, question, count, ask, room) for question in task.questions] for count in shots]
+    items = [choice for questions in asked for one in questions for choice in one.choices]
+    scores = iter(log_likelihoods(model, items))
+    return [
+        _result(task, count, questions, [[next(scores) for _ in one.choices] for one in questions])
+        for count, questions in zip(shots, asked, strict=True)
+    ]
+
+
+def fit(template: ChatTemplate, question: Question, shots: int, ask: Ask, room: int) -> Asked:
+    """The question with as many of its last `shots` examples as leave all choices within `room` tokens.
+
+    A question that is too long by itself loses its beginning.
+    """
+    for count in range(shots, -1, -1):
+        examples = question.shots[len(question.shots) - count :]
+        choices = [ask(template, examples, question.question, answer) for answer in question.choices]
+        if all(len(one.context) + len(one.answer) <= room for one in choices):
+            return Asked(choices, shots - count, cut=False)
+    return Asked([_cut(one, room) for one in choices], shots, cut=True)
+
+
+def _cut(one: Continuation, room: int) -> Continuation:
+    answer = one.answer[: room - 1]
+    return Continuation(one.context[-(room - len(answer)) :], answer)
+
+
+def _result(task: Task, shots: int, asked: list[Asked], scores: list[list[float]]) -> dict[str, Any]:
+    right = right_sum = 0
+    for question, values in zip(task.questions, scores, strict=True):
+        sizes = [max(1, len(choice.encode())) for choice in question.choices]
+        right += best([value / size for value, size in zip(values, sizes, strict=True)]) == question.right
+        right_sum += best(values) == question.right
+    total = len(task.questions)
+    low, high = wilson(right, total)
+    return {
+        "shots": shots,
+        "n": total,
+        "right": right,
+        "accuracy": right / total if total else None,
+        "low": low,
+        "high": high,
+        "accuracy_sum": right_sum / total if total else None,
+        "examples_dropped": sum(one.dropped for one in asked),
+        "questions_cut": sum(one.cut for one in asked),
+    }
+
+
+def best(values: Sequence[float]) -> int:
+    """Index of the highest value."""
+    return max(range(len(values)), key=lambda index: values[index])
