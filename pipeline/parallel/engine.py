@@ -17,6 +17,8 @@ from pipeline.config import OptimizerConfig, ParallelConfig
 from pipeline.data.batches import Batch, weight_sum
 from pipeline.models.initialize import initialize
 from pipeline.models.layer import Layer
+from pipeline.parallel import sharding
+from pipeline.parallel.adam import adamw, allocate_moments
 from pipeline.parallel.modules import Stack, Stages
 from pipeline.parallel.world import World, model_parallel_unit
 from pipeline.training.loss import weighted_cross_entropy
@@ -50,7 +52,7 @@ class Engine:
             mpu=None if self.staged else model_parallel_unit(),
             dist_init_required=False,
         )
-        self.accumulation = optim.accumulation(world.data_size)
+        allocate_moments(self.engine.optimizer, self.parameters.values(), self.zero_stage)
         if self.zero_stage == 0:
             self.engine.clip_fp32_gradients = self._clip
 
@@ -89,6 +91,11 @@ class Engine:
             total += weighted_cross_entropy(self.engine(inputs), labels)
         self.engine.train()
         return self._mean(total, len(examples))
+
+    def whole_shapes(self) -> dict[str, list[int]]:
+        """Shape of every parameter of this stage as a model without parallelism would hold it."""
+        size = self.world.tensor_size
+        return {name: list(sharding.whole_shape(p, size)) for name, p in self.parameters.items()}
 
     def _mean(self, total: Tensor, count: int) -> float:
         dist.all_reduce(total, group=self.engine.data_parallel_group)
@@ -143,23 +150,6 @@ def mark_counted_copies(parameters: Iterator[nn.Parameter] | Any, world: World) 
 
 def _is_counted(parameter: nn.Parameter) -> bool:
     return is_model_parallel_parameter(parameter) and not getattr(parameter, "ds_pipe_replicated", False)
-
-
-def adamw(parameters: dict[str, nn.Parameter], optim: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices and leaves biases, norms and other vectors alone."""
-    matrices = [parameter for parameter in parameters.values() if parameter.dim() > 1]
-    vectors = [parameter for parameter in parameters.values() if parameter.dim() <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": optim.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=optim.learning_rate,
-        betas=(optim.beta1, optim.beta2),
-        eps=optim.epsilon,
-        fused=True,
-    )
 
 
 def deepspeed_config(
