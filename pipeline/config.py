@@ -1,7 +1,7 @@
 """The pipeline's sections of a recipe. `launch` adds those of data preparation and reads the YAML."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -55,22 +55,84 @@ class ModelConfig(Settings):
         return self.feed_forward_size or 4 * self.hidden_size
 
 
+NoiseKind = Literal["mask", "delete", "infill", "permute_sentences", "rotate"]
+
+
 class ObjectiveConfig(Settings):
-    kind: Literal["causal_lm"] = "causal_lm"
-    """What the model learns to predict."""
+    kind: Literal["causal_lm", "prefix_lm", "masked_lm", "span_corruption", "denoising"] = "causal_lm"
+    """What the model learns to predict: GPT's next token, with a prefix seen whole, BERT, T5, BART."""
+    noise_density: float | None = Field(None, gt=0.0, lt=1.0)
+    """Share of tokens that is hidden; null is 0.15, and 0.3 of the words for denoising, as published."""
+    mean_span: float = Field(3.0, ge=1.0)
+    """Mean length of hidden spans: tokens in span_corruption, words in denoising's infilling."""
+    closing_sentinel: bool = False
+    """Whether span_corruption targets end with one more sentinel: the paper's figure, not its code."""
+    masking: Literal["token", "whole_word", "span"] = "token"
+    """What masked_lm hides together: single tokens, whole words, or SpanBERT's spans of words."""
+    static_masks: bool = False
+    """Whether every epoch has the same samples with the same noise (BERT), or new ones (RoBERTa)."""
+    sentence_task: Literal["none", "next_sentence", "sentence_order"] = "none"
+    """masked_lm's second task: BERT's next sentence, or ALBERT's sentence order."""
+    noises: tuple[NoiseKind, ...] = ("permute_sentences", "infill")
+    """What denoising does to the text, in this order; the default is BART's choice."""
+
+    @property
+    def density(self) -> float:
+        """The share of tokens or words that is hidden."""
+        return self.noise_density or (0.3 if self.kind == "denoising" else 0.15)
+
+
+class MixtureEntry(Settings):
+    dataset: str
+    """Folder of another dataset, or its address (s3://bucket/folder); it must have the same tokenizer."""
+    weight: PositiveFloat = 1.0
+    """Share of the samples, relative to data.weight and the other entries."""
+    max_epochs: PositiveFloat | None = None
+    """A run that would read the dataset more often than this is refused; null allows any number."""
 
 
 class DataConfig(Settings):
     sequence_length: PositiveInt = 256
-    """Tokens in one sample."""
+    """Tokens in one sample; with an encoder and a decoder, those of the encoder."""
+    packing: Literal["joined", "best_fit"] = "joined"
+    """How documents fill samples: joined and cut wherever a sample is full, or kept whole where they fit."""
     attention: Literal["across_documents", "inside_documents"] = "across_documents"
     """Whether a token sees the other documents of its sample; inside_documents also restarts positions."""
     shuffle_window: PositiveInt = 4096
     """Samples that are shuffled together; a window of them is held in memory."""
     corrupt_blocks: Literal["error", "skip"] = "error"
     """What a block with a wrong checksum does: end the run, or be left out and counted."""
+    weight: PositiveFloat = 1.0
+    """Share of the samples that comes from the recipe's own dataset, relative to the mixture's weights."""
+    max_epochs: PositiveFloat | None = None
+    """A run that would read the recipe's own dataset more often is refused; null allows any number."""
+    mixture: list[MixtureEntry] = Field(default_factory=list)
+    """Further datasets to train on. Validation is on the recipe's own."""
     prefetch: int = Field(2, ge=0)
     """Optimizer steps whose batches are made ahead in the background; 0 makes each when it is asked for."""
+    workers: int = Field(0, ge=0)
+    """Processes that make batches; 0 is a thread, enough for all but the costliest noise."""
+    cache: Path | None = None
+    """Folder for blocks of remote datasets; null is ~/.cache/bloomery/blocks. Shared by processes."""
+    cache_bytes: PositiveInt = 20_000_000_000
+    """Largest size of that folder; the blocks that were used longest ago go first."""
+
+    def check_objective(self, objective: ObjectiveConfig) -> None:
+        """ValueError where an objective and the form of its samples do not go together."""
+        if self.attention == "inside_documents" and objective.kind != "causal_lm":
+            raise ValueError(
+                f"data.attention inside_documents does not go with objective.kind {objective.kind}; "
+                "causal_lm does"
+            )
+        if objective.sentence_task != "none" and objective.kind != "masked_lm":
+            raise ValueError(
+                f"objective.sentence_task {objective.sentence_task} does not go with objective.kind "
+                f"{objective.kind}; masked_lm does"
+            )
+        if objective.kind != "causal_lm" and self.sequence_length < 8:
+            raise ValueError(
+                f"data.sequence_length {self.sequence_length} leaves no room for {objective.kind}; 8 does"
+            )
 
 
 class ParallelConfig(Settings):
@@ -103,6 +165,10 @@ class ParallelConfig(Settings):
 
 class OptimizerConfig(Settings):
     """AdamW with a linear warm-up and a cosine decay; shared by pretraining and tuning."""
+
+    how: ClassVar[frozenset[str]] = frozenset(
+        {"micro_batch", "checkpoint_every", "keep_checkpoints", "log_every"}
+    )
 
     steps: PositiveInt = 1000
     """Optimizer steps."""
@@ -201,6 +267,7 @@ class PipelineConfig(Settings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        self.data.check_objective(self.objective)
         model, tensor = self.model, self.parallel.tensor
         split = {
             "model.heads": model.heads,

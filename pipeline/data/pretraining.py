@@ -1,98 +1,78 @@
-"""The batches of pretraining: one data-parallel rank's share of every step, a pure function of the step.
-
-Step s trains on the samples [s x global batch, (s + 1) x global batch) of an endless sequence. Micro batch m
-of rank r of W takes B of them from (m x W + r) x B on, so the global batch holds the same samples whatever
-the layout, and a run that goes on with another number of ranks neither repeats nor leaves out a sample.
-"""
+"""The batches of pretraining, made in the background while the model computes."""
 
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from data_prep.contract.dataset import Dataset
 from pipeline.config import PipelineConfig
 from pipeline.data.batches import Batch
-from pipeline.data.stream import SampleStream
-from pipeline.objectives.causal import causal_lm, inside_documents
-from pipeline.objectives.samples import Samples
+from pipeline.data.maker import BatchMaker
+from pipeline.data.workers import Job, WorkerPool
 
 
 class PretrainingBatches:
-    """A `BatchSource` over a dataset.
+    """A `BatchSource` over a dataset and the recipe's mixture.
 
-    `seconds_waited` is the time that `step` has kept its caller waiting; `steps_served` counts the calls.
-    Raises `InputError` where the folder is no dataset, a split is empty or a block is corrupt.
+    dataset     folder of the recipe's own dataset, or its address
+    pin_memory  whether the arrays lie in page-locked memory, from where a GPU copies without waiting
+
+    `seconds_waited` is the time that `step` kept its caller waiting, over `steps_served` calls. Raises
+    `InputError` as `BatchMaker` does, and where workers keep dying.
     """
 
-    def __init__(self, config: PipelineConfig, dataset: Path, data_rank: int, data_size: int) -> None:
-        self.config, self.data_rank, self.data_size = config, data_rank, data_size
-        self.accumulation = config.train.accumulation(data_size)
-        opened = Dataset(dataset)
-        self.train, self.held_out = (self._stream(opened, split) for split in ("train", "validation"))
+    def __init__(
+        self,
+        config: PipelineConfig,
+        dataset: Path | str,
+        data_rank: int,
+        data_size: int,
+        pin_memory: bool = False,
+    ) -> None:
+        self.maker = BatchMaker(config, str(dataset), data_rank, data_size)
+        self.pin_memory = pin_memory
         self.seconds_waited = 0.0
         self.steps_served = 0
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
+        workers = config.data.workers
+        self._pool = None
+        if workers:
+            self._pool = WorkerPool(Job(config, str(dataset), data_rank, data_size), workers, self.maker)
+        self._depth = max(config.data.prefetch, workers)
+        self._threads = ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="batches")
         self._ahead: dict[int, Future[list[Batch]]] = {}
-
-    def _stream(self, dataset: Dataset, split: str) -> SampleStream:
-        data = self.config.data
-        return SampleStream(
-            dataset,
-            split,
-            data.sequence_length,
-            data.shuffle_window,
-            self.config.seed,
-            skip_corrupt=data.corrupt_blocks == "skip",
-        )
 
     def step(self, step: int) -> list[Batch]:
         """The micro batches of this rank at an optimizer step, counted from 0."""
         started = time.perf_counter()
-        wanted = range(step, step + 1 + self.config.data.prefetch)
+        wanted = range(step, step + 1 + self._depth)
         for late in [number for number in self._ahead if number not in wanted]:
             self._ahead.pop(late).cancel()
         for number in wanted:
             if number not in self._ahead:
-                self._ahead[number] = self._thread.submit(self.make_step, number)
+                self._ahead[number] = self._threads.submit(self._make, number)
         batches = self._ahead.pop(step).result()
         self.seconds_waited += time.perf_counter() - started
         self.steps_served += 1
         return batches
 
-    def make_step(self, step: int) -> list[Batch]:
-        """What `step` gives, made here and now."""
-        size = self.config.train.micro_batch
-        first = step * self.config.train.global_batch
-        starts = first + (np.arange(self.accumulation) * self.data_size + self.data_rank) * size
-        return [self._batch(self.train, start + np.arange(size)) for start in starts]
+    def _make(self, step: int) -> list[Batch]:
+        batches = (self._pool or self.maker).step(step)
+        return [pinned(batch) for batch in batches] if self.pin_memory else batches
 
     def validation(self) -> Iterator[Batch]:
-        """This rank's share of the first `validation_samples` samples of the validation split.
-
-        Every rank yields equally many batches; samples that only fill up have weight 0.
-        """
-        size = self.config.train.micro_batch
-        wanted = min(self.config.train.validation_samples, self.held_out.order.samples)
-        together = size * self.data_size
-        for start in range(self.data_rank * size, -(-wanted // together) * together, together):
-            indices = start + np.arange(size)
-            batch = self._batch(self.held_out, indices % wanted)
-            batch["weights"][indices >= wanted] = 0
-            yield batch
+        """This rank's share of the fixed validation samples; fill-ups have weight 0."""
+        return self.maker.validation()
 
     def close(self) -> None:
         """Stop background work."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown(wait=self._pool is None, cancel_futures=True)
+        if self._pool is not None:
+            self._pool.close()
+            self._threads.shutdown(wait=True)
 
-    def _batch(self, stream: SampleStream, indices: NDArray[np.int64]) -> Batch:
-        return self._objective(stream.samples(indices), stream.eos)
 
-    def _objective(self, samples: Samples, eos: int) -> Batch:
-        batch = causal_lm(samples)
-        if self.config.data.attention == "inside_documents":
-            batch |= inside_documents(samples, eos)
-        return batch
+def pinned(batch: Batch) -> Batch:
+    """The same arrays in page-locked memory."""
+    import torch
+
+    return {name: torch.from_numpy(array).pin_memory().numpy() for name, array in batch.items()}

@@ -5,6 +5,7 @@ name, or is left out and counted where the recipe says so.
 """
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from data_prep.contract.dataset import Block, Dataset
 from data_prep.contract.settings import InputError
+from pipeline.data.remote import RemoteDataset
 
 
 class BlockReader:
@@ -22,7 +24,7 @@ class BlockReader:
         self.table = dataset.block_table(split)
         self.corrupt: set[int] = set()
         self._verified = np.zeros(len(self.table), dtype=bool)
-        self._shards: dict[int, NDArray[np.uint8]] = {}
+        self._shards: dict[int, Any] = {}
 
     def positions(self) -> NDArray[np.int64]:
         """[blocks] positions of the token stream: a block's tokens, and one `<eos>` for each document."""
@@ -45,12 +47,18 @@ class BlockReader:
         self._verified[index] = True
         return block
 
+    def expect(self, indices: Sequence[int]) -> None:
+        """Say which blocks will be read next, so that those of a remote dataset are fetched ahead."""
+        if isinstance(self.dataset, RemoteDataset):
+            self.dataset.prefetch(self.split, self.table[list(indices)])
+
     def shard_name(self, index: int) -> str:
         """The path of the shard that holds a block."""
-        shard: Any = self.dataset.split(self.split).shards[int(self.table[index]["shard"])]
-        return f"{self.dataset.folder}/{shard.path}"
+        path = self.dataset.split(self.split).shards[int(self.table[index]["shard"])].path
+        place = self.dataset.address if isinstance(self.dataset, RemoteDataset) else self.dataset.folder
+        return f"{place}/{path}"
 
-    def _shard(self, index: int) -> NDArray[np.uint8]:
+    def _shard(self, index: int) -> Any:
         if index not in self._shards:
             self._shards[index] = self.dataset.open_shard(self.split, index)
         return self._shards[index]

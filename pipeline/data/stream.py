@@ -1,5 +1,7 @@
-"""The endless sequence of samples of one dataset: sample index in, `Samples` out."""
+"""The endless sequence of samples of one dataset, or of a mixture: sample indices in, `Samples` out."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -7,56 +9,143 @@ from numpy.typing import NDArray
 
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
+from pipeline.data.mixture import Mixture
 from pipeline.data.order import SampleOrder
 from pipeline.data.reader import BlockReader
-from pipeline.data.windows import Window, load_window
-from pipeline.objectives.draws import combine, key
+from pipeline.data.windows import Window, joined, packed, read_stretch
+from pipeline.objectives.draws import combine, key, words
 from pipeline.objectives.samples import Samples
 
-NOISE = 3  # what a hash is drawn for
+NOISE, PARTNER = 3, 4  # what a hash is drawn for
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How a token stream becomes samples.
+
+    width        stream positions in a sample
+    window       samples that are shuffled together
+    best_fit     whether documents are kept whole where they fit
+    fixed        whether every epoch has the same samples with the same noise
+    pairs        whether each sample comes with a partner from its window
+    """
+
+    width: int
+    window: int
+    best_fit: bool = False
+    fixed: bool = False
+    pairs: bool = False
 
 
 class SampleStream:
-    """Samples of one split, numbered on over the epochs.
+    """Samples of one split of a dataset, numbered on over the epochs.
 
-    width         stream positions in a sample
-    window        samples that are shuffled together
-    fixed         whether every epoch has the same samples with the same noise (static masks)
-    skip_corrupt  whether a corrupt block is left out instead of ending the run
+    `documents` and `cuts` count, over the windows read so far, documents and how often one was cut.
     """
 
     def __init__(
-        self,
-        dataset: Dataset,
-        split: str,
-        width: int,
-        window: int,
-        seed: int,
-        fixed: bool = False,
-        skip_corrupt: bool = False,
+        self, dataset: Dataset, split: str, cutting: Cutting, seed: int, skip_corrupt: bool = False
     ) -> None:
+        self.dataset, self.cutting = dataset, cutting
         self.reader = BlockReader(dataset, split, skip_corrupt)
         self.eos = dataset.vocabulary.eos
-        self.dtype = np.dtype(dataset.manifest.dtype)
         manifest_seed = key(seed, int(dataset.manifest.fingerprint, 16))
-        self.order = SampleOrder(self.reader.positions(), width, window, manifest_seed, fixed)
+        self.order = SampleOrder(
+            self.reader.positions(), cutting.width, cutting.window, manifest_seed, cutting.fixed
+        )
         if not self.order.samples:
             raise InputError(f"{dataset.folder}: the split {split!r} holds no documents")
+        self.documents = self.cuts = 0
         self.window = lru_cache(maxsize=2)(self._window)
 
     def _window(self, epoch: int, window: int) -> Window:
-        return load_window(self.order, self.reader.read, epoch, window, self.eos, self.dtype)
+        start, stop = self.order.bounds(window)
+        self.reader.expect([*self._blocks(epoch, window), *self._blocks(*self._next(epoch, window))])
+        dtype = np.dtype(self.dataset.manifest.dtype)
+        stretch = read_stretch(self.order, self.reader.read, epoch, start, stop, self.eos, dtype)
+        loaded = (packed if self.cutting.best_fit else joined)(stretch, self.cutting.width)
+        self.documents += loaded.documents
+        self.cuts += loaded.cuts
+        return loaded
+
+    def _blocks(self, epoch: int, window: int) -> list[int]:
+        spans = self.order.stream(epoch).spans(*self.order.bounds(window))
+        return [span.block for span in spans]
+
+    def _next(self, epoch: int, window: int) -> tuple[int, int]:
+        if window + 1 < self.order.windows:
+            return epoch, window + 1
+        return (epoch if self.cutting.fixed else epoch + 1), 0
 
     def samples(self, indices: NDArray[np.int64]) -> Samples:
         """The samples with these indices [B], in this order."""
-        pieces = self.order.locate(indices)
-        windows = [self.window(0 if self.order.fixed else epoch, window) for epoch, window, _, _ in pieces]
-        batch = (len(indices), self.order.width)
-        tokens, following = np.empty(batch, self.dtype), np.empty(batch, self.dtype)
-        lengths, keys = np.empty(len(indices), np.int64), np.empty(len(indices), np.uint64)
-        for (epoch, number, places, rows), window in zip(pieces, windows, strict=True):
-            tokens[places], following[places] = window.tokens[rows], window.following[rows]
-            lengths[places] = window.lengths[rows]
-            slots = number * self.order.window + rows
-            keys[places] = combine(self.order.seed, NOISE, 0 if self.order.fixed else epoch, slots)
-        return Samples(tokens, following, lengths, keys)
+        parts = [self._part(*place) for place in self.order.locate(indices)]
+        if len(parts) == 1:
+            return parts[0][1]
+        return merge([places for places, _ in parts], [samples for _, samples in parts])
+
+    def _part(
+        self, epoch: int, number: int, places: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], Samples]:
+        """The samples that one window gives to a batch, and their places in it."""
+        epoch = 0 if self.cutting.fixed else epoch
+        window = self.window(epoch, number)
+        keys = combine(self.order.seed, NOISE, epoch, number * self.order.window + rows)
+        partners = paired = None
+        if self.cutting.pairs:
+            others = max(len(window.tokens) - 1, 1)
+            steps = 1 + (words(keys, 1, PARTNER)[:, 0] % np.uint64(others)).astype(np.int64)
+            partner = (rows + steps) % len(window.tokens)
+            partners = window.tokens[partner]
+            paired = (partner != rows) & (window.lengths[partner] == self.order.width)
+        breaks = None if window.breaks is None else window.breaks[rows]
+        return places, Samples(
+            window.tokens[rows], window.following[rows], window.lengths[rows], keys, breaks, partners, paired
+        )
+
+    def shards(self, indices: NDArray[np.int64]) -> set[str]:
+        """The shards that the windows of some samples are read from."""
+        names = set()
+        for epoch, number, _, _ in self.order.locate(indices):
+            names |= {self.reader.shard_name(block) for block in self._blocks(epoch, number)}
+        return names
+
+
+class MixedStream:
+    """Samples dealt out to several streams by weight; all must have the same width and token type."""
+
+    def __init__(self, streams: Sequence[SampleStream], mixture: Mixture) -> None:
+        self.streams, self.mixture = streams, mixture
+
+    def samples(self, indices: NDArray[np.int64]) -> Samples:
+        """The samples with these indices [B], in this order."""
+        if len(self.streams) == 1:
+            return self.streams[0].samples(indices)
+        shares = self.deal(indices)
+        return merge([places for _, places, _ in shares], [stream.samples(own) for stream, _, own in shares])
+
+    def deal(
+        self, indices: NDArray[np.int64]
+    ) -> list[tuple[SampleStream, NDArray[np.int64], NDArray[np.int64]]]:
+        """(stream, places, own): `indices[places]` are the samples `own` of that stream."""
+        datasets, own = self.mixture.assign(indices)
+        places = [np.flatnonzero(datasets == number) for number in range(len(self.streams))]
+        return [
+            (stream, some, own[some]) for stream, some in zip(self.streams, places, strict=True) if len(some)
+        ]
+
+    def shards(self, indices: NDArray[np.int64]) -> set[str]:
+        """The shards that the windows of some samples are read from."""
+        return set().union(*(stream.shards(own) for stream, _, own in self.deal(indices)))
+
+
+def merge(places: Sequence[NDArray[np.int64]], parts: Sequence[Samples]) -> Samples:
+    """One batch of several, the samples of each part at its places."""
+    order = np.argsort(np.concatenate(places))
+
+    def joined_field(name: str) -> NDArray[np.generic] | None:
+        values = [getattr(part, name) for part in parts]
+        return None if values[0] is None else np.concatenate(values)[order]
+
+    names = ("tokens", "following", "lengths", "keys", "breaks", "partners", "paired")
+    return Samples(**{name: joined_field(name) for name in names})  # type: ignore[arg-type]

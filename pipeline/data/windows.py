@@ -9,28 +9,45 @@ from numpy.typing import NDArray
 
 from data_prep.contract.dataset import Block
 from pipeline.data.order import SampleOrder
+from pipeline.data.packing import best_fit, rearrange, split_long
 
 ReadBlock = Callable[[int], Block | None]
 
 
 @dataclass(frozen=True)
 class Window:
-    """R slots of W positions, as `Samples` describes them."""
+    """R slots of W positions, as `Samples` describes them.
+
+    `documents` counts those that begin in the window, `cuts` the slots or pieces that begin inside one.
+    """
 
     tokens: NDArray[Any]
     following: NDArray[Any]
     lengths: NDArray[np.int64]
-    breaks: NDArray[np.bool_] | None = None
+    breaks: NDArray[np.bool_] | None
+    documents: int
+    cuts: int
 
 
-def lay_out(block: Block, start: int, stop: int, eos: int, out: NDArray[Any]) -> None:
-    """Write positions [start, stop) of a block's stream to `out`: its documents, each after an `<eos>`."""
-    heads = document_heads(block)
-    first, last = np.searchsorted(heads, (start, stop))
-    is_token = np.ones(stop - start, dtype=bool)
-    is_token[heads[first:last] - start] = False
-    out[is_token] = block.tokens[start - first : stop - last]
-    out[heads[first:last] - start] = eos
+@dataclass(frozen=True)
+class Stretch:
+    """Positions of an epoch's stream with one more behind them, and which of them count.
+
+    stream   [n + 1] tokens, each document behind its `<eos>`
+    heads    [documents] where documents begin
+    missing  positions of blocks that were left out
+    """
+
+    stream: NDArray[Any]
+    heads: NDArray[np.int64]
+    missing: list[slice]
+
+    def real(self) -> NDArray[np.bool_]:
+        """[n] which positions count."""
+        real = np.ones(len(self.stream) - 1, dtype=bool)
+        for place in self.missing:
+            real[place] = False
+        return real
 
 
 def document_heads(block: Block) -> NDArray[np.int64]:
@@ -39,49 +56,62 @@ def document_heads(block: Block) -> NDArray[np.int64]:
     return np.cumsum(sizes) - sizes
 
 
-def load_window(
-    order: SampleOrder, read: ReadBlock, epoch: int, window: int, eos: int, dtype: np.dtype[Any]
-) -> Window:
-    """Read and lay out one window of an epoch; positions of blocks that are left out count as not real."""
-    start, stop = order.bounds(window)
-    rows = -(-(stop - start) // order.width)
-    stream = np.full(rows * order.width + 1, eos, dtype=dtype)
-    missing: list[slice] = []
-    at = 0
-    for span in order.stream(epoch).spans(start, stop):
+def lay_out(block: Block, start: int, stop: int, eos: int, out: NDArray[Any]) -> NDArray[np.int64]:
+    """Write positions [start, stop) of a block's stream to `out`; gives where documents begin in it."""
+    heads = document_heads(block)
+    first, last = np.searchsorted(heads, (start, stop))
+    inside = heads[first:last] - start
+    is_token = np.ones(stop - start, dtype=bool)
+    is_token[inside] = False
+    out[is_token] = block.tokens[start - first : stop - last]
+    out[inside] = eos
+    return inside
+
+
+def read_stretch(
+    order: SampleOrder, read: ReadBlock, epoch: int, start: int, stop: int, eos: int, dtype: np.dtype[Any]
+) -> Stretch:
+    """Positions [start, stop) of an epoch's stream."""
+    stream = np.full(stop - start + 1, eos, dtype=dtype)
+    heads, missing, at = [np.zeros(0, np.int64)], [], 0
+    for span in order.stream(epoch).spans(start, min(stop + 1, order.total)):
         block, place = read(span.block), slice(at, at + span.stop - span.start)
         if block is None:
             missing.append(place)
         else:
-            lay_out(block, span.start, span.stop, eos, stream[place])
+            heads.append(at + lay_out(block, span.start, span.stop, eos, stream[place]))
         at = place.stop
-    if stop < order.total:
-        stream[at] = _token_after(order, read, epoch, stop, eos)
-    return _cut(stream, at, missing, order.width)
+    found = np.concatenate(heads)
+    return Stretch(stream, found[found < stop - start], missing)
 
 
-def _token_after(order: SampleOrder, read: ReadBlock, epoch: int, stop: int, eos: int) -> int:
-    """The token at one position: what the last position of the window before it predicts."""
-    (span,) = order.stream(epoch).spans(stop, stop + 1)
-    block, out = read(span.block), np.full(1, eos, dtype=np.int64)
-    if block is not None:
-        lay_out(block, span.start, span.stop, eos, out)
-    return int(out[0])
-
-
-def _cut(stream: NDArray[Any], stop: int, missing: list[slice], width: int) -> Window:
-    """Cut a stream whose first `stop` positions count; what is real in a slot moves to its front."""
+def joined(stretch: Stretch, width: int) -> Window:
+    """Cut wherever a slot is full; what is real in a slot moves to its front."""
+    count = len(stretch.stream) - 1
+    rows = -(-count // width)
+    stream = np.pad(stretch.stream, (0, rows * width - count)) if count % width else stretch.stream
     tokens, following = stream[:-1].reshape(-1, width), stream[1:].reshape(-1, width)
-    lengths = np.clip(stop - np.arange(len(tokens)) * width, 0, width)
-    if not missing:
-        return Window(tokens, following, lengths)
-    real = np.arange(tokens.size) < stop
-    for place in missing:
-        real[place] = False
-    real = real.reshape(-1, width)
-    front = np.argsort(~real, axis=1, kind="stable")
-    return Window(
-        np.take_along_axis(tokens, front, axis=1),
-        np.take_along_axis(following, front, axis=1),
-        real.sum(axis=1),
-    )
+    lengths = np.clip(count - np.arange(rows) * width, 0, width)
+    if stretch.missing:
+        real = np.pad(stretch.real(), (0, rows * width - count)).reshape(-1, width)
+        front = np.argsort(~real, axis=1, kind="stable")
+        tokens = np.take_along_axis(tokens, front, axis=1)
+        following = np.take_along_axis(following, front, axis=1)
+        lengths = real.sum(axis=1)
+    whole = int((stretch.heads % width == 0).sum())
+    return Window(tokens, following, lengths, None, len(stretch.heads), rows - whole)
+
+
+def packed(stretch: Stretch, width: int) -> Window:
+    """Documents kept whole where they fit."""
+    count = len(stretch.stream) - 1
+    rows = -(-count // width)
+    real = stretch.real()
+    edges = np.flatnonzero(real[1:] != real[:-1]) + 1
+    starts = np.unique(np.concatenate([[0], edges, stretch.heads]))
+    sizes = np.diff(starts, append=count)
+    kept = real[starts]
+    pieces = best_fit(split_long(starts[kept], sizes[kept], width), rows, width)
+    tokens, following, breaks, lengths = rearrange(stretch.stream, pieces, rows, width)
+    whole = int(np.isin(pieces.source, stretch.heads).sum())
+    return Window(tokens, following, lengths, breaks, len(stretch.heads), len(pieces.source) - whole)

@@ -4,7 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.batches import Batch
+from pipeline.objectives.draws import uniform
 from pipeline.objectives.samples import Samples
+
+PREFIX = 20  # what a number is drawn for
 
 
 def causal_lm(samples: Samples) -> Batch:
@@ -21,6 +24,20 @@ def causal_lm(samples: Samples) -> Batch:
         "targets": samples.following.astype(np.int64),
         "weights": samples.real().astype(np.float32),
     }
+
+
+def prefix_lm(samples: Samples) -> Batch:
+    """Causal LM whose first tokens are a given text: attention sees all of it, the loss starts behind it.
+
+    Adds `prefix` [B]: how many positions attend to each other both ways. Its length is uniform over 1 to
+    n - 1 (Raffel et al. 2020, section 3.2.3). The last position of the prefix predicts the first token after
+    it, so `prefix` - 1 positions have weight 0.
+    """
+    batch = causal_lm(samples)
+    choices = np.maximum(samples.lengths - 1, 1)
+    prefix = 1 + (uniform(samples.keys, 1, PREFIX)[:, 0] * choices).astype(np.int64)
+    batch["weights"][np.arange(samples.width) < prefix[:, None] - 1] = 0
+    return batch | {"prefix": prefix}
 
 
 def inside_documents(samples: Samples, eos: int) -> Batch:

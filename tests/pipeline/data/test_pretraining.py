@@ -48,7 +48,7 @@ def test_the_global_batch_does_not_depend_on_the_layout(corpus: Path, ranks: int
 
 def test_every_token_once_per_epoch(corpus: Path) -> None:
     source = PretrainingBatches(config(1), corpus, 0, 1)
-    samples = source.train.order.samples
+    samples = source.maker.train.streams[0].order.samples
     documents = Counter(tuple(doc.tolist()) for doc in random_documents(150, 60, 1))
     for epoch in range(2):
         inputs: Counter[int] = Counter()
@@ -65,7 +65,7 @@ def test_every_token_once_per_epoch(corpus: Path) -> None:
 
 def test_targets_are_the_stream_one_position_on(corpus: Path) -> None:
     source = PretrainingBatches(config(), corpus, 0, 1)
-    stream = source.train
+    stream = source.maker.train.streams[0]
     rows = {}
     for batch in source.step(0) + source.step(1) + source.step(2):
         rows[tuple(batch["tokens"][0].tolist())] = batch["targets"][0]
@@ -88,7 +88,7 @@ def test_validation_is_the_same_set_in_every_layout(corpus: Path, ranks: int) ->
         for row, weights in zip(batch["tokens"], batch["weights"], strict=True)
         if weights.any()
     )
-    stream = PretrainingBatches(config(), corpus, 0, 1).held_out
+    stream = PretrainingBatches(config(), corpus, 0, 1).maker.held_out
     expected = Counter(tuple(row.tolist()) for row in stream.samples(np.arange(13)).tokens)
     assert kept == expected
 

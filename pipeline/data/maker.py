@@ -1,0 +1,142 @@
+"""Batches by step, made here and now: what a background thread and every worker process run.
+
+Step s trains on the samples [s x global batch, (s + 1) x global batch) of an endless sequence. Micro batch m
+of rank r of W takes B of them from (m x W + r) x B on, so the global batch holds the same samples whatever
+the layout, and a run that goes on with another number of ranks neither repeats nor leaves out a sample.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.contract.dataset import Dataset
+from data_prep.contract.settings import InputError
+from pipeline.config import PipelineConfig
+from pipeline.data.batches import Batch
+from pipeline.data.mixture import Mixture
+from pipeline.data.remote import open_dataset
+from pipeline.data.stream import Cutting, MixedStream, SampleStream
+from pipeline.data.tables import special_tokens
+from pipeline.objectives.build import build, shape
+
+
+def cutting(config: PipelineConfig) -> Cutting:
+    """How the recipe's objective and data sections cut a token stream."""
+    return Cutting(
+        width=shape(config.objective, config.data).width,
+        window=config.data.shuffle_window,
+        best_fit=config.data.packing == "best_fit",
+        fixed=config.objective.static_masks,
+        pairs=config.objective.sentence_task == "next_sentence",
+    )
+
+
+class BatchMaker:
+    """The batches of rank `data_rank` of `data_size` over a dataset and the recipe's mixture.
+
+    Raises `InputError` where a folder is no dataset, a split is empty, tokenizers differ, the run would
+    pass an epoch limit, or a block is corrupt.
+    """
+
+    def __init__(self, config: PipelineConfig, dataset: str, data_rank: int, data_size: int) -> None:
+        self.config, self.data_rank, self.data_size = config, data_rank, data_size
+        self.accumulation = config.train.accumulation(data_size)
+        own = open_dataset(dataset, config.data)
+        others = [open_dataset(entry.dataset, config.data) for entry in config.data.mixture]
+        check_tokenizers(own, others)
+        streams = [self._stream(one, "train") for one in (own, *others)]
+        weights = [config.data.weight, *(entry.weight for entry in config.data.mixture)]
+        self.train = MixedStream(streams, Mixture(weights))
+        self.held_out = self._stream(own, "validation")
+        self.make_batch = build(config.objective, config.data, special_tokens(own.vocabulary))
+        self._check_epochs()
+
+    def _stream(self, dataset: Dataset, split: str) -> SampleStream:
+        skip = self.config.data.corrupt_blocks == "skip"
+        return SampleStream(dataset, split, cutting(self.config), self.config.seed, skip)
+
+    def _check_epochs(self) -> None:
+        limits = [self.config.data.max_epochs, *(entry.max_epochs for entry in self.config.data.mixture)]
+        total = self.config.train.steps * self.config.train.global_batch
+        for stream, limit, epochs in zip(self.train.streams, limits, self.epochs(total), strict=True):
+            if limit is not None and epochs > limit:
+                raise InputError(
+                    f"{stream.dataset.folder}: the run's {total} samples take {epochs:.2f} epochs of it "
+                    f"where max_epochs is {limit:g}; lower its weight or train.steps, or raise the limit"
+                )
+
+    def epochs(self, samples: int) -> list[float]:
+        """How many epochs of each dataset the first `samples` samples take."""
+        drawn = self.train.mixture.drawn(samples)
+        return [count / stream.order.samples for count, stream in zip(drawn, self.train.streams, strict=True)]
+
+    def indices(self, step: int, data_rank: int | None = None) -> list[NDArray[np.int64]]:
+        """The global sample indices of each micro batch of a rank, this one's unless another is named."""
+        size, rank = self.config.train.micro_batch, self.data_rank if data_rank is None else data_rank
+        first = step * self.config.train.global_batch
+        starts = first + (np.arange(self.accumulation) * self.data_size + rank) * size
+        return [start + np.arange(size) for start in starts]
+
+    def step(self, step: int) -> list[Batch]:
+        """The micro batches of this rank at an optimizer step, counted from 0."""
+        return [self.make_batch(self.train.samples(indices)) for indices in self.indices(step)]
+
+    def validation(self) -> Iterator[Batch]:
+        """This rank's share of the first `validation_samples` samples of the validation split.
+
+        Every rank yields equally many batches; samples that only fill up have weight 0.
+        """
+        size = self.config.train.micro_batch
+        wanted = min(self.config.train.validation_samples, self.held_out.order.samples)
+        together = size * self.data_size
+        for start in range(self.data_rank * size, -(-wanted // together) * together, together):
+            indices = start + np.arange(size)
+            batch = self.make_batch(self.held_out.samples(indices % wanted))
+            for name in ("weights", "next_sentence_weights"):
+                if name in batch:
+                    batch[name][indices >= wanted] = 0
+            yield batch
+
+    def shards(self, step: int) -> list[str]:
+        """The shards that this rank's samples of a step come from."""
+        return sorted({name for indices in self.indices(step) for name in self.train.shards(indices)})
+
+    def report(self) -> dict[str, Any]:
+        """What the samples are like, for the log: one entry per dataset, as `describe` gives it."""
+        return {
+            "datasets": [
+                describe(stream, share)
+                for stream, share in zip(self.train.streams, self.train.mixture.shares, strict=True)
+            ]
+        }
+
+
+def describe(stream: SampleStream, share: float) -> dict[str, Any]:
+    """Numbers on one dataset's samples.
+
+    `padding` is the share of an epoch's positions that no token fills. `cropped` is the share of tokens that
+    are never in a sample: none is, by construction. `cuts_per_document` is over the windows read so far.
+    """
+    order = stream.order
+    return {
+        "dataset": str(stream.dataset.folder),
+        "fingerprint": stream.dataset.manifest.fingerprint,
+        "share": share,
+        "samples_per_epoch": order.samples,
+        "padding": 1 - order.total / (order.samples * order.width),
+        "cropped": 0.0,
+        "cuts_per_document": stream.cuts / max(stream.documents, 1),
+        "blocks_left_out": len(stream.reader.corrupt),
+    }
+
+
+def check_tokenizers(own: Dataset, others: Sequence[Dataset]) -> None:
+    """`InputError` where a dataset of the mixture has other tokens than the recipe's own."""
+    for other in others:
+        if other.manifest.tokenizer_sha256 != own.manifest.tokenizer_sha256:
+            raise InputError(
+                f"{other.folder}: made with another tokenizer than {own.folder}; prepare it with "
+                "the tokenizer.model of the recipe's dataset"
+            )

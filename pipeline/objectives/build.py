@@ -1,0 +1,86 @@
+"""From the recipe's `objective` section to the function that makes batches of samples."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from data_prep.contract.settings import InputError
+from pipeline.config import DataConfig, ObjectiveConfig
+from pipeline.data.batches import Batch
+from pipeline.objectives.causal import causal_lm, inside_documents, prefix_lm
+from pipeline.objectives.denoising import Damage, denoising
+from pipeline.objectives.masked import masked_lm
+from pipeline.objectives.samples import Samples
+from pipeline.objectives.sentences import added_tokens, paired, single
+from pipeline.objectives.spans import SpanLengths, longest_raw, span_corruption
+from pipeline.objectives.special import SpecialTokens
+
+MakeBatch = Callable[[Samples], Batch]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Lengths that an objective leads to, the same for every batch.
+
+    width     stream positions that a sample is made of
+    inputs    tokens that the model's first stack sees: the encoder's, or a lone decoder's or encoder's
+    targets   tokens of the decoder behind an encoder; None where there is none
+    """
+
+    width: int
+    inputs: int
+    targets: int | None
+
+
+def span_lengths(objective: ObjectiveConfig, data: DataConfig) -> SpanLengths:
+    """The lengths of span corruption whose input fills the sequence length."""
+    return longest_raw(
+        data.sequence_length, objective.density, objective.mean_span, objective.closing_sentinel
+    )
+
+
+def shape(objective: ObjectiveConfig, data: DataConfig) -> Shape:
+    """The lengths of an objective's batches."""
+    length = data.sequence_length
+    if objective.kind == "masked_lm":
+        return Shape(length - added_tokens(objective.sentence_task), length, None)
+    if objective.kind == "span_corruption":
+        lengths = span_lengths(objective, data)
+        return Shape(lengths.raw, lengths.inputs, lengths.targets)
+    if objective.kind == "denoising":
+        return Shape(length - 1, length, length)
+    return Shape(length, length, None)
+
+
+def build(objective: ObjectiveConfig, data: DataConfig, special: SpecialTokens) -> MakeBatch:
+    """The function from samples to batches. `InputError` where the vocabulary has too few sentinels."""
+    if objective.kind == "span_corruption":
+        lengths = span_lengths(objective, data)
+        if lengths.sentinels > len(special.sentinels):
+            raise InputError(
+                f"data.sequence_length {data.sequence_length} needs {lengths.sentinels} sentinels where the "
+                f"tokenizer has {len(special.sentinels)}; shorten it or raise objective.mean_span"
+            )
+        return partial(span_corruption, special=special, lengths=lengths)
+    if objective.kind == "denoising":
+        damage = Damage(objective.density, objective.mean_span)
+        return partial(denoising, special=special, noises=objective.noises, damage=damage)
+    if objective.kind == "masked_lm":
+        return partial(_masked, special=special, objective=objective)
+    if objective.kind == "prefix_lm":
+        return prefix_lm
+    if data.attention == "inside_documents":
+        return partial(_causal_inside_documents, eos=special.eos)
+    return causal_lm
+
+
+def _masked(samples: Samples, special: SpecialTokens, objective: ObjectiveConfig) -> Batch:
+    if objective.sentence_task == "none":
+        arranged = single(samples, special)
+    else:
+        arranged = paired(samples, special, objective.sentence_task)
+    return masked_lm(arranged, samples.keys, special, objective.masking, objective.density)
+
+
+def _causal_inside_documents(samples: Samples, eos: int) -> Batch:
+    return causal_lm(samples) | inside_documents(samples, eos)

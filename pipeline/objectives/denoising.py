@@ -1,0 +1,228 @@
+"""BART's denoising (Lewis et al. 2020, section 2.2): text is damaged, the decoder restores the original.
+
+Each kind of damage is a function from ragged rows to ragged rows, so they compose in any order; BART's own
+choice is sentence permutation, then infilling of 30 % of the words.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import NoiseKind
+from pipeline.data.batches import Batch
+from pipeline.objectives.draws import Words, uniform, words
+from pipeline.objectives.samples import Samples
+from pipeline.objectives.special import SpecialTokens
+
+MASK, DELETE, SPANS, PLACES, ORDER, OFFSET = range(60, 66)  # what a number is drawn for
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of different lengths: `tokens` [B, W], of which the first `lengths` [B] of each row count."""
+
+    tokens: NDArray[Any]
+    lengths: NDArray[np.int64]
+
+    @property
+    def real(self) -> NDArray[np.bool_]:
+        """[B, W] which positions count."""
+        real: NDArray[np.bool_] = np.arange(self.tokens.shape[1]) < self.lengths[:, None]
+        return real
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Settings of the noise: the share of tokens or words it takes, the mean of Poisson span lengths."""
+
+    density: float = 0.3
+    mean_span: float = 3.0
+
+
+def denoising(samples: Samples, special: SpecialTokens, noises: Sequence[NoiseKind], damage: Damage) -> Batch:
+    """Batches for an encoder-decoder, all [B, W + 1].
+
+    With `<eos>` = 3, `<mask>` = 6 and 11 12 infilled, the sample 10 11 12 13 gives
+
+        encoder_tokens  10  6 13  3 <pad>
+        tokens           3 10 11 12 13
+        targets         10 11 12 13  3
+
+    Infilling can make a sample longer where it inserts more masks than it takes words; what then goes beyond
+    W is cut off the input, never off the target.
+    """
+    rows = Rows(samples.tokens, samples.lengths)
+    for kind in noises:
+        rows = NOISES[kind](rows, samples.keys, special, damage)
+    width = samples.width
+    lengths = np.minimum(rows.lengths, width)
+    return {
+        "encoder_tokens": ended(replace(rows, lengths=lengths), width, special),
+        "encoder_segments": (np.arange(width + 1) <= lengths[:, None]).astype(np.int32),
+        "tokens": _started(samples, special),
+        "targets": ended(Rows(samples.tokens, samples.lengths), width, special),
+        "weights": _weights(samples),
+    }
+
+
+def ended(rows: Rows, width: int, special: SpecialTokens) -> NDArray[np.int64]:
+    """[B, width + 1] each row with `<eos>` behind it, then padding."""
+    tokens = np.full((len(rows.tokens), width + 1), special.pad, np.int64)
+    kept = min(width, rows.tokens.shape[1])
+    tokens[:, :kept] = np.where(rows.real[:, :kept], rows.tokens[:, :kept], special.pad)
+    tokens[np.arange(len(tokens)), rows.lengths] = special.eos
+    return tokens
+
+
+def _started(samples: Samples, special: SpecialTokens) -> NDArray[np.int64]:
+    tokens = np.full((len(samples), samples.width + 1), special.pad, np.int64)
+    tokens[:, 1:] = np.where(samples.real(), samples.tokens, special.pad)
+    tokens[:, 0] = special.eos
+    return tokens
+
+
+def _weights(samples: Samples) -> NDArray[np.float32]:
+    places = np.arange(samples.width + 1)
+    return ((places <= samples.lengths[:, None]) & (samples.lengths[:, None] > 0)).astype(np.float32)
+
+
+def mask_tokens(rows: Rows, keys: Words, special: SpecialTokens, damage: Damage) -> Rows:
+    """Each token becomes <mask> with probability `density`; separators of documents stay."""
+    drawn = uniform(keys, rows.tokens.shape[1], MASK) < damage.density
+    hidden = drawn & (rows.tokens != special.eos)
+    return replace(rows, tokens=np.where(hidden, special.mask, rows.tokens))
+
+
+def delete_tokens(rows: Rows, keys: Words, special: SpecialTokens, damage: Damage) -> Rows:
+    """Each token disappears with probability `density`; the model must find where."""
+    drawn = uniform(keys, rows.tokens.shape[1], DELETE) < damage.density
+    return keep(rows, ~(drawn & (rows.tokens != special.eos)))
+
+
+def keep(rows: Rows, kept: NDArray[np.bool_]) -> Rows:
+    """The kept positions of each row, moved together."""
+    kept = kept & rows.real
+    front = np.argsort(~kept, axis=1, kind="stable")
+    return Rows(np.take_along_axis(rows.tokens, front, axis=1), kept.sum(axis=1))
+
+
+def permute_sentences(rows: Rows, keys: Words, special: SpecialTokens, damage: Damage) -> Rows:
+    """The sentences of each row in random order."""
+    del damage
+    width = rows.tokens.shape[1]
+    ends = special.sentence_end[rows.tokens]
+    number = np.cumsum(ends, axis=1) - ends
+    drawn = np.take_along_axis(words(keys, width, ORDER) >> np.uint64(1), number, axis=1)
+    drawn[~rows.real] = np.iinfo(np.uint64).max
+    order = np.argsort(drawn, axis=1, kind="stable")
+    return replace(rows, tokens=np.take_along_axis(rows.tokens, order, axis=1))
+
+
+def rotate(rows: Rows, keys: Words, special: SpecialTokens, damage: Damage) -> Rows:
+    """Each row starts at a token drawn uniformly and wraps around; the model must find the start."""
+    del special, damage
+    lengths = np.maximum(rows.lengths, 1)[:, None]
+    offsets = (uniform(keys, 1, OFFSET) * lengths).astype(np.int64)
+    places = np.arange(rows.tokens.shape[1])
+    order = np.where(rows.real, (places + offsets) % lengths, places)
+    return replace(rows, tokens=np.take_along_axis(rows.tokens, order, axis=1))
+
+
+def infill(rows: Rows, keys: Words, special: SpecialTokens, damage: Damage) -> Rows:
+    """Spans of whole words, `density` of all words, become one <mask> each; a span of no words inserts one.
+
+    Lengths are drawn from a Poisson distribution until their sum reaches the number of words to hide, the
+    last is shortened to it, and the spans are laid between the other words, every arrangement equally likely.
+    """
+    firsts = _word_firsts(rows, special)
+    counts = firsts.sum(axis=1)
+    hidden = np.rint(damage.density * counts).astype(np.int64)
+    lengths, spans = poisson_spans(keys, hidden, damage.mean_span)
+    # Items of each row: the words that stay and the spans, in order; the `spans` smallest draws are spans.
+    width = rows.tokens.shape[1] + lengths.shape[1]
+    items = counts - hidden + spans
+    drawn = words(keys, width, PLACES)
+    drawn[np.arange(width) >= items[:, None]] = np.iinfo(np.uint64).max
+    is_span = np.zeros(drawn.shape, bool)
+    order = np.argsort(drawn, axis=1)
+    np.put_along_axis(is_span, order, np.arange(width) < spans[:, None], axis=1)
+    number = np.maximum(np.cumsum(is_span, axis=1) - 1, 0)
+    sizes = np.where(
+        is_span, np.take_along_axis(lengths, np.minimum(number, lengths.shape[1] - 1), axis=1), 1
+    )
+    starts = np.cumsum(sizes, axis=1) - sizes
+    return _put_masks(rows, firsts, is_span, starts, sizes, special.mask)
+
+
+def poisson_spans(
+    keys: Words, totals: NDArray[np.int64], mean: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Span lengths [B, K] that sum to `totals` [B], and how many spans [B] of each row count."""
+    most = int(totals.max(initial=0))
+    drawn = poisson(uniform(keys, 2 * most + 8, SPANS), mean)
+    ends = np.cumsum(drawn, axis=1)
+    spans = np.where(totals > 0, (ends < totals[:, None]).sum(axis=1) + 1, 0)
+    assert (spans <= drawn.shape[1]).all(), "Poisson lengths did not add up; the mean span is far below one"
+    capped = np.minimum(ends, totals[:, None])
+    return np.diff(capped, axis=1, prepend=0), spans
+
+
+def poisson(drawn: NDArray[np.float64], mean: float) -> NDArray[np.int64]:
+    """Poisson numbers from uniform ones, by the inverse of the distribution function."""
+    longest = int(mean + 12 * mean**0.5 + 12)
+    logs = np.arange(longest) * np.log(mean) - mean - np.cumsum(np.log(np.maximum(np.arange(longest), 1)))
+    return np.searchsorted(np.cumsum(np.exp(logs)), drawn, side="right").astype(np.int64)
+
+
+def _word_firsts(rows: Rows, special: SpecialTokens) -> NDArray[np.bool_]:
+    """[B, W] where a word starts."""
+    firsts = special.word_start[rows.tokens]
+    firsts[:, 0] = True
+    return firsts & rows.real
+
+
+def _put_masks(
+    rows: Rows,
+    firsts: NDArray[np.bool_],
+    is_span: NDArray[np.bool_],
+    starts: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    mask: int,
+) -> Rows:
+    """Take the words of every span out and put one mask there. `starts` and `sizes` count words."""
+    count, width = rows.tokens.shape
+    word = np.cumsum(firsts, axis=1) - 1
+    row, item = np.nonzero(is_span)
+    begin, end = starts[row, item], starts[row, item] + sizes[row, item]
+    edges = np.zeros((count, width + 2), np.int64)
+    np.add.at(edges, (row, begin), 1)
+    masks_before = np.cumsum(edges, axis=1)  # spans that start at or before a word
+    edges[:] = 0
+    np.add.at(edges, (row, begin), 1)
+    np.add.at(edges, (row, end), -1)
+    gone = np.cumsum(edges, axis=1) > 0
+    kept = rows.real & ~np.take_along_axis(gone, np.maximum(word, 0), axis=1)
+    kept_before: NDArray[np.int64] = np.cumsum(kept, axis=1) - kept
+    lengths = kept.sum(axis=1) + is_span.sum(axis=1)
+    out = np.zeros((count, max(width, int(lengths.max(initial=0)))), rows.tokens.dtype)
+    r, p = np.nonzero(kept)
+    out[r, kept_before[r, p] + masks_before[r, word[r, p]]] = rows.tokens[r, p]
+    # A span's mask stands behind the kept tokens of the words before it and the masks of the spans before it.
+    tokens_by_word = np.zeros((count, width + 2), np.int64)
+    np.add.at(tokens_by_word, (r, word[r, p] + 1), 1)
+    kept_by_word = np.cumsum(tokens_by_word, axis=1)
+    nth = np.arange(len(row)) - np.searchsorted(row, row)
+    out[row, kept_by_word[row, begin] + nth] = mask
+    return Rows(out, lengths)
+
+
+NOISES: dict[NoiseKind, Callable[[Rows, Words, SpecialTokens, Damage], Rows]] = {
+    "mask": mask_tokens,
+    "delete": delete_tokens,
+    "infill": infill,
+    "permute_sentences": permute_sentences,
+    "rotate": rotate,
+}

@@ -1,0 +1,129 @@
+"""Masked language modelling: which tokens are hidden, by what, and the batch that predicts them.
+
+Masking (Devlin et al. 2019): 15 % of the tokens are predicted; of these 80 % become <mask>, 10 % a random
+token, 10 % stay. Whole words are hidden together (BERT's later release), or spans of whole words (SpanBERT;
+Joshi et al. 2020). `<cls>`, `<sep>` and `<eos>` are never hidden. Whether a mask is static or drawn afresh
+at each visit (RoBERTa; Liu et al. 2019) is decided by the keys of the samples.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.batches import Batch
+from pipeline.objectives.draws import Words, uniform, words
+from pipeline.objectives.sentences import Arranged
+from pipeline.objectives.special import SpecialTokens
+
+CHOICE, ACTION, SUBSTITUTE, ANCHOR, LENGTH, LAST = range(40, 46)  # what a number is drawn for
+
+SPAN_STOP = 0.2
+"""SpanBERT's probability that a span ends after a word (section 3.1)."""
+LONGEST_SPAN = 10
+"""SpanBERT's longest span, in words."""
+
+
+def masked_lm(
+    arranged: Arranged, keys: Words, special: SpecialTokens, masking: str = "token", density: float = 0.15
+) -> Batch:
+    """Inputs with hidden tokens, and the tokens as they were; only the hidden ones have a weight.
+
+    With <cls> = 4, <sep> = 5, <mask> = 6 and 11 hidden, the text 10 11 12 gives
+
+        tokens  4 10  6 12 5
+        targets 4 10 11 12 5
+        weights 0  0  1  0 0
+    """
+    tokens, ordinary = arranged.tokens, arranged.ordinary
+    if masking == "token":
+        hidden, groups = hide_tokens(ordinary, keys, density)
+    elif masking == "whole_word":
+        hidden, groups = hide_words(ordinary, special.word_start[tokens], keys, density)
+    else:
+        hidden, groups = hide_spans(ordinary, special.word_start[tokens], keys, density)
+    return {
+        "tokens": replace(tokens, hidden, groups, keys, special),
+        "targets": tokens,
+        "weights": hidden.astype(np.float32),
+    } | arranged.extra
+
+
+Hidden = tuple[NDArray[np.bool_], NDArray[np.int64] | None]
+"""Which positions are hidden [B, S], and which draw decides what replaces each; None is a draw of its own."""
+
+
+def hide_tokens(ordinary: NDArray[np.bool_], keys: Words, density: float) -> Hidden:
+    """Each ordinary token is hidden by a draw of its own."""
+    drawn = words(keys, ordinary.shape[1], CHOICE)
+    return ordinary & (drawn < np.uint64(density * 2.0**64)), None
+
+
+def hide_words(ordinary: NDArray[np.bool_], starts: NDArray[np.bool_], keys: Words, density: float) -> Hidden:
+    """Each word is hidden by one draw for all its tokens; what replaces them is drawn per token."""
+    hidden, _ = hide_tokens(np.ones_like(ordinary), keys, density)
+    return ordinary & np.take_along_axis(hidden, first_of_word(ordinary, starts), axis=1), None
+
+
+def hide_spans(ordinary: NDArray[np.bool_], starts: NDArray[np.bool_], keys: Words, density: float) -> Hidden:
+    """Spans of whole words at random places, until `density` of the ordinary tokens is hidden.
+
+    A span that meets a hidden one, or a token that is not
+    ordinary, is drawn again. The one that goes past the budget is kept with the probability that makes the
+    expected number of hidden tokens the budget. All of a span is replaced alike (SpanBERT, section 3.1).
+    """
+    width = ordinary.shape[1]
+    first = first_of_word(ordinary, starts)
+    number = np.cumsum(first == np.arange(width), axis=1) - 1
+    budget = density * ordinary.sum(axis=1)
+    rounds = 4 + 2 * int(budget.max(initial=0.0))
+    anchors = (uniform(keys, rounds, ANCHOR) * width).astype(np.int64)
+    lengths = span_lengths(uniform(keys, rounds, LENGTH))
+    last = uniform(keys, 1, LAST)[:, 0]
+    hidden, groups = np.zeros_like(ordinary), np.zeros(ordinary.shape, np.int64)
+    left, rows = budget.copy(), np.arange(len(keys))
+    for turn in range(rounds):
+        word = number[rows, anchors[:, turn]][:, None]
+        span = (number >= word) & (number < word + lengths[:, turn, None])
+        clear = (left > 0) & ~(span & (hidden | ~ordinary)).any(axis=1)
+        size = span.sum(axis=1)
+        kept = clear & ((size <= left) | (last * size < left))
+        hidden |= span & kept[:, None]
+        groups = np.where(span & kept[:, None], np.argmax(span, axis=1)[:, None], groups)
+        left -= np.where(clear, size, 0)
+        if not (left > 0).any():
+            break
+    return hidden, groups
+
+
+def span_lengths(drawn: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Lengths of spans in words from uniform numbers: geometric, cut off at 10 (their mean is 3.8)."""
+    below = drawn * (1 - (1 - SPAN_STOP) ** LONGEST_SPAN)
+    lengths: NDArray[np.int64] = 1 + (np.log1p(-below) / np.log1p(-SPAN_STOP)).astype(np.int64)
+    return np.minimum(lengths, LONGEST_SPAN)
+
+
+def first_of_word(ordinary: NDArray[np.bool_], starts: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """[B, S] the position of the first token of each token's word; a reserved token is a word by itself."""
+    heads = starts | ~ordinary
+    heads[:, 1:] |= ~ordinary[:, :-1]
+    heads[:, 0] = True
+    return np.maximum.accumulate(np.where(heads, np.arange(heads.shape[1]), 0), axis=1)
+
+
+def replace(
+    tokens: NDArray[Any],
+    hidden: NDArray[np.bool_],
+    groups: NDArray[np.int64] | None,
+    keys: Words,
+    special: SpecialTokens,
+) -> NDArray[Any]:
+    """Of the hidden tokens 80 % become <mask>, 10 % a random ordinary token, 10 % stay."""
+    action = uniform(keys, tokens.shape[1], ACTION)
+    if groups is not None:
+        action = np.take_along_axis(action, groups, axis=1)
+    replaced = np.where(hidden & (action < 0.8), special.mask, tokens)
+    rows, places = np.nonzero(hidden & (action >= 0.8) & (action < 0.9))
+    drawn = words(keys[rows] + places.astype(np.uint64), 1, SUBSTITUTE)[:, 0]
+    replaced[rows, places] = special.ordinary[drawn % np.uint64(len(special.ordinary))]
+    return replaced
