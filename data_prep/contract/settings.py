@@ -1,5 +1,7 @@
 """The base of every configuration section, and the one error type that users see."""
 
+from typing import Any, ClassVar
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -14,3 +16,15 @@ class Settings(BaseModel):
     """A frozen section of a recipe: unknown keys are refused, every field is documented by its docstring."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    how: ClassVar[frozenset[str]] = frozenset()
+    """Fields that say how the work is done and not what comes out: a change of them makes nothing stale."""
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide what comes out, nested sections likewise, as plain values."""
+        plain = self.model_dump(mode="json")
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, Settings):
+                plain[name] = value.identity()
+        return {name: value for name, value in plain.items() if name not in self.how}

@@ -1,0 +1,171 @@
+"""The steps together, in this process: what comes out, and that nothing but the recipe decides it."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import webdataset
+
+from data_prep.contract.dataset import Dataset
+from data_prep.contract.settings import InputError
+from tests.data_prep.helpers import fingerprints, prep_config, prepare_here, story, texts_of, write_jsonl
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Four files of 30 stories; the first ten of the last file are in the first one too."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for number in range(4):
+        write_jsonl(folder / f"{number}.jsonl", [story(30 * number + i) for i in range(30)])
+    with (folder / "3.jsonl").open("a") as file:
+        for i in range(10):
+            file.write(json.dumps({"text": story(i).upper()}) + "\n")
+    return folder
+
+
+def test_every_distinct_document_comes_out_once_and_reads_as_it_went_in(corpus: Path, tmp_path: Path) -> None:
+    counts = prepare_here(prep_config([corpus]), tmp_path / "out")
+    found = texts_of(tmp_path / "out", "train") + texts_of(tmp_path / "out", "validation")
+    assert sorted(text.casefold() for text in found) == sorted(story(i).casefold() for i in range(120))
+    assert [row["documents"] for row in counts["funnel"]] == [130, 130, 120]
+    assert counts["funnel"][-1]["removed"] == {"exact duplicate": 10}
+    assert counts["train_documents"] + counts["validation_documents"] == 120
+    assert 3 <= counts["validation_documents"] <= 24  # binomial(120, 0.1), far beyond its tails
+    Dataset(tmp_path / "out").verify()
+
+
+def test_documents_are_shuffled_by_the_seed(corpus: Path, tmp_path: Path) -> None:
+    orders = []
+    for seed in (1, 2):
+        prepare_here(prep_config([corpus], seed=seed), tmp_path / str(seed))
+        blocks = Dataset(tmp_path / str(seed)).blocks("train")
+        orders.append([int(document) for block in blocks for document in block.ids])
+    assert set(orders[0]) != set(orders[1])  # another split
+    assert [i for i in orders[0] if i in set(orders[1])] != [i for i in orders[1] if i in set(orders[0])]
+
+
+def test_stock_webdataset_reads_the_shards(corpus: Path, tmp_path: Path) -> None:
+    prepare_here(prep_config([corpus]), tmp_path / "out")
+    dataset = Dataset(tmp_path / "out")
+    url = str(tmp_path / "out" / dataset.split("train").shards[0].path)
+    samples = list(webdataset.WebDataset(url, shardshuffle=False).decode())
+    for sample, block in zip(samples, dataset.blocks("train"), strict=True):
+        assert (sample["tokens.npy"] == block.tokens).all()
+        assert (sample["lengths.npy"] == block.lengths).all()
+        assert (sample["ids.npy"] == block.ids).all()
+
+
+def test_the_result_depends_neither_on_parts_nor_on_the_order_of_files(corpus: Path, tmp_path: Path) -> None:
+    files = sorted(corpus.iterdir())
+    prepare_here(prep_config(files), tmp_path / "a")
+    prepare_here(prep_config(files[::-1], corpus={"part_bytes": 1}), tmp_path / "b")
+    one, other = Dataset(tmp_path / "a").manifest, Dataset(tmp_path / "b").manifest
+    assert one.splits["train"].blocks_sha256 == other.splits["train"].blocks_sha256
+    assert one.splits["validation"] == other.splits["validation"]
+    assert one.fingerprint == other.fingerprint
+
+
+def test_a_run_that_lost_any_of_its_parts_ends_with_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
+    config = prep_config([corpus], corpus={"part_bytes": 1})
+    prepare_here(config, tmp_path / "out")
+    whole = fingerprints(tmp_path / "out")
+    draw = random.Random(5)
+    for _ in range(5):
+        files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+        for path in draw.sample(files, len(files) // 3):
+            # a part is marked done last, so a killed run has files without marks and never the reverse
+            path.with_name(path.name.split(".")[0] + ".json").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+        prepare_here(config, tmp_path / "out")
+        assert fingerprints(tmp_path / "out") == whole
+
+
+def test_a_changed_key_redoes_what_depends_on_it(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tests.data_prep.helpers as helpers
+
+    ran: list[str] = []
+
+    def counting(step: str, work: Any, parts: Any) -> Any:
+        ran.extend([step] * len(parts))
+        yield from original(step, work, parts)
+
+    original = helpers.here
+    monkeypatch.setattr(helpers, "here", counting)
+    prepare_here(prep_config([corpus]), tmp_path / "out")
+    first = set(ran)
+    assert {"collect", "tag", "judge", "dedup", "decide", "tokenizer", "encode", "shards"} == first
+    for changes, steps in (
+        ({}, set()),
+        ({"corpus": {"shards": {"block_tokens": 300}}}, {"shards"}),
+        ({"tokenizer": {"vocabulary_size": 450}}, {"tokenizer", "encode", "shards"}),
+        ({"corpus": {"filters": {"min_characters": 5}}}, first - {"collect", "tag"}),
+        ({"corpus": {"document_bytes": 5000}}, first),
+    ):
+        ran.clear()
+        prepare_here(prep_config([corpus], **changes), tmp_path / "out")
+        assert set(ran) == steps, changes
+
+
+def test_the_cap_takes_whole_documents_until_it_is_reached(corpus: Path, tmp_path: Path) -> None:
+    size = len(story(0).encode())
+    for part_bytes in (1, 1 << 30):
+        config = prep_config([corpus], corpus={"max_bytes": 50 * size, "part_bytes": part_bytes})
+        counts = prepare_here(config, tmp_path / str(part_bytes))
+        assert 45 <= counts["funnel"][0]["documents"] <= 55
+        assert 50 * size <= counts["funnel"][0]["bytes"] < 52 * size
+    assert sorted(texts_of(tmp_path / "1", "train")) == sorted(texts_of(tmp_path / str(1 << 30), "train"))
+
+
+def test_rejected_documents_are_kept_with_rule_and_value(corpus: Path, tmp_path: Path) -> None:
+    write_jsonl(corpus / "short.jsonl", ["too short a text"])
+    prepare_here(prep_config([corpus], corpus={"filters": {"min_characters": 100}}), tmp_path / "out")
+    rows = [
+        row
+        for path in (tmp_path / "out" / "parts" / "decide").glob("*.rejected.parquet")
+        for row in pq.read_table(path).to_pylist()
+    ]
+    by_rule = {rule: [row for row in rows if row["rule"] == rule] for rule in {row["rule"] for row in rows}}
+    assert set(by_rule) == {"too short", "exact duplicate"}
+    assert [(row["text"], row["value"]) for row in by_rule["too short"]] == [("too short a text", 16.0)]
+    kept = set(pq.read_table(tmp_path / "out" / "documents.parquet")["id"].to_pylist())
+    assert len(by_rule["exact duplicate"]) == 10
+    assert {row["duplicate_of"] for row in by_rule["exact duplicate"]} <= kept
+
+
+def test_a_small_corpus_still_holds_something_out(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "two.jsonl", [story(1, 600), story(2, 600)])
+    config = prep_config([tmp_path / "two.jsonl"], corpus={"validation_share": 0.001})
+    counts = prepare_here(config, tmp_path / "out")
+    assert (counts["train_documents"], counts["validation_documents"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ("", "no document could be read from 1 files"),
+        (
+            "{broken\n[1]\n",
+            "1 line has no text under 'text', 1 line is not JSON|1 line is not JSON, 1 line has",
+        ),
+        ('{"text": "only one"}\n', "1 documents are left"),
+        ('{"text": "Tiny one."}\n{"text": "Tiny two."}\n', "tokenizer.vocabulary_size: 500 is more than"),
+    ],
+)
+def test_what_a_user_got_wrong_is_one_sentence(lines: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text(lines)
+    with pytest.raises(InputError, match=sentence):
+        prepare_here(prep_config([tmp_path / "bad.jsonl"]), tmp_path / "out")
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_path_with_nothing_behind_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no file matches .*nowhere"):
+        prepare_here(prep_config([tmp_path / "nowhere*.jsonl"]), tmp_path / "out")
+    with pytest.raises(InputError, match="no .jsonl or"):
+        prepare_here(prep_config([tmp_path]), tmp_path / "out2")
