@@ -165,7 +165,7 @@ def test_what_a_user_got_wrong_is_one_sentence(lines: str, sentence: str, tmp_pa
 
 
 def test_a_path_with_nothing_behind_it(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no file matches .*nowhere"):
+    with pytest.raises(InputError, match=r"no file matches .*nowhere"):
         prepare_here(prep_config([tmp_path / "nowhere*.jsonl"]), tmp_path / "out")
-    with pytest.raises(InputError, match="no .jsonl or"):
+    with pytest.raises(InputError, match=r"no \.jsonl or"):
         prepare_here(prep_config([tmp_path]), tmp_path / "out2")
