@@ -16,10 +16,17 @@ TOKENS_PER_BATCH = 8192
 class LanguageModel(Protocol):
     """What evaluation asks of a model, as `pipeline.models.load.load_model` gives it."""
 
-    config: PipelineConfig
-    vocabulary: Vocabulary
+    @property
+    def config(self) -> PipelineConfig:
+        """The resolved configuration of the run."""
+        ...
 
-    def logits(self, tokens: Any) -> Any:
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The run's tokenizer."""
+        ...
+
+    def logits(self, tokens_BS: Any, /) -> Any:
         """Float32 logits [B, S, V] of a torch tensor of tokens [B, S]; V may exceed the vocabulary's size."""
         ...
 

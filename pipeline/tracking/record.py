@@ -13,6 +13,7 @@ messages   parameters, tags, values, artifacts, datasets and states that are not
 
 import fcntl
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,8 +56,10 @@ class State(Settings):
     """Name of the MLflow run."""
     experiment: str = "bloomery"
     """Name of the MLflow experiment."""
-    identity: str = ""
+    subject: str = ""
     """Fingerprint of what the run is a run of; another one starts another MLflow run."""
+    started: float = Field(default_factory=time.time)
+    """When the run began, in seconds since the epoch."""
     uri: str | None = None
     """The tracking server that `run_id` belongs to."""
     experiment_id: str | None = None
@@ -76,25 +79,25 @@ class State(Settings):
 class Record:
     """The file and the state in it. One process at a time changes it, from any of its threads."""
 
-    def __init__(self, path: Path, name: str, experiment: str = "bloomery", identity: str = "") -> None:
+    def __init__(self, path: Path, name: str, experiment: str = "bloomery", subject: str = "") -> None:
         self.path = path
         self._lock = threading.Lock()
-        self.state = read_state(path) or State(name=name, experiment=experiment, identity=identity)
+        self.state = read_state(path) or State(name=name, experiment=experiment, subject=subject)
 
     def change(self, **fields: Any) -> None:
         """Replace fields of the state, on disk too."""
         with self._lock:
             self._write(fields)
 
-    def reset(self, identity: str) -> None:
+    def reset(self, subject: str) -> None:
         """Begin another MLflow run under the same name."""
         with self._lock:
-            self.state = State(name=self.state.name, experiment=self.state.experiment, identity=identity)
+            self.state = State(name=self.state.name, experiment=self.state.experiment, subject=subject)
             self._write({})
 
-    def post(self, kind: str, content: dict[str, Any], time: float = 0.0) -> None:
+    def post(self, kind: str, content: dict[str, Any], when: float = 0.0) -> None:
         """Add a message; the same one that still waits is not sent twice, the last state is the state."""
-        message = Message.model_validate({"kind": kind, "content": content, "time": time})
+        message = Message.model_validate({"kind": kind, "content": content, "time": when})
         with self._lock:
             waiting = [
                 one

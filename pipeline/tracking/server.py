@@ -75,7 +75,9 @@ def join(client: Any, uri: str, experiment_id: str, record: Record, parent: str 
     tags = {KEY_TAG: state.key, "mlflow.source.name": "bloomery", "mlflow.user": os.environ.get("USER", "")}
     if parent is not None:
         tags["mlflow.parentRunId"] = parent
-    run_id = client.create_run(experiment_id, tags=tags, run_name=state.name).info.run_id
+    run_id = client.create_run(
+        experiment_id, start_time=int(record.state.started * 1000), tags=tags, run_name=state.name
+    ).info.run_id
     record.change(uri=uri, experiment_id=experiment_id, run_id=run_id)
     return str(run_id)
 
@@ -247,3 +249,11 @@ def _limited(lines: Iterable[tuple[Line, Place, int]]) -> Iterator[tuple[Line, P
 def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def how_to_look(work: Path) -> str:
+    """What a user does to see the runs: the page of a server, or the command that serves the file."""
+    uri = tracking_uri(work)
+    if uri.startswith("http"):
+        return uri
+    return f"mlflow ui --backend-store-uri {uri}"

@@ -51,11 +51,13 @@ class Tracker:
         settings: TrackingConfig,
         notify: Notify = print,
         identity: str = "",
+        started: float | None = None,
     ) -> None:
         self.path = stage_folder / metrics.METRICS
-        self.identity = identity or fingerprint(config)
+        self.subject = identity or fingerprint(config)
         stage_folder.mkdir(parents=True, exist_ok=True)
-        self.record = Record(stage_folder / STAGE_RECORD, stage, settings.experiment, self.identity)
+        self.record = Record(stage_folder / STAGE_RECORD, stage, settings.experiment, self.subject)
+        self._started = started
         self._courier = Courier(stage_folder, work, self.record, settings.enabled, notify)
         self._config = config
 
@@ -65,8 +67,10 @@ class Tracker:
         From step 0 with another identity than before, the MLflow run is a new one.
         """
         metrics.drop_after(self.path, step)
-        if step == 0 and self.record.state.identity != self.identity:
-            self.record.reset(self.identity)
+        if step == 0 and self.record.state.subject != self.subject:
+            self.record.reset(self.subject)
+        if self._started is not None:
+            self.record.change(started=self._started)
         self.record.post("status", {"status": "RUNNING"})
         self.record.post("parameters", flatten(self._config))
 
@@ -83,9 +87,9 @@ class Tracker:
         """Tag the stage's run."""
         self.record.post("tags", dict(values))
 
-    def values(self, values: dict[str, float]) -> None:
-        """Tell MLflow results that belong to no step."""
-        self.record.post("values", dict(values), time.time())
+    def values(self, values: dict[str, float], when: float) -> None:
+        """Tell MLflow results that belong to no step; `when` they came out, in seconds since the epoch."""
+        self.record.post("values", dict(values), when)
 
     def artifact(self, path: Path, to: str = "") -> None:
         """Copy a file or folder to MLflow, into the folder `to` there."""
@@ -131,6 +135,10 @@ class Courier:
                 f"MLflow does not have everything of {self.folder} ({reason}); nothing is lost, "
                 f"send it with `bloomery sync {self.folder}`"
             )
+
+    def waiting(self) -> int:
+        """Number of lines of metrics that MLflow does not have."""
+        return self._lines.waiting()
 
     def send(self) -> None:
         """Send everything that waits, now; raises what MLflow raises."""

@@ -1,0 +1,84 @@
+"""The looks of a report: an HTML page of sections and tables that refers to nothing outside itself."""
+
+from html import escape
+
+
+def document(title: str, tiles: list[tuple[str, str, str]], sections: list[tuple[str, str]]) -> str:
+    """A page: value, label and note of each headline figure, then titled sections of HTML where not empty."""
+    shown = [(name, body) for name, body in sections if body]
+    links = "".join(f'<a href="#{anchor(name)}">{escape(name)}</a>' for name, _ in shown)
+    bodies = "".join(
+        f'<section id="{anchor(name)}"><h2>{escape(name)}</h2>{body}</section>' for name, body in shown
+    )
+    figures = "".join(
+        f"<div><b>{escape(value)}</b><span>{escape(label)}</span><small>{escape(note)}</small></div>"
+        for value, label, note in tiles
+    )
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>'
+        f"<body><header><p>Bloomery report</p><h1>{escape(title)}</h1>"
+        f'<div class="tiles">{figures}</div></header>'
+        f"<nav>{links}</nav><main>{bodies}</main></body></html>\n"
+    )
+
+
+def table(head: list[str], rows: list[list[str]], numbers: set[int] | None = None, classes: str = "") -> str:
+    """An HTML table of cells that are HTML already; `numbers` are the columns that stand on the right."""
+    right = numbers or set()
+
+    def row(cells: list[str], tag: str) -> str:
+        return "".join(
+            f"<{tag}{' class=number' if place in right else ''}>{cell}</{tag}>"
+            for place, cell in enumerate(cells)
+        )
+
+    body = "".join(f"<tr>{row(cells, 'td')}</tr>" for cells in rows)
+    return (
+        f'<div class="scroll"><table class="{classes}"><thead><tr>{row(head, "th")}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def anchor(title: str) -> str:
+    """A section's place in the page."""
+    return "-".join("".join(letter if letter.isalnum() else " " for letter in title.lower()).split())
+
+
+STYLE = """
+:root{--ink:#1f2937;--grey:#6b7280;--line:#e5e7eb;--warm:#c2571a;--cold:#3a5a8c}
+*{box-sizing:border-box}
+body{margin:0;color:var(--ink);background:#f7f7f5;
+font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+header{background:#23272f;color:#fff;padding:28px max(24px,calc(50vw - 520px)) 24px}
+header p{margin:0;color:#f0a36b;font-size:13px;letter-spacing:.06em;text-transform:uppercase}
+h1{margin:2px 0 18px;font-size:28px}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px}
+.tiles div{background:#30353f;border-radius:8px;padding:12px 14px}
+.tiles b{display:block;font-size:22px;font-weight:600}
+.tiles span{display:block;font-size:13px;color:#d1d5db}
+.tiles small{color:#9ca3af;font-size:12px}
+nav{position:sticky;top:0;background:#fff;border-bottom:1px solid var(--line);z-index:1;
+padding:9px max(24px,calc(50vw - 520px));font-size:13px}
+nav a{color:var(--cold);text-decoration:none;margin-right:16px;white-space:nowrap}
+main{max-width:1088px;margin:0 auto;padding:8px 24px 60px}
+section{background:#fff;border:1px solid var(--line);border-radius:10px;padding:6px 22px 18px;margin:18px 0;
+scroll-margin-top:50px}
+h2{font-size:18px;margin:14px 0 10px}
+p{max-width:75ch;color:var(--grey);margin:8px 0}
+figure{margin:8px 0}figure svg{width:100%;height:auto;max-width:880px}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-size:13.5px}
+th{text-align:left;color:var(--grey);font-weight:500;white-space:nowrap}
+th,td{padding:6px 14px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}
+tbody tr:last-child td{border-bottom:0}
+.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.bar{width:220px;background:#eef0f3;border-radius:4px;height:12px;margin-top:5px}
+.bar i{display:block;height:100%;background:var(--warm);border-radius:4px}
+.samples td{min-width:180px}
+.samples small{color:var(--grey)}
+pre,code{font:12.5px/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
+pre{margin:2px 0;white-space:pre-wrap;overflow-wrap:anywhere}
+summary{cursor:pointer;color:var(--cold)}
+@media print{nav{display:none}section{break-inside:avoid}}
+"""
