@@ -18,18 +18,10 @@ from pipeline.models.layers import (
     megatron_config,
 )
 
-VOCABULARY_MULTIPLE = 128
-"""Word tables are padded to a multiple of this: their shape does not depend on the parallel layout."""
-
-
-def padded_vocabulary(size: int) -> int:
-    """Rows of the word table for a tokenizer of `size` pieces."""
-    return -(-size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
-
 
 def decoder_layers(config: PipelineConfig, vocabulary_size: int, dtype: torch.dtype) -> list[Layer]:
     """Word table, positions, blocks, final norm, output head."""
-    model, rows = config.model, padded_vocabulary(vocabulary_size)
+    model, rows = config.model, flops.padded_vocabulary(vocabulary_size)
     words = (rows, model.hidden_size, model.initial_std, dtype)
     tie = "words" if model.tied_output else None
     layers = [Layer("words", WordTable, words, cost=0.0, tie=tie)]

@@ -7,6 +7,14 @@ counted (Dao, 2022, appendix; PaLM's appendix B counts the full square). Recompu
 
 from pipeline.config import ModelConfig
 
+VOCABULARY_MULTIPLE = 128
+"""Word tables are padded to a multiple of this: their shape does not depend on the parallel layout."""
+
+
+def padded_vocabulary(size: int) -> int:
+    """Rows of the word table for a tokenizer of `size` pieces."""
+    return -(-size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
+
 
 def block_weights(model: ModelConfig) -> int:
     """Matrix entries of one transformer layer, biases and norms left out."""

@@ -28,6 +28,7 @@ from data_prep.contract.settings import InputError, Settings
 from pipeline.parallel import randomness, state
 from pipeline.parallel.engine import Engine
 from pipeline.parallel.world import World
+from pipeline.training.job import checkpoint_folder
 
 INDEX = "checkpoint.json"
 SCHEMA_VERSION = 1
@@ -118,11 +119,6 @@ class Checkpoint:
                 )
 
 
-def folder_of(run: Path, step: int) -> Path:
-    """Where the checkpoint of a step lies."""
-    return run / "checkpoints" / f"step-{step:06d}"
-
-
 def complete(run: Path) -> list[Path]:
     """The folders of complete checkpoints of a run, oldest first."""
     return sorted((run / "checkpoints").glob("step-*"), key=lambda path: int(path.name.split("-")[1]))
@@ -130,7 +126,7 @@ def complete(run: Path) -> list[Path]:
 
 def save(engine: Engine, run: Path, step: int) -> Path:
     """Write the checkpoint of a step; all ranks call this together."""
-    world, target = engine.world, folder_of(run, step)
+    world, target = engine.world, checkpoint_folder(run, step)
     temporary = target.with_name(f".{target.name}.tmp")
     if world.is_main:
         shutil.rmtree(temporary, ignore_errors=True)

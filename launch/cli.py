@@ -1,0 +1,137 @@
+"""The `bloomery` command.
+
+Only what `--help` needs is imported at the top: torch, Ray and MLflow wait for the command that uses them.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from data_prep.contract.settings import InputError
+
+app = typer.Typer(
+    help="From raw documents to a pretrained, tuned and measured language model, with one recipe.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe's YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as train.steps=200."),
+]
+Work = Annotated[Path | None, typer.Option("--work", help="Work folder; runs/NAME where left out.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Refuse to start from nothing.")]
+
+
+@app.command(epilog="Example: bloomery run launch/recipes/quickstart.yaml --set train.steps=200")
+def run(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_json: Json = False) -> None:
+    """Every stage of the recipe, skipping what is done."""
+    with told(as_json) as result:
+        stages = _stages(recipe, sets, work, as_json)
+        report = stages.all()
+        result |= {"report": str(report), "work": str(stages.work)}
+        _farewell(stages, report)
+
+
+@app.command(epilog="Example: bloomery prep launch/recipes/web.yaml --set 'corpus.paths=[crawl/*.warc.gz]'")
+def prep(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_json: Json = False) -> None:
+    """Raw documents to a tokenized dataset, on Ray (RAY_ADDRESS, else here)."""
+    _one(lambda stages: stages.prep(), recipe, sets, work, as_json)
+
+
+@app.command(epilog="Example: bloomery train launch/recipes/quickstart.yaml --set parallel.tensor=2")
+def train(
+    recipe: RecipePath,
+    sets: Overrides = None,
+    work: Work = None,
+    resume: Resume = False,
+    as_json: Json = False,
+) -> None:
+    """A dataset to a pretrained model; goes on from the newest checkpoint where there is one."""
+    _one(lambda stages: stages.train(resume), recipe, sets, work, as_json)
+
+
+@app.command(epilog="Example: bloomery tune launch/recipes/quickstart.yaml --set 'tune.data=[pairs.jsonl]'")
+def tune(
+    recipe: RecipePath,
+    sets: Overrides = None,
+    work: Work = None,
+    resume: Resume = False,
+    as_json: Json = False,
+) -> None:
+    """A pretrained model and instructions to a tuned one."""
+    _one(lambda stages: stages.tune(resume), recipe, sets, work, as_json)
+
+
+@app.command("eval", epilog="Example: bloomery eval launch/recipes/quickstart.yaml --set eval.questions=300")
+def evaluate(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_json: Json = False) -> None:
+    """Trained models to perplexity, the shot curve, generations and the report."""
+    _one(lambda stages: stages.eval(), recipe, sets, work, as_json)
+
+
+def _one(
+    stage: Callable[[Any], Any], recipe: Path, sets: list[str] | None, work: Path | None, as_json: bool
+) -> None:
+    with told(as_json) as result:
+        receipt = stage(_stages(recipe, sets, work, as_json))
+        result |= {"stage": receipt.stage, "fingerprint": receipt.fingerprint, **receipt.counts}
+
+
+def _stages(path: Path, sets: list[str] | None, work: Path | None, as_json: bool) -> Any:
+    from launch import recipe as recipes
+    from launch.stages import Stages
+    from launch.work import work_folder
+
+    recipe = recipes.load(path, sets or [])
+    folder = work_folder(recipe, work)
+    arguments = [str(path), "--work", str(folder)]
+    for override in sets or []:
+        arguments += ["--set", override]
+    return Stages(recipe, folder, arguments, say)
+
+
+def say(line: str) -> None:
+    """Tell the user something, at once."""
+    print(line, flush=True)
+
+
+@contextmanager
+def told(as_json: bool) -> Iterator[dict[str, Any]]:
+    """Errors of the user's become one sentence and status 2; with --json the result ends stdout."""
+    from launch.stages import TrainingFailedError
+
+    result: dict[str, Any] = {}
+    try:
+        yield result
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except TrainingFailedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.status if error.status > 0 else 1) from None
+    if as_json:
+        print(json.dumps(result))
+
+
+def _farewell(stages: Any, report: Path) -> None:
+    from pipeline.tracking.server import tracking_uri
+
+    uri = tracking_uri(stages.work)
+    page = f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite") else uri
+    say(f"report       {report.resolve()}")
+    say(f"checkpoints  {(stages.work / 'pretrain' / 'checkpoints').resolve()}")
+    say(f"mlflow       {page}")
+
+
+def main() -> None:
+    """Entry point of the `bloomery` command."""
+    app()

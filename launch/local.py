@@ -1,0 +1,79 @@
+"""Starting a training on this machine with DeepSpeed's launcher.
+
+This calls the part of the `deepspeed` command that runs on every node, which saves importing everything once
+more for a decision that is already made: all processes are here.
+"""
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from data_prep.contract.settings import InputError
+from launch.family import die_with_parent
+from pipeline.config import OptimizerConfig, ParallelConfig
+
+SCRIPT = Path(__file__).with_name("train.py")
+
+
+def run_training(arguments: list[str], parallel: ParallelConfig, optim: OptimizerConfig) -> int:
+    """Start `launch/train.py` in as many processes as the layout wants; returns the exit status."""
+    gpus = count_gpus()
+    processes = choose_processes(parallel, optim, gpus or min(2, os.cpu_count() or 1), exact=gpus == 0)
+    world = base64.urlsafe_b64encode(json.dumps({"localhost": list(range(processes))}).encode()).decode()
+    command = [sys.executable, "-m", "deepspeed.launcher.launch", "--quiet", "--no_local_rank"]
+    command += [f"--world_info={world}", f"--master_port={free_port()}", str(SCRIPT), *arguments]
+    environment = dict(os.environ)
+    if gpus == 0:
+        environment["DS_ACCELERATOR"] = "cpu"
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    child = subprocess.Popen(command, env=environment, preexec_fn=die_with_parent)
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        child.wait()
+        raise
+
+
+def choose_processes(parallel: ParallelConfig, optim: OptimizerConfig, available: int, exact: bool) -> int:
+    """How many processes to start where `available` can run side by side.
+
+    A data parallel size that the recipe leaves open becomes the largest that the machine has room for and the
+    global batch divides by. `exact` says that more processes than `available` may be started, as on a CPU.
+    """
+    model = parallel.tensor * parallel.pipeline
+    if parallel.data is None:
+        rows = optim.global_batch // optim.micro_batch
+        room = max(1, available // model)
+        data = max(size for size in range(1, room + 1) if size == 1 or rows % size == 0)
+    else:
+        data = parallel.data
+    if not exact and model * data > available:
+        raise InputError(
+            f"parallel: tensor {parallel.tensor} x pipeline {parallel.pipeline} x data {data} needs "
+            f"{model * data} GPUs, this machine has {available}; make one smaller or use "
+            "`deepspeed --hostfile HOSTS launch/train.py RECIPE` over several machines"
+        )
+    return model * data
+
+
+def count_gpus() -> int:
+    """The GPUs that this process may use, without loading torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return 0
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+
+
+def free_port() -> int:
+    """A TCP port that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

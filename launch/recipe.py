@@ -1,0 +1,138 @@
+"""Recipes: one YAML file for all stages, with `--set key=value` on top.
+
+Paths in a recipe are relative to the recipe's folder, those given with `--set` to the folder one stands in.
+Everything that is wrong is one `InputError` sentence: the file, the key, the value, what would be right.
+"""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from data_prep.config import CorpusConfig, PrepConfig, TokenizerConfig
+from data_prep.contract.settings import InputError
+from pipeline.config import PipelineConfig
+
+PATHS = (("corpus", "paths"), ("tokenizer", "model"), ("tune", "data"))
+
+
+class Recipe(PipelineConfig):
+    corpus: CorpusConfig = CorpusConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+
+    def prep(self) -> PrepConfig:
+        """What data preparation is given."""
+        return PrepConfig(corpus=self.corpus, tokenizer=self.tokenizer, seed=self.seed)
+
+    def pipeline(self) -> PipelineConfig:
+        """What training, tuning and evaluation are given."""
+        return PipelineConfig(**{name: getattr(self, name) for name in PipelineConfig.model_fields})
+
+
+def load(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe and lay the overrides over it."""
+    plain = _read(path)
+    _resolve(plain, path.parent)
+    for override in overrides:
+        key, value = _parse(override)
+        here: dict[str, Any] = {}
+        _put(here, key, value, override)
+        _resolve(here, Path.cwd())
+        _merge(plain, here)
+    plain.setdefault("name", path.stem)
+    try:
+        return Recipe.model_validate(plain)
+    except ValidationError as error:
+        raise InputError(_sentence(path, error)) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; a recipe (YAML) is expected") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); a recipe (YAML) is expected") from error
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where else ""
+        raise InputError(f"{path}: not YAML{line} ({getattr(error, 'problem', error)})") from error
+    if not isinstance(plain, dict):
+        raise InputError(f"{path}: a recipe is a mapping of sections such as model and train")
+    return plain
+
+
+def _parse(override: str) -> tuple[list[str], Any]:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set {override}: key=value is expected, such as train.steps=200")
+    try:
+        return key.strip().split("."), yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise InputError(f"--set {override}: {text!r} is not a YAML value") from None
+
+
+def _put(plain: dict[str, Any], key: list[str], value: Any, override: str) -> None:
+    for name in key[:-1]:
+        plain = plain.setdefault(name, {})
+    plain[key[-1]] = value
+
+
+def _merge(plain: dict[str, Any], over: dict[str, Any]) -> None:
+    for name, value in over.items():
+        if isinstance(value, dict) and isinstance(plain.get(name), dict):
+            _merge(plain[name], value)
+        else:
+            plain[name] = value
+
+
+def _resolve(plain: dict[str, Any], folder: Path) -> None:
+    """Make the recipe's paths absolute; addresses such as s3://... stay."""
+    for section, name in PATHS:
+        holder = plain.get(section)
+        if isinstance(holder, dict) and holder.get(name):
+            value = holder[name]
+            if isinstance(value, list):
+                holder[name] = [_absolute(item, folder) for item in value]
+            else:
+                holder[name] = _absolute(value, folder)
+
+
+def _absolute(value: Any, folder: Path) -> Any:
+    if not isinstance(value, str) or "://" in value:
+        return value
+    return str(folder.resolve() / Path(value).expanduser())
+
+
+def _sentence(path: Path, error: ValidationError) -> str:
+    problems = error.errors()
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{path}: {_problem(problems[0])}{more}"
+
+
+def _problem(problem: ErrorDetails) -> str:
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location) or "the recipe"
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: no such key{_suggestion(location)}"
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if problem["type"] == "value_error":
+        return f"{key}: {message}" if location else message
+    return f"{key} is {problem['input']!r}; it {message}"
+
+
+def _suggestion(location: list[str]) -> str:
+    section: Any = Recipe
+    for name in location[:-1]:
+        field = section.model_fields.get(name)
+        section = field.annotation if field else None
+        if not (isinstance(section, type) and issubclass(section, BaseModel)):
+            return ""
+    near = difflib.get_close_matches(location[-1], section.model_fields, n=1)
+    if near:
+        return f"; did you mean {'.'.join([*location[:-1], near[0]])}?"
+    return f"; the keys here are {', '.join(section.model_fields)}"

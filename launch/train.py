@@ -1,0 +1,67 @@
+"""One process of a training. DeepSpeed's launcher starts it once per device:
+
+    deepspeed launch/train.py launch/recipes/quickstart.yaml
+    deepspeed --hostfile HOSTS launch/train.py RECIPE --set train.steps=2000 --work /shared/runs/big
+
+The recipe's dataset has to be prepared already (`bloomery prep RECIPE`). `--stage tune` tunes instead.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from data_prep.contract.settings import InputError
+from launch import recipe
+from launch.family import die_with_parent
+from launch.work import work_folder
+
+
+def main() -> None:
+    """Parse the command line, join the world, train."""
+    die_with_parent()
+    arguments = _parser().parse_args()
+    try:
+        config = recipe.load(arguments.recipe, arguments.set).pipeline()
+        _quieten()
+        from pipeline.training.run import run_stage
+
+        run_stage(arguments.stage, config, work_folder(config, arguments.work), arguments.resume)
+    except InputError as error:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        _leave(2)
+    except Exception:
+        traceback.print_exc()
+        _leave(1)
+
+
+def _leave(status: int) -> None:
+    """End now: other ranks may be waiting in a collective that this one will not join."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("recipe", type=Path, help="the recipe's YAML file")
+    parser.add_argument("--stage", choices=["pretrain", "tune"], default="pretrain", help="what to train")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key")
+    parser.add_argument("--work", type=Path, help="work folder; runs/NAME where left out")
+    parser.add_argument("--resume", action="store_true", help="refuse to start from nothing")
+    parser.add_argument("--local_rank", type=int, help="set by DeepSpeed's launcher")
+    return parser
+
+
+def _quieten() -> None:
+    """DeepSpeed and torch tell of every group and build step; a user needs the warnings alone."""
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    os.environ.setdefault("DS_LOG_LEVEL", "warning")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""What a training stage is given, and the folder that it keeps.
+
+A run's folder belongs to one configuration. Where another one is found in it, it is set aside under a name of
+its own, never overwritten; where the same one is found, training goes on from its newest checkpoint.
+"""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import yaml
+from pydantic import ValidationError
+
+from data_prep.contract.dataset import TOKENIZER, Dataset
+from data_prep.contract.receipt import file_hash, fingerprint, is_done, read_receipt, write_atomic
+from data_prep.contract.settings import InputError
+from pipeline.config import OptimizerConfig, PipelineConfig
+from pipeline.models import flops
+from pipeline.tuning.instructions import instruction_files
+
+IDENTITY = "identity.json"
+CONFIG = "config.yaml"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training."""
+
+    stage: str
+    """`pretrain` or `tune`: the name of the stage and of its folder."""
+    work: Path
+    """The recipe's work folder."""
+    config: PipelineConfig
+    """The whole configuration."""
+    optim: OptimizerConfig
+    """The stage's own section of it."""
+    dataset: Dataset
+    """Where the tokenizer comes from, and the data of pretraining."""
+    inputs: dict[str, str]
+    """Fingerprints of what goes in."""
+    start_from: Path | None = None
+    """The checkpoint whose weights to start with; None draws them."""
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.work / self.stage
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for all that decides what comes out; the parallel layout does not."""
+        config = self.config
+        sections = (config.model, config.objective, config.data, self.optim)
+        return fingerprint(self.stage, [section.identity() for section in sections], config.seed, self.inputs)
+
+    @property
+    def step_flops(self) -> float:
+        """Model FLOPs of one optimizer step, by the formula of `pipeline.models.flops`."""
+        length = self.config.data.sequence_length
+        rows = flops.padded_vocabulary(self.dataset.manifest.vocabulary_size)
+        per_token = flops.training_per_token(self.config.model, rows, length)
+        return per_token * self.optim.global_batch * length
+
+    def is_done(self) -> bool:
+        """Whether the run's receipt is of this very job."""
+        return is_done(self.folder, self.fingerprint)
+
+
+def pretraining(config: PipelineConfig, work: Path) -> Job:
+    """The job of pretraining on the work folder's dataset."""
+    dataset = Dataset(work / "dataset")
+    inputs = {"dataset": dataset.manifest.fingerprint}
+    return Job("pretrain", work, config, config.train, dataset, inputs)
+
+
+def tuning(config: PipelineConfig, work: Path) -> Job:
+    """The job of tuning the work folder's pretrained model.
+
+    Raises `InputError` where pretraining has not ended or there are no instructions.
+    """
+    dataset, pretrained = Dataset(work / "dataset"), work / "pretrain"
+    receipt = read_receipt(pretrained)
+    if receipt is None:
+        raise InputError(f"{pretrained}: pretraining has not ended; run `bloomery train` first")
+    train, validation = instruction_files(config, dataset.folder)
+    inputs = {"dataset": dataset.manifest.fingerprint, "pretrained": receipt.fingerprint}
+    inputs |= {path.name: file_hash(path) for path in [*train, *validation]}
+    start_from = checkpoint_folder(pretrained, int(receipt.counts["steps"]))
+    return Job("tune", work, config, config.tune, dataset, inputs, start_from)
+
+
+def checkpoint_folder(run: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return run / "checkpoints" / f"step-{step:06d}"
+
+
+def open_folder(job: Job, notify: Callable[[str], None]) -> IO[str]:
+    """Make the run's folder ready; returns its lock, held until it is closed.
+
+    Raises `InputError` where another process is training in it.
+    """
+    job.work.mkdir(parents=True, exist_ok=True)
+    lock = (job.work / f".{job.stage}.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(f"{job.folder}: another process is training here; wait for it or end it") from None
+    _set_aside_another(job, notify)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    write_config(job.folder, job.config)
+    shutil.copyfile(job.dataset.folder / TOKENIZER, job.folder / TOKENIZER)
+    identity = {"stage": job.stage, "fingerprint": job.fingerprint, "inputs": job.inputs}
+    write_atomic(job.folder / IDENTITY, json.dumps(identity, indent=2) + "\n")
+    return lock
+
+
+def _set_aside_another(job: Job, notify: Callable[[str], None]) -> None:
+    path = job.folder / IDENTITY
+    if not path.is_file():
+        return
+    found = json.loads(path.read_text())["fingerprint"]
+    if found == job.fingerprint:
+        return
+    aside = job.folder.with_name(f"{job.stage}.{found}")
+    if aside.exists():
+        shutil.rmtree(aside)
+    job.folder.rename(aside)
+    notify(f"{job.folder} was made with other settings or data; it is kept as {aside}")
+
+
+def read_config(run: Path) -> PipelineConfig:
+    """The resolved configuration that a run was made with."""
+    path = run / CONFIG
+    try:
+        return PipelineConfig.model_validate(yaml.safe_load(path.read_text()))
+    except FileNotFoundError:
+        raise InputError(f"{run}: not a run (no {CONFIG})") from None
+    except (ValidationError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not the configuration of a run ({error})") from error
+
+
+def write_config(run: Path, config: PipelineConfig) -> None:
+    """Leave the resolved configuration in a run's folder."""
+    write_atomic(run / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))

@@ -1,0 +1,90 @@
+"""What people see of a training: lines in the terminal or the log, metrics, and the receipt at the end."""
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+from data_prep.contract.receipt import Receipt, versions, write_receipt
+from pipeline.tracking.tracker import Status, Tracker
+from pipeline.training.job import Job
+
+
+class Progress:
+    """Lives on the main rank alone."""
+
+    def __init__(self, job: Job, start: int, notify: Callable[[str], None]) -> None:
+        self.job, self.notify = job, notify
+        self.started = time.time()
+        self._seconds: list[float] = []
+        self._last: dict[str, float] = {}
+        self.tracker = Tracker(
+            job.folder,
+            job.work,
+            job.stage,
+            job.config.model_dump(mode="json"),
+            job.config.tracking,
+            notify,
+            identity=job.fingerprint,
+        )
+        self.tracker.start_from(start)
+        self.tracker.dataset(job.dataset.manifest, job.dataset.folder)
+
+    def step(self, done: int, metrics: dict[str, float], seconds: float, waited: float) -> None:
+        """A step that took `seconds`, `waited` of them for data."""
+        tokens = self.job.optim.global_batch * self.job.config.data.sequence_length
+        self._seconds.append(seconds)
+        metrics |= {
+            "tokens_per_second": tokens / seconds,
+            "model_flops_per_second": self.job.step_flops / seconds,
+            "data_wait_share": waited / seconds,
+        }
+        self._last |= metrics
+        self.tracker.log(done, metrics)
+        if done % self.job.optim.log_every == 0 or "validation_loss" in metrics:
+            self.notify(self._line(done, metrics))
+
+    def _line(self, done: int, metrics: dict[str, float]) -> str:
+        steps = self.job.optim.steps
+        typical = median(self._seconds[-100:])
+        left = int((steps - done) * typical)
+        parts = [
+            f"{self.job.stage}: step {done:>{len(str(steps))}}/{steps}",
+            f"loss {metrics['loss']:.4f}",
+            f"lr {metrics['learning_rate']:.2e}",
+            f"grad {metrics['gradient_norm']:.2f}",
+            f"{metrics['tokens_per_second']:,.0f} tokens/s",
+            f"{left // 60}:{left % 60:02d} left",
+        ]
+        if "validation_loss" in metrics:
+            parts.append(f"validation loss {metrics['validation_loss']:.4f}")
+        return "  ".join(parts)
+
+    def finish(self) -> None:
+        """The training has come to its end: leave the receipt."""
+        job = self.job
+        receipt = Receipt(
+            stage=job.stage,
+            fingerprint=job.fingerprint,
+            config=job.config.model_dump(mode="json"),
+            inputs=job.inputs,
+            counts=self._summary(),
+            seconds=time.time() - self.started,
+            versions=versions("torch", "deepspeed", "megatron-core"),
+        )
+        write_receipt(job.folder, receipt)
+
+    def _summary(self) -> dict[str, float]:
+        tokens = self.job.optim.global_batch * self.job.config.data.sequence_length
+        typical = median(self._seconds) if self._seconds else float("inf")
+        return {
+            "steps": self.job.optim.steps,
+            "tokens": tokens * self.job.optim.steps,
+            "loss": self._last.get("loss", float("nan")),
+            "validation_loss": self._last.get("validation_loss", float("nan")),
+            "tokens_per_second": tokens / typical,
+            "model_flops_per_second": self.job.step_flops / typical,
+        }
+
+    def close(self, status: Status) -> None:
+        """Send what is left to MLflow."""
+        self.tracker.close(status)

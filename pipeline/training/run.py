@@ -1,0 +1,83 @@
+"""What every process of a training does, from joining the world to leaving it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import torch.distributed as dist
+
+from data_prep.contract.settings import InputError
+from pipeline.config import PipelineConfig
+from pipeline.data.batches import BatchSource
+from pipeline.data.pretraining import PretrainingBatches
+from pipeline.parallel import world
+from pipeline.training.checkpoint import complete
+from pipeline.training.job import Job, open_folder, pretraining, tuning
+from pipeline.training.trainer import train
+from pipeline.tuning.batches import InstructionBatches
+from pipeline.tuning.instructions import instruction_files
+
+STAGES = {"pretrain": pretraining, "tune": tuning}
+
+
+def run_stage(stage: str, config: PipelineConfig, work: Path, resume: bool = False) -> None:
+    """Run `pretrain` or `tune` in this process, one of those that the launcher started.
+
+    With `resume` a run that has no checkpoint yet is an `InputError`, on every rank.
+    """
+    job = STAGES[stage](config, work)
+    check_sizes(job, int(os.environ.get("WORLD_SIZE", "1")))
+    if resume and not complete(job.folder):
+        raise InputError(f"{job.folder}: nothing to resume, the run has no complete checkpoint")
+    here = world.start(config.parallel, config.seed)
+    notify = say if here.is_main else quiet
+    lock = together(lambda: open_folder(job, notify) if here.is_main else None)
+    try:
+        train(job, here, batches(job, here), notify)
+        dist.barrier()
+    finally:
+        if lock:
+            lock.close()
+    world.stop()
+
+
+def check_sizes(job: Job, processes: int) -> None:
+    """`InputError` where the layout or the batch does not divide."""
+    try:
+        job.optim.accumulation(job.config.parallel.data_size(processes))
+    except ValueError as error:
+        raise InputError(f"{job.stage}: {error}") from error
+
+
+def batches(job: Job, here: world.World) -> BatchSource:
+    """The stage's data."""
+    if job.stage == "pretrain":
+        return PretrainingBatches(job.config, job.dataset.folder, here.data_rank, here.data_size)
+    files = instruction_files(job.config, job.dataset.folder)
+    return InstructionBatches(job.config, job.dataset.vocabulary, *files, here.data_rank, here.data_size)
+
+
+def together(action: Callable[[], IO[str] | None]) -> IO[str] | None:
+    """Do something on every rank; an `InputError` on one of them is raised on all."""
+    result: IO[str] | None = None
+    problem: str | None = None
+    try:
+        result = action()
+    except InputError as error:
+        problem = str(error)
+    problems: list[str | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(problems, problem)
+    for one in problems:
+        if one:
+            raise InputError(one)
+    return result
+
+
+def say(line: str) -> None:
+    """Print a line at once, so that a log shows it when it happens."""
+    print(line, flush=True)
+
+
+def quiet(line: str) -> None:
+    """What ranks other than the first have to say."""
