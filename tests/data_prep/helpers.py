@@ -16,8 +16,8 @@ from data_prep.preparation import Preparation
 from data_prep.sources import list_files
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
-SENTENCE = """the quick brown fox jumps over a lazy dog while seven wizards quietly brew strong coffee for every
-guest near old stone bridges where rivers bend and merchants trade wool salt iron spices maps lanterns clocks"""
+SENTENCE = """the quick brown fox jumps over a lazy dog while seven wizards quietly brew strong coffee for
+every guest near old stone bridges where rivers bend and merchants trade wool salt iron spices maps clocks"""
 WORDS = SENTENCE.split()
 
 
