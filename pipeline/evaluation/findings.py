@@ -82,7 +82,7 @@ def collect(work: Path) -> Findings:
 
 def headlines(findings: Findings) -> list[Headline]:
     """The figures to put first, those that are known."""
-    return [*_data(findings), *_training(findings), *_evaluation(findings)]
+    return [*_evaluation(findings), *_training(findings), *_data(findings)]
 
 
 def _data(findings: Findings) -> list[Headline]:

@@ -17,7 +17,7 @@ from pipeline.evaluation.evaluate import RESULTS, SAMPLES
 from pipeline.evaluation.findings import STAGES, Findings, collect, headlines
 from pipeline.evaluation.report import PLOTS, REPORT
 from pipeline.tracking.record import STAGE_RECORD, Record, read_state, sole_sender
-from pipeline.tracking.tracker import Courier, Tracker, flatten, one_line, parent_record
+from pipeline.tracking.tracker import Courier, Tracker, describe_dataset, flatten, one_line, parent_record
 
 TABLE = "prompts_and_answers.json"
 
@@ -45,10 +45,9 @@ def track_stage(
         started=receipt.finished - receipt.seconds,
     )
     tracker.start_from(0)
-    manifest = work / "dataset" / MANIFEST
-    if manifest.is_file():
+    if (work / "dataset" / MANIFEST).is_file():
         context = "output" if folder == "dataset" else "validation"
-        tracker.dataset(Manifest.model_validate_json(manifest.read_bytes()), work / "dataset", context)
+        tracker.dataset(read_manifest(work), work / "dataset", context)
     tracker.values({"seconds": receipt.seconds, **numbers(receipt.counts)}, receipt.finished)
     if (work / folder / SAMPLES).is_file():
         write_table(work / folder)
@@ -66,12 +65,19 @@ def publish(work: Path, settings: TrackingConfig, notify: Callable[[str], None] 
     finished = max((receipt.finished for receipt in receipts), default=0.0)
     record.post("tags", {"mlflow.note.content": description(findings), "bloomery.work": str(work.resolve())})
     record.post("values", results(findings), finished)
+    if (work / "dataset" / MANIFEST).is_file():
+        record.post("dataset", describe_dataset(read_manifest(work), work / "dataset", "training"))
     for name in (REPORT, PLOTS):
         if (work / name).exists():
             to = PLOTS if name == PLOTS else ""
             record.post("artifact", {"path": str((work / name).resolve()), "to": to})
     record.post("status", {"status": "FINISHED"}, finished)
     Courier(work, work, record, settings.enabled, notify).close(wait=30.0)
+
+
+def read_manifest(work: Path) -> Manifest:
+    """The manifest of a work folder's dataset."""
+    return Manifest.model_validate_json((work / "dataset" / MANIFEST).read_bytes())
 
 
 def sync(folder: Path, notify: Callable[[str], None] = print) -> int:

@@ -24,6 +24,8 @@ ENVIRONMENT = {
 }
 """How MLflow's client behaves here, unless the user's environment says otherwise."""
 KEY_TAG = "bloomery.key"
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""The page then shows an experiment as model training, not as chat traces."""
 METRICS_PER_CALL, TAGS_PER_CALL = 1000, 100
 TEXT_LIMIT = 5000
 
@@ -57,7 +59,7 @@ def find_experiment(client: Any, name: str, work: Path) -> str:
     if found is None:
         beside = (work.resolve().parent / "mlartifacts" / name).as_uri()
         place = None if "MLFLOW_TRACKING_URI" in os.environ else beside
-        return str(client.create_experiment(name, artifact_location=place))
+        return str(client.create_experiment(name, artifact_location=place, tags=EXPERIMENT_TAGS))
     return str(found.experiment_id)
 
 

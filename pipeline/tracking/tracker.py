@@ -87,9 +87,9 @@ class Tracker:
         """Tag the stage's run."""
         self.record.post("tags", dict(values))
 
-    def values(self, values: dict[str, float], when: float) -> None:
-        """Tell MLflow results that belong to no step; `when` they came out, in seconds since the epoch."""
-        self.record.post("values", dict(values), when)
+    def values(self, values: dict[str, float], when: float | None = None) -> None:
+        """Tell MLflow results that belong to no step; `when` they came out, else now."""
+        self.record.post("values", dict(values), time.time() if when is None else when)
 
     def artifact(self, path: Path, to: str = "") -> None:
         """Copy a file or folder to MLflow, into the folder `to` there."""
@@ -197,13 +197,17 @@ def join_runs(client: Any, uri: str, work: Path, record: Record) -> str:
     if record.path == path:
         return server.join(client, uri, experiment_id, record)
     with sole_sender(path, wait=True):
-        parent = server.join(client, uri, experiment_id, parent_record(work, record.state.experiment))
+        state = record.state
+        parent = server.join(client, uri, experiment_id, parent_record(work, state.experiment, state.started))
     return server.join(client, uri, experiment_id, record, parent)
 
 
-def parent_record(work: Path, experiment: str) -> Record:
-    """The record of the run that all stages of a work folder are nested in."""
-    return Record(work / PARENT_RECORD, work.resolve().name, experiment)
+def parent_record(work: Path, experiment: str, started: float | None = None) -> Record:
+    """The record of the run that all stages of a work folder are nested in; it begins with the first."""
+    record = Record(work / PARENT_RECORD, work.resolve().name, experiment)
+    if started is not None and record.state.run_id is None:
+        record.change(started=started)
+    return record
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
