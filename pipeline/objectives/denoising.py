@@ -154,7 +154,7 @@ def infill(rows: Rows, keys: Words, special: SpecialTokens, damage: Damage) -> R
         is_span, np.take_along_axis(lengths, np.minimum(number, lengths.shape[1] - 1), axis=1), 1
     )
     starts = np.cumsum(sizes, axis=1) - sizes
-    return _put_masks(rows, firsts, is_span, starts, sizes, special.mask)
+    return _put_masks(rows, firsts, is_span, starts, sizes, special)
 
 
 def poisson_spans(
@@ -178,10 +178,12 @@ def poisson(drawn: NDArray[np.float64], mean: float) -> NDArray[np.int64]:
 
 
 def _word_firsts(rows: Rows, special: SpecialTokens) -> NDArray[np.bool_]:
-    """[B, W] where a word starts."""
+    """[B, W] where a word starts; separators of documents are none and end the word before them."""
+    separators = rows.tokens == special.eos
     firsts = special.word_start[rows.tokens]
+    firsts[:, 1:] |= separators[:, :-1]
     firsts[:, 0] = True
-    return firsts & rows.real
+    return firsts & rows.real & ~separators
 
 
 def _put_masks(
@@ -190,32 +192,36 @@ def _put_masks(
     is_span: NDArray[np.bool_],
     starts: NDArray[np.int64],
     sizes: NDArray[np.int64],
-    mask: int,
+    special: SpecialTokens,
 ) -> Rows:
     """Take the words of every span out and put one mask there. `starts` and `sizes` count words."""
     count, width = rows.tokens.shape
-    word = np.cumsum(firsts, axis=1) - 1
-    row, item = np.nonzero(is_span)
-    begin, end = starts[row, item], starts[row, item] + sizes[row, item]
-    edges = np.zeros((count, width + 2), np.int64)
-    np.add.at(edges, (row, begin), 1)
-    masks_before = np.cumsum(edges, axis=1)  # spans that start at or before a word
-    edges[:] = 0
-    np.add.at(edges, (row, begin), 1)
-    np.add.at(edges, (row, end), -1)
-    gone = np.cumsum(edges, axis=1) > 0
-    kept = rows.real & ~np.take_along_axis(gone, np.maximum(word, 0), axis=1)
-    kept_before: NDArray[np.int64] = np.cumsum(kept, axis=1) - kept
+    word: NDArray[np.int64] = np.cumsum(
+        firsts, axis=1
+    )  # the first word is number 1, separators before it are number 0
+    span_row, item = np.nonzero(is_span)
+    begin = 1 + starts[span_row, item]
+    end = begin + sizes[span_row, item]
+
+    def totals(*changes: tuple[NDArray[np.int64], NDArray[np.int64], int]) -> NDArray[np.int64]:
+        """[B, W + 3] running sums over word numbers of (rows, word numbers, change) triples."""
+        sums = np.zeros((count, width + 3), np.int64)
+        for row, number, change in changes:
+            np.add.at(sums, (row, number), change)
+        return np.cumsum(sums, axis=1)
+
+    hidden = totals((span_row, begin, 1), (span_row, end, -1)) > 0
+    kept = rows.real & ~(np.take_along_axis(hidden, word, axis=1) & (rows.tokens != special.eos))
+    row, place = np.nonzero(kept)
+    masks_before = totals((span_row, begin, 1))[row, word[row, place]]
+    kept_before: NDArray[np.int64] = np.cumsum(kept, axis=1)[row, place] - 1
     lengths = kept.sum(axis=1) + is_span.sum(axis=1)
     out = np.zeros((count, max(width, int(lengths.max(initial=0)))), rows.tokens.dtype)
-    r, p = np.nonzero(kept)
-    out[r, kept_before[r, p] + masks_before[r, word[r, p]]] = rows.tokens[r, p]
-    # A span's mask stands behind the kept tokens of the words before it and the masks of the spans before it.
-    tokens_by_word = np.zeros((count, width + 2), np.int64)
-    np.add.at(tokens_by_word, (r, word[r, p] + 1), 1)
-    kept_by_word = np.cumsum(tokens_by_word, axis=1)
-    nth = np.arange(len(row)) - np.searchsorted(row, row)
-    out[row, kept_by_word[row, begin] + nth] = mask
+    out[row, kept_before + masks_before] = rows.tokens[row, place]
+    # A mask stands behind the kept tokens of the words before its span and behind the masks of earlier spans.
+    earlier_masks = np.arange(len(span_row)) - np.searchsorted(span_row, span_row)
+    kept_words = totals((row, word[row, place], 1))
+    out[span_row, kept_words[span_row, begin - 1] + earlier_masks] = special.mask
     return Rows(out, lengths)
 
 
