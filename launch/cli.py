@@ -37,9 +37,10 @@ def run(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_json: 
     """Every stage of the recipe, skipping what is done."""
     with told(as_json) as result:
         stages = _stages(recipe, sets, work, as_json)
-        report = stages.all()
-        result |= {"report": str(report), "work": str(stages.work)}
-        _farewell(stages, report)
+        stages.all()
+        result |= _places(stages.work)
+        for name, place in _places(stages.work).items():
+            say(f"{name:<12} {place}")
 
 
 @app.command(epilog="Example: bloomery prep launch/recipes/web.yaml --set 'corpus.paths=[crawl/*.warc.gz]'")
@@ -122,14 +123,17 @@ def told(as_json: bool) -> Iterator[dict[str, Any]]:
         print(json.dumps(result))
 
 
-def _farewell(stages: Any, report: Path) -> None:
-    from pipeline.tracking.server import tracking_uri
+def _places(work: Path) -> dict[str, str]:
+    """Where a person finds what came out."""
+    from pipeline.evaluation.report import REPORT
+    from pipeline.tracking.server import how_to_look
 
-    uri = tracking_uri(stages.work)
-    page = f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite") else uri
-    say(f"report       {report.resolve()}")
-    say(f"checkpoints  {(stages.work / 'pretrain' / 'checkpoints').resolve()}")
-    say(f"mlflow       {page}")
+    return {
+        "report": str((work / REPORT).resolve()),
+        "dataset": str((work / "dataset").resolve()),
+        "checkpoints": str((work / "pretrain" / "checkpoints").resolve()),
+        "mlflow": how_to_look(work),
+    }
 
 
 def main() -> None:

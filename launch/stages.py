@@ -1,16 +1,13 @@
 """The stages of a recipe, each skipping what its receipt says is done."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from data_prep.contract.dataset import Dataset
 from data_prep.contract.receipt import Receipt, read_receipt
 from launch.local import run_training
 from launch.recipe import Recipe
-from pipeline.tracking.tracker import Tracker
+from pipeline.tracking.publish import publish, track_stage
 from pipeline.training import job
 
 
@@ -36,10 +33,8 @@ class Stages:
         """Raw documents to a dataset."""
         from data_prep.run import prepare
 
-        folder, started = self.work / "dataset", time.time()
-        receipt = prepare(self.recipe.prep(), folder, self.notify)
-        if receipt.finished >= started:
-            self._track_prep(folder, receipt)
+        receipt = prepare(self.recipe.prep(), self.work / "dataset", self.notify)
+        track_stage(self.work, "dataset", self.recipe.tracking, self.notify)
         return receipt
 
     def train(self, resume: bool = False) -> Receipt:
@@ -53,19 +48,25 @@ class Stages:
     def eval(self) -> Receipt:
         """Trained models to figures, samples and the report."""
         from pipeline.evaluation.evaluate import evaluate
+        from pipeline.evaluation.report import write_report
 
         trained = {"pretrained": self.work / "pretrain", "tuned": self.work / "tune"}
         runs = {name: folder for name, folder in trained.items() if read_receipt(folder)}
-        return evaluate(self.recipe.pipeline(), self.work / "dataset", runs, self.work / "eval", self.notify)
+        config = self.recipe.pipeline()
+        receipt = evaluate(config, self.work / "dataset", runs, self.work / "eval", self.notify)
+        track_stage(self.work, "eval", config.tracking, self.notify)
+        report = write_report(self.work)
+        publish(self.work, config.tracking, self.notify)
+        self.notify(f"report: {report.resolve()}")
+        return receipt
 
-    def all(self) -> Path:
-        """Every stage; returns the report's path."""
+    def all(self) -> None:
+        """Every stage in turn."""
         self.prep()
         self.train()
         if self.recipe.tune.enabled:
             self.tune()
         self.eval()
-        return self.work / "report.html"
 
     def _training(self, what: job.Job, resume: bool) -> Receipt:
         if not what.is_done():
@@ -79,13 +80,3 @@ class Stages:
         receipt = read_receipt(what.folder)
         assert receipt is not None
         return receipt
-
-    def _track_prep(self, folder: Path, receipt: Receipt) -> None:
-        config: dict[str, Any] = self.recipe.prep().model_dump(mode="json")
-        tracker = Tracker(folder, self.work, "prep", config, self.recipe.tracking, self.notify)
-        tracker.start_from(0)
-        tracker.dataset(Dataset(folder).manifest, folder, context="preparation")
-        numbers = {name: value for name, value in receipt.counts.items() if isinstance(value, int | float)}
-        tracker.values(numbers)
-        tracker.artifact(folder / "receipt.json")
-        tracker.close("FINISHED")

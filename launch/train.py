@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 from pathlib import Path
 
 from data_prep.contract.settings import InputError
@@ -57,10 +58,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _quieten() -> None:
-    """DeepSpeed and torch tell of every group and build step; a user needs the warnings alone."""
+    """Leave out what libraries tell of themselves: every build step, and that optional parts are not there."""
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     os.environ.setdefault("DS_LOG_LEVEL", "warning")
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="Transformer Engine and Apex are not installed")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
 
 
 if __name__ == "__main__":
