@@ -2,9 +2,9 @@
 
 The epoch's blocks are put in an order drawn from (seed, epoch) and laid end to end into one stream, in which
 a document takes its tokens and one position for the `<eos>` in front of it. Sample slot j is positions
-[j x width, (j + 1) x width) of that stream, so an epoch always has ceil(positions / width) samples, every
-token is in exactly one of them, and only the last can have padding. `window` neighbouring slots are shuffled
-together: sample i is slot `slot(i)` of window i // window.
+[j x width, (j + 1) x width) of that stream, so every epoch has the same number of samples, every token is in
+exactly one of them, and only the last can have padding. `window` neighbouring slots are shuffled together.
+Where documents are to be rearranged inside a window, it covers a little less of the stream than it has room.
 
 Seeking costs one pass over the block table per epoch (its order and running sums) and no more.
 """
@@ -58,22 +58,27 @@ class SampleOrder:
     window     slots that are shuffled together
     seed       a number that stands for the seed and the manifest
     fixed      whether every epoch has the samples of epoch 0, shuffled anew inside the windows
+    room       share of a window's positions that stays free
     """
 
     def __init__(
-        self, positions: NDArray[np.int64], width: int, window: int, seed: int, fixed: bool = False
+        self,
+        positions: NDArray[np.int64],
+        width: int,
+        window: int,
+        seed: int,
+        fixed: bool = False,
+        room: float = 0.0,
     ) -> None:
         self.positions, self.width, self.window = positions, width, window
         self.seed, self.fixed = seed, fixed
         self.total = int(positions.sum())
-        self.samples = -(-self.total // width)
+        self.capacity = window * width - int(window * width * room)
+        self.windows = -(-self.total // self.capacity)
+        last = self.total - (self.windows - 1) * self.capacity
+        self.samples = (self.windows - 1) * window + -(-last * window // self.capacity) if self.total else 0
         self.stream = lru_cache(maxsize=2)(self._stream)
         self.shuffled = lru_cache(maxsize=4)(self._shuffled)
-
-    @property
-    def windows(self) -> int:
-        """Windows in an epoch; the last may be shorter."""
-        return -(-self.samples // self.window)
 
     def _stream(self, epoch: int) -> EpochStream:
         hashes = combine(self.seed, 0 if self.fixed else epoch, BLOCKS, np.arange(len(self.positions)))
@@ -81,13 +86,16 @@ class SampleOrder:
         return EpochStream(blocks, np.cumsum(self.positions[blocks]))
 
     def _shuffled(self, epoch: int, window: int) -> NDArray[np.int64]:
-        count = min(self.window, self.samples - window * self.window)
-        return np.argsort(combine(self.seed, epoch, SLOTS, window, np.arange(count)))
+        return np.argsort(combine(self.seed, epoch, SLOTS, window, np.arange(self.slots(window))))
+
+    def slots(self, window: int) -> int:
+        """How many samples a window has: `window`, but for an epoch's last."""
+        return min(self.window, self.samples - window * self.window)
 
     def bounds(self, window: int) -> tuple[int, int]:
         """The positions [start, stop) of the stream that a window covers."""
-        start = window * self.window * self.width
-        return start, min(start + self.window * self.width, self.total)
+        start = window * self.capacity
+        return start, min(start + self.capacity, self.total)
 
     def locate(
         self, indices: NDArray[np.int64]

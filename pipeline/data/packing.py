@@ -2,7 +2,7 @@
 
 The window decides how many slots there are, from the block table alone, so packing only rearranges what is
 in it: longest piece first, each into the fullest slot that still has room. What then fits nowhere whole is
-cut to fill the gaps, so every token is still there once and nothing is padded but an epoch's end.
+cut to fill the gaps, so every token is still there once.
 """
 
 from dataclasses import dataclass

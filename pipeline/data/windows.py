@@ -102,10 +102,9 @@ def joined(stretch: Stretch, width: int) -> Window:
     return Window(tokens, following, lengths, None, len(stretch.heads), rows - whole)
 
 
-def packed(stretch: Stretch, width: int) -> Window:
-    """Documents kept whole where they fit."""
+def packed(stretch: Stretch, width: int, rows: int) -> Window:
+    """Documents kept whole where they fit in `rows` slots."""
     count = len(stretch.stream) - 1
-    rows = -(-count // width)
     real = stretch.real()
     edges = np.flatnonzero(real[1:] != real[:-1]) + 1
     starts = np.unique(np.concatenate([[0], edges, stretch.heads]))
