@@ -1,0 +1,67 @@
+"""A finished work folder, made up: what the report and MLflow read."""
+
+import json
+from pathlib import Path
+
+from data_prep.contract.receipt import Receipt, write_receipt
+from pipeline.tracking import metrics
+from tests.pipeline import tiny
+
+SHOTS = {"accuracy_sum": 0.3, "examples_dropped": 1, "questions_cut": 0, "n": 50}
+
+
+def finished_work(work: Path) -> None:
+    """Write receipts, metrics, results and samples of a whole run into `work`."""
+    tiny.dataset(work / "dataset", {"train": ["a file."], "validation": ["a path."]})
+    funnel = [
+        {"step": "collected", "documents": 200, "bytes": 3 << 20, "removed": {}},
+        {"step": "cleaned", "documents": 150, "bytes": 2 << 20, "removed": {"<too short>": 50}},
+    ]
+    counts = {"funnel": funnel, "tokens": {"train": 1_200_000, "validation": 34_000}}
+    write_receipt(work / "dataset", Receipt(stage="prep", fingerprint="p", config={}, counts=counts))
+    for stage in ("pretrain", "tune"):
+        (work / stage / "checkpoints" / "step-20").mkdir(parents=True)
+        for step in range(1, 21):
+            values = {"loss": 6 - step / 10, "tokens_per_second": 6e4, "learning_rate": 1e-3}
+            metrics.append(work / stage / "metrics.jsonl", step, values)
+        metrics.append(work / stage / "metrics.jsonl", 20, {"validation_loss": 4.1})
+        parameters = {"parameters": 3_120_000}
+        write_receipt(
+            work / stage, Receipt(stage=stage, fingerprint=stage, config={"seed": 1}, counts=parameters)
+        )
+    write_evaluation(work / "eval")
+
+
+def write_evaluation(folder: Path) -> None:
+    """Results and samples of two models."""
+    figures = {"loss": 3.2, "perplexity": 24.5, "bits_per_byte": 1.31}
+    shots = [
+        {**SHOTS, "shots": count, "right": right, "accuracy": right / 50, "low": 0.1, "high": 0.9}
+        for count, right in ((0, 20), (4, 31))
+    ]
+    results = {
+        "validation": {
+            "dataset": "d",
+            "documents": 7,
+            "predicted_tokens": 4321,
+            "whole_split": True,
+            "unigram": {"loss": 6.5, "perplexity": 665.1, "bits_per_byte": 2.7},
+        },
+        "task": {"name": "which response", "about": "which?", "questions": 50, "choices": 4, "chance": 0.25},
+        "runs": {
+            name: {"tuned": name == "tuned", "validation": figures, "shots": shots}
+            for name in ("pretrained", "tuned")
+        },
+    }
+    samples = [
+        {
+            "prompt": "def <f>(x)",
+            "source": "held-out instruction",
+            "reference": "adds <one>",
+            "answers": {"pretrained": "a & b", "tuned": "adds"},
+        }
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(results))
+    (folder / "samples.jsonl").write_text("".join(json.dumps(one) + "\n" for one in samples))
+    write_receipt(folder, Receipt(stage="eval", fingerprint="e", config={}, counts=results))

@@ -1,0 +1,256 @@
+"""The tracker against a real MLflow store: each step once, whatever stops it."""
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from data_prep.contract.dataset import Dataset
+from data_prep.contract.settings import InputError
+from pipeline.config import TrackingConfig
+from pipeline.tracking import metrics, server, tracker
+from pipeline.tracking.publish import sync
+from pipeline.tracking.record import Place, Record
+from pipeline.tracking.tracker import Tracker, flatten
+from tests.pipeline.tracking.store import Store, once, pretraining
+
+PROJECT = Path(__file__).parents[3]
+
+
+def test_mlflow_has_every_step_the_config_the_dataset_and_the_artifacts(
+    work: Path, store: Store, tiny_dataset: Path
+) -> None:
+    said: list[str] = []
+    run = pretraining(work, said)
+    run.start_from(0)
+    run.dataset(Dataset(tiny_dataset).manifest, tiny_dataset)
+    for step in range(1, 31):
+        run.log(step, {"loss": 5 - step / 10, "learning_rate": 0.1})
+    run.log(30, {"validation_loss": float("nan")})
+    (work / "plot.png").write_bytes(b"png")
+    run.artifact(work / "plot.png", "plots")
+    run.close("FINISHED")
+    assert said == []
+    found, parent = store.run("pretrain"), store.run("demo")
+    assert found.info.status == "FINISHED"
+    assert found.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert found.data.params == {"train.steps": "100"}
+    assert store.values("pretrain", "loss") == {step: 5 - step / 10 for step in range(1, 31)}
+    assert set(store.values("pretrain", "validation_loss")) == {30}
+    assert store.artifacts("pretrain", "plots") == {"plots/plot.png"}
+    (entry,) = found.inputs.dataset_inputs
+    assert entry.dataset.digest == Dataset(tiny_dataset).manifest.fingerprint
+
+
+def test_a_resume_joins_its_run_and_sends_no_step_twice(work: Path, store: Store) -> None:
+    first = pretraining(work)
+    first.start_from(0)
+    for step in range(1, 21):
+        first.log(step, {"loss": float(step)})
+    first.log(20, {"validation_loss": 0.2})
+    first.close("FAILED")
+    second = pretraining(work)
+    second.start_from(15)
+    for step in range(16, 31):
+        second.log(step, {"loss": float(step)})
+        if step % 10 == 0:
+            second.log(step, {"validation_loss": step / 100})
+    second.close("FINISHED")
+    assert store.steps("pretrain", "loss") == once(range(1, 31))
+    assert store.steps("pretrain", "validation_loss") == once(range(20, 31, 10))
+    assert store.run("pretrain").info.status == "FINISHED"
+    assert [line["step"] for line in metrics.read(work / "pretrain" / "metrics.jsonl")][-2:] == [30, 30]
+
+
+def test_another_configuration_from_the_start_is_another_run(work: Path, store: Store) -> None:
+    for steps in (10, 10, 20):
+        run = pretraining(work, steps=steps)
+        run.start_from(0)
+        run.log(1, {"loss": 1.0})
+        run.close()
+    assert sorted(run.data.params["train.steps"] for run in store.runs("pretrain")) == ["10", "20"]
+    extended = pretraining(work, steps=30)
+    extended.start_from(1)
+    extended.close()
+    newest = store.runs("pretrain")[0]
+    assert newest.data.params["train.steps"] == "20"
+    assert newest.data.tags["changed.train.steps"] == "30"
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_batch_whose_fate_is_unknown_is_looked_up(work: Path, store: Store, arrived: bool) -> None:
+    run = pretraining(work)
+    run.start_from(0)
+    for step in range(1, 11 if arrived else 5):
+        run.log(step, {"loss": float(step)})
+    run.close()
+    run.record.change(sent=Place(4, 1), sending=Place(10, 1), sending_metric="loss")
+    again = pretraining(work)
+    again.start_from(4)
+    for step in range(5, 13):
+        again.log(step, {"loss": float(step)})
+    again.close()
+    assert store.steps("pretrain", "loss") == once(range(1, 13))
+
+
+KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+from pipeline.tracking import tracker
+from tests.pipeline.tracking.store import pretraining
+tracker.SEND_EVERY = 0.01
+start, stop = int(sys.argv[2]), int(sys.argv[3])
+run = pretraining(Path(sys.argv[1]))
+run.start_from(start)
+for step in range(start + 1, stop + 1):
+    run.log(step, {"loss": 1 / step})
+    time.sleep(0.01 if step % 7 else 0.4)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_killed_processes_leave_each_step_once(work: Path, store: Store) -> None:
+    for start, stop in ((0, 60), (50, 97), (80, 121)):
+        command = [sys.executable, "-c", KILLED, str(work), str(start), str(stop)]
+        assert subprocess.run(command, cwd=PROJECT, check=False).returncode == -9
+    last = pretraining(work)
+    last.start_from(120)
+    last.log(121, {"loss": 1 / 121})
+    last.close()
+    assert store.steps("pretrain", "loss") == once(range(1, 122))
+    assert store.values("pretrain", "loss") == {step: 1 / step for step in range(1, 122)}
+    assert len(store.runs("demo")) == 1
+
+
+def test_a_run_whose_creator_was_killed_is_found_by_its_key(work: Path, store: Store) -> None:
+    run = pretraining(work)
+    run.start_from(0)
+    run.log(1, {"loss": 1.0})
+    run.close()
+    run.record.change(run_id=None, uri=None)
+    again = pretraining(work)
+    again.start_from(1)
+    again.log(2, {"loss": 2.0})
+    again.close()
+    assert store.steps("pretrain", "loss") == once(range(1, 3))
+
+
+def test_a_deleted_run_is_begun_anew_with_every_step(work: Path, store: Store) -> None:
+    run = pretraining(work)
+    run.start_from(0)
+    run.log(1, {"loss": 1.0})
+    run.close()
+    store.client.delete_run(store.run("pretrain").info.run_id)
+    again = pretraining(work)
+    again.start_from(1)
+    again.log(2, {"loss": 2.0})
+    again.close()
+    assert store.steps("pretrain", "loss") == once(range(1, 3))
+
+
+def test_no_server_means_one_warning_no_delay_and_a_later_sync(
+    work: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free.getsockname()[1]}")
+    monkeypatch.setattr(tracker, "RETRY_AT_MOST", 0.1)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    said: list[str] = []
+    run = pretraining(work, said)
+    run.start_from(0)
+    for step in range(1, 301):
+        started = time.perf_counter()
+        run.log(step, {"loss": float(step)})
+        assert time.perf_counter() - started < 0.5
+        time.sleep(0.005)
+    deadline = time.time() + 60
+    while not said and time.time() < deadline:
+        time.sleep(0.1)
+    run.close()
+    assert len(said) == 2
+    assert "cannot be used" in said[0]
+    assert "bloomery sync" in said[1]
+    with pytest.raises(InputError, match="cannot be used"):
+        sync(work / "pretrain", said.append)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert sync(work / "pretrain", said.append) == 300
+    assert store.steps("pretrain", "loss") == once(range(1, 301))
+    assert store.run("pretrain").info.status == "FINISHED"
+    assert sync(work, said.append) == 0
+    assert len(said) == 2
+
+
+def test_a_server_that_never_answers_holds_nobody_up(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        said: list[str] = []
+        run = pretraining(work, said)
+        run.start_from(0)
+        run.log(1, {"loss": 1.0})
+        started = time.perf_counter()
+        run.close(wait=1.0)
+        assert time.perf_counter() - started < 3.0
+    assert len(said) == 1
+    assert "too slow" in said[0]
+    assert "bloomery sync" in said[0]
+
+
+def test_an_mlflow_without_its_database_driver_is_said_once(
+    work: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_driver(uri: str) -> None:
+        raise ImportError("No module named 'sqlalchemy'")
+
+    monkeypatch.setattr(server, "connect", no_driver)
+    said: list[str] = []
+    run = pretraining(work, said)
+    run.start_from(0)
+    run.log(1, {"loss": 1.0})
+    time.sleep(0.3)
+    run.close()
+    assert "sqlalchemy" in said[0]
+    assert len(said) == 2
+    monkeypatch.undo()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert sync(work) == 1
+    assert store.steps("pretrain", "loss") == once(range(1, 2))
+
+
+def test_nothing_is_sent_where_tracking_is_off(work: Path, store: Store) -> None:
+    run = Tracker(work / "pretrain", work, "pretrain", {}, TrackingConfig(enabled=False))
+    run.start_from(0)
+    run.log(1, {"loss": 1.0})
+    run.close()
+    assert store.client.get_experiment_by_name("bloomery") is None
+    assert len(metrics.read(run.path)) == 1
+
+
+def test_syncing_what_was_never_tracked_is_the_users_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no run was tracked here"):
+        sync(tmp_path)
+
+
+def test_messages_survive_and_are_not_doubled(tmp_path: Path) -> None:
+    record = Record(tmp_path / "tracking.json", "pretrain")
+    for path in ("a.png", "b.png", "a.png"):
+        record.post("artifact", {"path": path, "to": ""})
+    record.post("status", {"status": "RUNNING"})
+    record.post("status", {"status": "FINISHED"}, 2.0)
+    again = Record(tmp_path / "tracking.json", "pretrain")
+    assert [one.content for one in again.state.messages] == [
+        {"path": "b.png", "to": ""},
+        {"path": "a.png", "to": ""},
+        {"status": "FINISHED"},
+    ]
+    again.told(again.state.messages[0])
+    assert len(Record(tmp_path / "tracking.json", "pretrain").state.messages) == 2
+
+
+def test_configurations_flatten_to_dotted_names() -> None:
+    assert flatten({"a": {"b": 1, "c": {"d": [1]}}, "e": {}}) == {"a.b": 1, "a.c.d": [1], "e": {}}
