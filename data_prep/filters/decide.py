@@ -7,44 +7,48 @@ that is rejected anyway never removes a better one:
 
 `decide_part` writes what stays and what does not, each with its signals, and draws the validation split:
 
-    <name>.kept.parquet         id, source, url, split, bytes, order, signals, text
-    <name>.rejected.parquet     id, source, url, rule, value, duplicate_of, signals, text
+    <name>.kept.parquet         id, source, url, split, signals, text as it will be trained on
+    <name>.rejected.parquet     id, source, url, rule, value, duplicate_of, signals, text as it was read
 """
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data_prep.config import FilterConfig
+from data_prep.config import DecontaminateConfig
 from data_prep.documents import seeded_order, write_array, write_table
-from data_prep.filters.rules import judge, rules
+from data_prep.filters import c4, pii
+from data_prep.filters.rules import Rule, judge, rules
+from data_prep.filters.settings import C4Filter, FilterConfig
 
-VERSION = 1
+VERSION = 2
 VERDICT = np.dtype([("rule", "<i2"), ("value", "<f8")])
+KEPT, NOT_TAKEN = -1, -2
+"""Verdicts that are no rule's number; documents beyond the recipe's cap are neither kept nor rejected."""
 DROP = np.dtype([("part", "<u4"), ("row", "<u4"), ("kept", "<u8")])
 """A document that is dropped as a duplicate of another: where it is, and the id of the one that stays."""
 
 
-KEPT, NOT_TAKEN = -1, -2
-"""The verdict on documents beyond the recipe's cap: they are neither kept nor rejected."""
-
-
 def judge_part(
-    output: Path, signals: Path, filters: dict[str, Any], most_bytes: int | None
+    output: Path,
+    signals: Path,
+    filters: dict[str, Any],
+    decontaminate: dict[str, Any],
+    most_bytes: int | None,
 ) -> dict[str, Any]:
     """Verdicts of a part's documents; counts documents and bytes that stay, and those rejected by rule.
 
     The part's first documents are taken until they have `most_bytes`; null takes all.
     """
-    order = rules(FilterConfig.model_validate(filters))
+    order = _rules(filters, decontaminate)
     table = pq.read_table(signals)
-    verdict, value = judge(table, order)
+    verdict, value = judge(table, order, filters["language"]["keep"])
     sizes = table["bytes"].to_numpy()
     if most_bytes is not None:
         verdict[np.cumsum(sizes) - sizes >= most_bytes] = NOT_TAKEN
@@ -53,11 +57,25 @@ def judge_part(
     write_array(output.with_suffix(".verdicts.npy"), rows)
     names = Counter(order[index].name for index in verdict[verdict >= 0])
     taken, kept = verdict != NOT_TAKEN, verdict == KEPT
-    return {
-        "taken": {"documents": int(taken.sum()), "bytes": int(sizes[taken].sum())},
-        "kept": {"documents": int(kept.sum()), "bytes": int(sizes[kept].sum())},
-        "rejected": dict(names),
-    }
+    return {"taken": _sizes(sizes, taken), "kept": _sizes(sizes, kept), "rejected": dict(names)}
+
+
+def _rules(filters: Mapping[str, Any], decontaminate: Mapping[str, Any]) -> list[Rule]:
+    return rules(FilterConfig.model_validate(filters), DecontaminateConfig.model_validate(decontaminate))
+
+
+def _sizes(sizes: NDArray[np.int64], which: NDArray[np.bool_]) -> dict[str, int]:
+    return {"documents": int(which.sum()), "bytes": int(sizes[which].sum())}
+
+
+def drops_of(paths: Sequence[Path], part: int) -> NDArray[Any]:
+    """The rows (DROP) of one part in files of duplicates, sorted by row."""
+    found = [np.empty(0, DROP)]
+    for path in paths:
+        drops = np.load(path, mmap_mode="r")
+        first, last = np.searchsorted(drops["part"], [part, part + 1])
+        found.append(np.array(drops[first:last]))
+    return np.sort(np.concatenate(found), order=["row", "kept"])
 
 
 def decide_part(
@@ -65,49 +83,72 @@ def decide_part(
     documents: Path,
     signals: Path,
     verdicts: Path,
-    drops: dict[str, list[list[int]]],
+    drops: dict[str, list[Path]],
+    part: int,
     filters: dict[str, Any],
+    decontaminate: dict[str, Any],
+    mask: bool,
     validation_below: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Write a part's kept and rejected documents. `drops` has (row, id of the one that stays) by reason.
+    """Write a part's kept and rejected documents.
 
-    Documents whose key is below `validation_below` are held out.
+    `drops` has the files of duplicates by the reason for which they go, `part` is this part's number in
+    them. `mask` replaces personal data. Documents whose key is below `validation_below` are held out.
     """
-    texts = pq.read_table(documents)
-    signal_table = pq.read_table(signals).drop_columns(["id"])
     marks: NDArray[Any] = np.load(verdicts)
-    names = np.array([rule.name for rule in rules(FilterConfig.model_validate(filters))], object)
+    table = _joined(pq.read_table(documents), pq.read_table(signals))
+    sizes = table["bytes"].to_numpy()
+    names = np.array([rule.name for rule in _rules(filters, decontaminate)], object)
     reason = np.full(len(marks), "", object)
     reason[marks["rule"] >= 0] = names[marks["rule"][marks["rule"] >= 0]]
     duplicate_of = np.zeros(len(marks), np.uint64)
-    for name, rows in drops.items():
-        for row, kept_id in rows:
-            reason[row], duplicate_of[row] = name, kept_id
-    table = pa.table({name: texts[name] for name in ("id", "source", "url")} | _columns(signal_table))
-    table = table.append_column("text", texts["text"])
+    for name, paths in drops.items():
+        found = drops_of(paths, part)
+        reason[found["row"]], duplicate_of[found["row"]] = name, found["kept"]
     taken = marks["rule"] != NOT_TAKEN
-    keep = (reason == "") & taken
     keys = seeded_order(table["id"].to_numpy(), seed, "split")
     split = np.where(keys < np.uint64(validation_below), "validation", "train")
-    kept = table.append_column("split", pa.array(split)).filter(pa.array(keep))
+    kept, masked = _finish(table.filter(pa.array((reason == "") & taken)), filters, mask)
+    write_table(
+        output.with_suffix(".kept.parquet"),
+        kept.append_column("split", pa.array(split[(reason == "") & taken], pa.string())),
+    )
     rejected = (
         table.append_column("rule", pa.array(reason, pa.string()))
         .append_column("value", pa.array(marks["value"]))
         .append_column("duplicate_of", pa.array(duplicate_of))
         .filter(pa.array((reason != "") & taken))
     )
-    write_table(output.with_suffix(".kept.parquet"), kept)
     write_table(output.with_suffix(".rejected.parquet"), rejected)
-    sizes = {
-        name: {
-            "documents": int((kept_split := pc.equal(kept["split"], name)).to_numpy().sum()),
-            "bytes": int(pc.sum(kept.filter(kept_split)["bytes"]).as_py() or 0),
-        }
-        for name in ("train", "validation")
+    return {
+        "splits": {
+            name: _sizes(sizes, (reason == "") & taken & (split == name)) for name in ("train", "validation")
+        },
+        "dropped": {name: _sizes(sizes, reason == name) for name in drops},
+        "masked": masked,
     }
-    return {"splits": sizes}
 
 
-def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
-    return {name: table[name] for name in table.column_names}
+def _joined(documents: pa.Table, signals: pa.Table) -> pa.Table:
+    """A row per document: where it is from, its signals, its text."""
+    columns = {name: documents[name] for name in ("id", "source", "url")}
+    columns |= {name: signals[name] for name in signals.column_names if name != "id"}
+    return pa.table(columns | {"text": documents["text"]})
+
+
+def _finish(table: pa.Table, filters: Mapping[str, Any], mask: bool) -> tuple[pa.Table, int]:
+    """The table with the texts that will be trained on, and the number of placeholders in them."""
+    lines = C4Filter.model_validate(filters["c4"]) if "c4" in filters["use"] else None
+    if not lines and not mask:
+        return table, 0
+    texts, masked = [], 0
+    for text in table["text"].to_pylist():
+        if lines:
+            text, _ = c4.clean_lines(text, lines)
+        if mask:
+            text, count = pii.replace(text)
+            masked += count
+        texts.append(text)
+    position = table.column_names.index("text")
+    return table.set_column(position, "text", pa.array(texts, pa.large_string())), masked

@@ -1,9 +1,13 @@
 """The tagging step: every signal that a rule could ask for, one row a document, beside the documents.
 
-<name>.signals.parquet      id and a column per signal
-<name>.keys.npy             (documents, 2) uint64: the 128-bit hash for exact deduplication
+    <name>.signals.parquet      id, bytes, characters, and a column per signal
+    <name>.keys.npy             (documents, 2) uint64: the 128-bit hash for exact deduplication
+    <name>.bands.npy            (documents, bands) uint64: the keys for near-deduplication, where it is used
+
+The C4 filter rewrites the text; the filters after it, the sizes and the hashes are of what it leaves.
 """
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +15,120 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_prep.config import CorpusConfig, NearDedupConfig
+from data_prep.contract.receipt import file_hash
+from data_prep.contract.settings import InputError
+from data_prep.dedup.minhash import MinHash
 from data_prep.documents import content_hash, write_array, write_table
+from data_prep.filters import c4, fineweb, gopher, language, urls
+from data_prep.filters.contamination import Contamination
+from data_prep.filters.settings import C4Filter
+from data_prep.filters.words import Parsed
 
-VERSION = 1
+VERSION = 2
+PAGE_RULES = {"max_lorem_ipsum", "max_curly_brackets", "min_sentences", "max_bad_words"}
 
 
-def tag(output: Path, documents: Path) -> dict[str, Any]:
+def tag_settings(corpus: CorpusConfig) -> tuple[dict[str, Any], list[str]]:
+    """What of the recipe the signals depend on (no threshold of a page among it), and hashes of its files.
+
+    Raises `InputError` where a file that the recipe names is not there.
+    """
+    filters, repetition = corpus.filters, corpus.filters.gopher_repetition
+    settings: dict[str, Any] = {"use": filters.use}
+    files: dict[str, Path] = {}
+    if "gopher_repetition" in filters.use:
+        settings["top"], settings["duplicate"] = (
+            [*repetition.max_top_ngrams],
+            [*repetition.max_duplicate_ngrams],
+        )
+    if "c4" in filters.use:
+        settings["c4"] = filters.c4.model_dump(mode="json", exclude=PAGE_RULES)
+        if filters.c4.bad_words:
+            files["corpus.filters.c4.bad_words"] = filters.c4.bad_words
+    if "url" in filters.use and filters.url.blocklist:
+        settings["blocklist"] = str(filters.url.blocklist)
+        files["corpus.filters.url.blocklist"] = filters.url.blocklist
+    if corpus.dedup.near.enabled:
+        settings["near"] = corpus.dedup.near.model_dump(mode="json")
+    if corpus.decontaminate.paths:
+        settings["contamination"] = corpus.decontaminate.model_dump(mode="json", exclude={"most"})
+        files |= {f"corpus.decontaminate.paths {path}": Path(path) for path in corpus.decontaminate.paths}
+    for key, path in files.items():
+        if not path.is_file():
+            raise InputError(f"{key}: no such file: {path}")
+    return settings, [file_hash(path) for path in files.values()]
+
+
+def tag(output: Path, documents: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Compute the signals of a part's documents."""
-    columns: dict[str, list[Any]] = {"id": [], "bytes": [], "characters": []}
+    columns: dict[str, list[Any]] = {}
     hashes: list[bytes] = []
-    for batch in pq.ParquetFile(documents).iter_batches(256, columns=["id", "text"]):
-        columns["id"] += batch["id"].to_pylist()
-        for text in batch["text"].to_pylist():
-            columns["bytes"].append(len(text.encode()))
-            columns["characters"].append(len(text))
+    bands = []
+    minhash = MinHash(NearDedupConfig.model_validate(settings["near"])) if "near" in settings else None
+    signals = signaller(settings)
+    size = 0
+    for batch in pq.ParquetFile(documents).iter_batches(256, columns=["id", "url", "text"]):
+        for row in batch.to_pylist():
+            text, values = signals(row["url"], row["text"])
+            values = {"id": row["id"], "bytes": len(text.encode()), "characters": len(text), **values}
+            for name, value in values.items():
+                columns.setdefault(name, []).append(value)
             hashes.append(content_hash(text))
-    types = [pa.uint64(), pa.int64(), pa.int64()]
-    table = pa.table(
-        {name: pa.array(column, kind) for (name, column), kind in zip(columns.items(), types, strict=True)}
-    )
-    write_table(output.with_suffix(".signals.parquet"), table)
+            size += values["bytes"]
+            if minhash:
+                bands.append(minhash.bands(text))
+    write_table(output.with_suffix(".signals.parquet"), _table(columns))
     write_array(output.with_suffix(".keys.npy"), np.frombuffer(b"".join(hashes), "<u8").reshape(-1, 2))
-    return {"documents": len(hashes), "bytes": sum(columns["bytes"])}
+    if minhash:
+        empty = np.empty((0, minhash.config.bands), np.uint64)
+        write_array(output.with_suffix(".bands.npy"), np.array(bands) if bands else empty)
+    return {"documents": len(hashes), "bytes": size}
+
+
+def _table(columns: Mapping[str, list[Any]]) -> pa.Table:
+    """Columns with the types that an empty part has too."""
+    types = {"id": pa.uint64(), "bytes": pa.int64(), "characters": pa.int64()}
+    types |= {"language": pa.string(), "contaminated_by": pa.string()}
+    names = columns or {"id": [], "bytes": [], "characters": []}
+    return pa.table({name: pa.array(values, types.get(name, pa.float64())) for name, values in names.items()})
+
+
+Signals = Callable[[str, str], tuple[str, dict[str, Any]]]
+
+
+def signaller(settings: Mapping[str, Any]) -> Signals:
+    """A function from a document's URL and text to the text that C4's lines leave, and its signals."""
+    blocklist = urls.read_blocklist(Path(settings["blocklist"])) if "blocklist" in settings else frozenset()
+    lines = C4Filter.model_validate(settings["c4"]) if "c4" in settings else C4Filter()
+    contamination = Contamination.read(**settings["contamination"]) if "contamination" in settings else None
+
+    def signals(url: str, text: str) -> tuple[str, dict[str, Any]]:
+        values: dict[str, Any] = {}
+        parsed: Parsed | None = None
+        for name in settings["use"]:
+            if name == "url":
+                values["url_blocked"] = float(urls.blocked(url, blocklist))
+            elif name == "language":
+                values["language"], values["language_score"] = language.detect(text)
+            elif name == "c4":
+                text, found = c4.clean_lines(text, lines)
+                values |= found
+                parsed = None
+            else:
+                parsed = parsed or Parsed.of(text)
+                values |= _word_signals(name, parsed, settings)
+        if contamination:
+            values |= contamination.signals(text)
+        return text, values
+
+    return signals
+
+
+def _word_signals(name: str, parsed: Parsed, settings: Mapping[str, Any]) -> dict[str, float]:
+    if name == "gopher_quality":
+        return gopher.quality(parsed)
+    if name == "gopher_repetition":
+        return gopher.repetition(parsed, settings["top"], settings["duplicate"])
+    assert name == "fineweb"
+    return fineweb.signals(parsed)

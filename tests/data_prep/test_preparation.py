@@ -31,8 +31,8 @@ def test_every_distinct_document_comes_out_once_and_reads_as_it_went_in(corpus: 
     counts = prepare_here(prep_config([corpus]), tmp_path / "out")
     found = texts_of(tmp_path / "out", "train") + texts_of(tmp_path / "out", "validation")
     assert sorted(text.casefold() for text in found) == sorted(story(i).casefold() for i in range(120))
-    assert [row["documents"] for row in counts["funnel"]] == [130, 130, 120]
-    assert counts["funnel"][-1]["removed"] == {"exact duplicate": 10}
+    assert [row["documents"] for row in counts["funnel"]] == [130, 130, 120, 120]
+    assert counts["funnel"][2]["removed"] == {"exact duplicate": 10}
     assert counts["train_documents"] + counts["validation_documents"] == 120
     assert 3 <= counts["validation_documents"] <= 24  # binomial(120, 0.1), far beyond its tails
     Dataset(tmp_path / "out").verify()
@@ -99,7 +99,18 @@ def test_a_changed_key_redoes_what_depends_on_it(
     monkeypatch.setattr(helpers, "here", counting)
     prepare_here(prep_config([corpus]), tmp_path / "out")
     first = set(ran)
-    assert {"collect", "tag", "judge", "dedup", "decide", "tokenizer", "encode", "shards"} == first
+    assert {
+        "collect",
+        "tag",
+        "judge",
+        "exact",
+        "edges",
+        "components",
+        "decide",
+        "tokenizer",
+        "encode",
+        "shards",
+    } == first
     for changes, steps in (
         ({}, set()),
         ({"corpus": {"shards": {"block_tokens": 300}}}, {"shards"}),
