@@ -12,7 +12,7 @@ from tests.pipeline import tiny
 Document = NDArray[np.uint16]
 
 
-def random_documents(count: int, longest: int, seed: int, size: int = 200) -> list[Document]:
+def random_documents(count: int, longest: int, seed: int, size: int = 150) -> list[Document]:
     """Documents of 0 to `longest` ordinary tokens; most are short."""
     rng = np.random.default_rng(seed)
     lengths = (longest * rng.random(count) ** 2).astype(int)
