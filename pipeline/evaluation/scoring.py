@@ -44,23 +44,29 @@ def log_likelihoods(model: LanguageModel, items: Sequence[Continuation]) -> list
 
     The model is causal, so sequences are padded on the right and the padding changes nothing.
     """
-    import torch
-
     scores = [0.0] * len(items)
     for batch in batches_by_length([len(item.context) + len(item.answer) for item in items]):
-        rows = [items[index].context + items[index].answer for index in batch]
-        width = max(map(len, rows)) - 1
-        tokens = np.full((len(rows), width), model.vocabulary.pad, dtype=np.int64)
-        for row, ids in enumerate(rows):
-            tokens[row, : len(ids) - 1] = ids[:-1]
-        logits = model.logits(torch.from_numpy(tokens))[..., : model.vocabulary.size]
-        for row, index in enumerate(batch):
-            answer = torch.tensor(items[index].answer, device=logits.device)
-            end = len(rows[row]) - 1
-            predicted = logits[row, end - len(answer) : end]
-            chosen = predicted.gather(1, answer[:, None])[:, 0] - predicted.logsumexp(dim=-1)
-            scores[index] = float(chosen.double().sum())
+        for index, score in zip(batch, _score(model, [items[index] for index in batch]), strict=True):
+            scores[index] = score
     return scores
+
+
+def _score(model: LanguageModel, items: list[Continuation]) -> list[float]:
+    """The scores of one batch; of the logits only the rows that predict an answer are looked at."""
+    import torch
+
+    width = max(len(item.context) + len(item.answer) for item in items) - 1
+    tokens_BS = np.full((len(items), width), model.vocabulary.pad, dtype=np.int64)
+    for row, item in enumerate(items):
+        ids = [*item.context, *item.answer[:-1]]
+        tokens_BS[row, : len(ids)] = ids
+    lengths = np.array([len(item.answer) for item in items])
+    rows = np.repeat(np.arange(len(items)), lengths)
+    columns = np.concatenate([len(item.context) - 1 + np.arange(len(item.answer)) for item in items])
+    answers = torch.tensor([token for item in items for token in item.answer])
+    logits_AV = model.logits(torch.from_numpy(tokens_BS))[rows, columns, : model.vocabulary.size]
+    chosen_A = logits_AV.gather(1, answers[:, None].to(logits_AV.device))[:, 0] - logits_AV.logsumexp(dim=-1)
+    return [float(one.sum()) for one in chosen_A.double().cpu().split(lengths.tolist())]
 
 
 def batches_by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
