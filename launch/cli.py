@@ -79,6 +79,58 @@ def evaluate(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_j
     _one(lambda stages: stages.eval(), recipe, sets, work, as_json)
 
 
+@app.command(epilog="Example: bloomery generate runs/quickstart/pretrain --prompt 'Return the'")
+def generate(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A run or its checkpoints/step-N.")
+    ],
+    prompt: Annotated[str, typer.Option(help="The text to continue, or with --chat to answer.")],
+    chat: Annotated[
+        bool, typer.Option("--chat", help="Ask a tuned model through its chat template.")
+    ] = False,
+    tokens: Annotated[int, typer.Option(min=1, help="Most tokens to add.")] = 128,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token.")] = 0.8,
+    top_k: Annotated[int, typer.Option(min=0, help="Draw from the k likeliest tokens; 0 from all.")] = 0,
+    top_p: Annotated[float, typer.Option(min=0.01, max=1.0, help="Draw from this much probability.")] = 0.95,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds draw equal texts.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Sample from a model."""
+    from launch import show
+
+    with told(as_json) as result:
+        text = show.generate(checkpoint, prompt, chat, tokens, temperature, top_k, top_p, seed)
+        result["text"] = text
+        say(text)
+
+
+@app.command(epilog="Example: bloomery inspect runs/quickstart/dataset")
+def inspect(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A dataset, checkpoint, run or work folder.")],
+    as_json: Json = False,
+) -> None:
+    """What a dataset, checkpoint or run holds."""
+    from launch import show
+
+    with told(as_json) as result:
+        result |= show.describe(path)
+        if not as_json:
+            say("\n".join(show.lines(result)))
+
+
+@app.command(epilog="Example: MLFLOW_TRACKING_URI=http://mlflow:5000 bloomery sync runs/quickstart")
+def sync(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a work folder.")],
+    as_json: Json = False,
+) -> None:
+    """Send MLflow what it missed of a run while it could not be reached."""
+    with told(as_json) as result:
+        from pipeline.tracking.publish import sync as send
+
+        result["steps"] = send(folder, say)
+        say(f"{folder}: MLflow has everything ({result['steps']} steps sent)")
+
+
 def _one(
     stage: Callable[[Any], Any], recipe: Path, sets: list[str] | None, work: Path | None, as_json: bool
 ) -> None:

@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _quieten() -> None:
-    """Leave out what libraries tell of themselves: every build step, and that optional parts are not there."""
+    """Leave out what libraries tell of themselves: build steps, and optional parts that are not there."""
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     os.environ.setdefault("DS_LOG_LEVEL", "warning")
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)

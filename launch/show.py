@@ -1,0 +1,81 @@
+"""`bloomery inspect` and `bloomery generate`: what a folder holds, and what a model says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from data_prep.contract.dataset import MANIFEST
+from data_prep.contract.receipt import read_receipt
+from data_prep.contract.settings import InputError
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """What a dataset, checkpoint, run or work folder holds; `InputError` where it is none of these."""
+    if (path / MANIFEST).is_file():
+        from data_prep.inspect import describe as describe_dataset
+
+        return describe_dataset(path)
+    if (path / "checkpoint.json").is_file():
+        from pipeline.training.checkpoint import describe as describe_checkpoint
+
+        return {"kind": "checkpoint"} | describe_checkpoint(path)
+    if (path / "config.yaml").is_file():
+        return _describe_run(path)
+    stages = [name for name in ("dataset", "pretrain", "tune", "eval") if (path / name).is_dir()]
+    if stages:
+        receipts = {name: read_receipt(path / name) for name in stages}
+        done = {name: receipt.counts if receipt else "not finished" for name, receipt in receipts.items()}
+        return {"kind": "work folder", "stages": done}
+    raise InputError(f"{path}: neither a dataset, a checkpoint, a run nor a work folder")
+
+
+def _describe_run(run: Path) -> dict[str, Any]:
+    from pipeline.tracking import metrics
+    from pipeline.training.job import read_config
+
+    lines = metrics.read(run / metrics.METRICS)
+    receipt = read_receipt(run)
+    return {
+        "kind": "run",
+        "config": read_config(run).model_dump(mode="json"),
+        "checkpoints": sorted(path.name for path in (run / "checkpoints").glob("step-*")),
+        "last_metrics": lines[-1] if lines else None,
+        "finished": receipt.counts if receipt else False,
+    }
+
+
+def lines(value: Any, indent: int = 0) -> list[str]:
+    """Nested values as indented lines for people; long lists are cut."""
+    space = "  " * indent
+    found: list[str] = []
+    for name, item in value.items():
+        if isinstance(item, dict) and item:
+            found += [f"{space}{name}", *lines(item, indent + 1)]
+        elif isinstance(item, list) and item and isinstance(item[0], dict):
+            found.append(f"{space}{name}")
+            found += [f"{space}  - {json.dumps(one, ensure_ascii=False)[:200]}" for one in item[:12]]
+        else:
+            found.append(
+                f"{space}{name:<24} {item:,}" if isinstance(item, int) else f"{space}{name:<24} {item}"
+            )
+    return found
+
+
+def generate(
+    path: Path, prompt: str, chat: bool, tokens: int, temperature: float, top_k: int, top_p: float, seed: int
+) -> str:
+    """What the model of a run or checkpoint says after a prompt, or as the answer to it."""
+    from pipeline.evaluation.generate import generate as continue_prompts
+    from pipeline.models.load import load_model
+    from pipeline.tuning.chat import ChatTemplate, Message
+
+    model = load_model(path)
+    vocabulary = model.vocabulary
+    if chat:
+        ids = ChatTemplate(vocabulary).prompt([Message("user", prompt)])
+    else:
+        ids = [vocabulary.eos, *vocabulary.encode(prompt)]
+    stops = {vocabulary.eos, vocabulary.id_of("<|end|>")}
+    [answer] = continue_prompts(model, [ids], tokens, temperature, top_k, top_p, seed, stops)
+    text = vocabulary.decode(answer)
+    return text if chat else vocabulary.decode([*vocabulary.encode(prompt), *answer])

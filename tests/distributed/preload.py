@@ -1,0 +1,10 @@
+"""What every process of a test world needs, imported once by the server that they are forked from."""
+
+import deepspeed  # noqa: F401
+import torch
+
+import pipeline.parallel.engine
+import pipeline.training.checkpoint
+import pipeline.training.run  # noqa: F401
+
+torch.set_num_threads(1)

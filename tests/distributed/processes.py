@@ -1,0 +1,70 @@
+"""Real worlds for tests: n processes over gloo, forked from a server that has everything imported."""
+
+import multiprocessing
+import os
+import socket
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+import pytest
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.distributed.preload"])
+ENVIRONMENT = {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+os.environ.update(ENVIRONMENT)
+
+
+def run_world(size: int, function: Callable[..., Any], *arguments: Any, seconds: float = 120.0) -> list[Any]:
+    """Call `function(*arguments)` in `size` processes of one world; returns what each returned, by rank.
+
+    A rank that raises fails the test with its traceback; ranks still there after `seconds` are ended.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    pipes = [CONTEXT.Pipe(duplex=False) for _ in range(size)]
+    ranks = [
+        CONTEXT.Process(
+            target=_rank, args=(rank, size, port, function, arguments, pipes[rank][1]), daemon=True
+        )
+        for rank in range(size)
+    ]
+    for process in ranks:
+        process.start()
+    try:
+        return [_receive(pipe[0], rank, seconds) for rank, pipe in enumerate(pipes)]
+    finally:
+        for process in ranks:
+            process.join(5)
+            if process.is_alive():
+                process.kill()
+
+
+def _receive(pipe: Connection, rank: int, seconds: float) -> Any:
+    if not pipe.poll(seconds):
+        pytest.fail(f"rank {rank} said nothing for {seconds} s")
+    problem, result = pipe.recv()
+    if problem:
+        pytest.fail(f"rank {rank}:\n{problem}")
+    return result
+
+
+def _rank(
+    rank: int,
+    size: int,
+    port: int,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    pipe: Connection,
+) -> None:
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}
+    os.environ.update({"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in place.items()}})
+    try:
+        pipe.send((None, function(*arguments)))
+    except BaseException:
+        pipe.send((traceback.format_exc(), None))
+        raise
+    finally:
+        pipe.close()

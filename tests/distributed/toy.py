@@ -1,0 +1,107 @@
+"""A tiny model and its batches, the same in every layout."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.config import DataConfig, ModelConfig, ParallelConfig, PipelineConfig, TrainConfig
+from pipeline.data.batches import Batch
+from pipeline.models.decoder import decoder_layers
+from pipeline.parallel import world
+from pipeline.parallel.engine import Engine
+from pipeline.training import checkpoint
+from pipeline.training.schedule import learning_rate
+
+VOCABULARY, LENGTH, GLOBAL_BATCH, MICRO_BATCH = 300, 16, 8, 2
+GPT: dict[str, Any] = {"layers": 3, "hidden_size": 32, "heads": 4}
+LLAMA: dict[str, Any] = GPT | {
+    "query_groups": 2,
+    "norm": "rmsnorm",
+    "activation": "swiglu",
+    "positions": "rope",
+    "bias": False,
+    "tied_output": False,
+}
+
+
+def config(model: dict[str, Any], tensor: int = 1, pipeline: int = 1, zero_stage: int = 1) -> PipelineConfig:
+    """A configuration whose gradients are clipped in every step, so that the norm counts too."""
+    return PipelineConfig(
+        name="toy",
+        model=ModelConfig(**model),
+        data=DataConfig(sequence_length=LENGTH),
+        parallel=ParallelConfig(tensor=tensor, pipeline=pipeline, zero_stage=zero_stage),
+        train=TrainConfig(
+            steps=8,
+            global_batch=GLOBAL_BATCH,
+            micro_batch=MICRO_BATCH,
+            learning_rate=1e-2,
+            warmup_steps=2,
+            clip=0.5,
+        ),
+    )
+
+
+def global_batch(step: int, documents: bool = False) -> Batch:
+    """The global batch of a step: random tokens with uneven weights, a few of them zero."""
+    rng = np.random.default_rng(step)
+    shape = (GLOBAL_BATCH, LENGTH)
+    weights = rng.random(shape).astype(np.float32) * (rng.random(shape) > 0.2)
+    batch: Batch = {
+        "tokens": rng.integers(0, VOCABULARY, shape),
+        "targets": rng.integers(0, VOCABULARY, shape),
+        "weights": weights.astype(np.float32),
+    }
+    if documents:
+        cut = rng.integers(1, LENGTH, (GLOBAL_BATCH, 1))
+        batch["segments"] = (np.arange(LENGTH) >= cut).astype(np.int32)
+        batch["positions"] = np.arange(LENGTH) - cut * batch["segments"]
+    return batch
+
+
+def share(batch: Batch, here: world.World, accumulation: int) -> list[Batch]:
+    """A data-parallel rank's micro batches of a global batch."""
+    starts = [(i * here.data_size + here.data_rank) * MICRO_BATCH for i in range(accumulation)]
+    return [{name: array[s : s + MICRO_BATCH] for name, array in batch.items()} for s in starts]
+
+
+def assert_follows(result: list[float], expected: list[float]) -> None:
+    """Losses agree to 1e-5 relative and gradient norms to 1e-4.
+
+    Layouts add the same float32 numbers in different orders, which moves a step by an ulp or two (6e-8 each)
+    and eight Adam steps at this high a rate by some more, gradients ten times as much. A wrong mask,
+    a lost gradient or a norm that counts a parameter twice moves them by 1e-3 and more.
+    """
+    np.testing.assert_allclose(result[0::2], expected[0::2], rtol=1e-5)
+    np.testing.assert_allclose(result[1::2], expected[1::2], rtol=1e-4)
+
+
+def train(
+    given: PipelineConfig,
+    run: Path | None = None,
+    start_from: bool = False,
+    save_at: int = 0,
+    documents: bool = False,
+) -> list[float]:
+    """Loss and gradient norm of each step in turn, and the loss on a held-out batch at the end."""
+    here = world.start(given.parallel, given.seed)
+    layers = decoder_layers(given, VOCABULARY, torch.float32)
+    engine = Engine(layers, here, given.parallel, given.train, torch.float32, given.seed)
+    accumulation = given.train.accumulation(here.data_size)
+    start = 0
+    if start_from:
+        assert run is not None
+        found = checkpoint.newest(run, here, print)
+        assert found is not None
+        start = checkpoint.load(engine, found)
+    seen: list[float] = []
+    for step in range(start, given.train.steps):
+        batches = share(global_batch(step, documents), here, accumulation)
+        seen += engine.train_step(batches, learning_rate(step, given.train))
+        if run is not None and step + 1 == save_at:
+            checkpoint.save(engine, run, save_at)
+    seen.append(engine.evaluate(share(global_batch(1000, documents), here, accumulation)))
+    world.stop()
+    return seen
