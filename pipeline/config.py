@@ -233,7 +233,7 @@ class EvalConfig(Settings):
     shots: list[NonNegativeInt] = Field(default_factory=lambda: [0, 1, 4], min_length=1)
     """Numbers of examples before each question of the multiple-choice task."""
     validation_tokens: PositiveInt = 32_768
-    """About how many tokens of whole validation documents the loss is measured on, chosen by the seed."""
+    """About how many validation tokens the loss is measured on, in windows chosen by the seed."""
     questions: PositiveInt = 100
     """Largest number of questions."""
     choices: int = Field(4, ge=2)

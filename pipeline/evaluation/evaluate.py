@@ -43,7 +43,7 @@ def evaluate(
     """Measure every run (a run folder or a checkpoint, by the name it is shown under) on the dataset."""
     data = Dataset(dataset)
     inputs = {"dataset": data.manifest.fingerprint} | {name: identity(path) for name, path in runs.items()}
-    expected = fingerprint("eval", config.eval, config.seed, inputs)
+    expected = fingerprint("eval", config.eval, config.data.sequence_length, config.seed, inputs)
     done = read_receipt(folder)
     if done is not None and done.fingerprint == expected:
         notify(f"eval: {folder} is up to date")
@@ -51,19 +51,20 @@ def evaluate(
     started = time.time()
     load = load or _loader()
     settings = config.eval
-    documents = held_out(data, "validation", config.seed, settings.validation_tokens)
+    length = config.data.sequence_length
+    held = held_out(data, "validation", length, config.seed, settings.validation_tokens)
     task = make_task(data, settings.questions, settings.choices, max(settings.shots), config.seed)
     prompts = choose_prompts(settings, data)
-    unigram = unigram_loss(data, documents)
-    notify(f"eval: unigram     loss {unigram['loss']:.4f} on {documents.predictions:,} validation tokens")
+    unigram = unigram_loss(data, held)
+    notify(f"eval: unigram     loss {unigram['loss']:.4f} on {held.predictions:,} validation tokens")
     measured, answers = {}, {}
     for name, path in runs.items():
         model = load(path)
-        check_vocabulary(model, data, path)
-        measured[name], answers[name] = measure(config, model, name, is_tuned(path), documents, task, prompts)
+        check_fits(model, data, length, path)
+        measured[name], answers[name] = measure(config, model, name, is_tuned(path), held, task, prompts)
         notify(summary(name, measured[name]))
     results = {
-        "validation": describe(data, documents, unigram),
+        "validation": describe(data, held, unigram),
         "task": describe_task(task, settings.choices),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +88,7 @@ def measure(
     model: LanguageModel,
     name: str,
     tuned: bool,
-    documents: HeldOut,
+    held: HeldOut,
     task: Task,
     prompts: list[Prompt],
 ) -> tuple[dict[str, Any], list[str]]:
@@ -95,7 +96,7 @@ def measure(
     ask: Ask = as_chat if tuned else as_text
     figures = {
         "tuned": tuned,
-        "validation": model_loss(model, documents),
+        "validation": model_loss(model, held),
         "shots": shot_curve(model, task, config.eval.shots, ask) if task.questions else [],
     }
     return figures, answer(model, prompts, tuned, config.eval.generated_tokens, config.seed)
@@ -124,21 +125,27 @@ def is_tuned(path: Path) -> bool:
     return False
 
 
-def check_vocabulary(model: LanguageModel, dataset: Dataset, path: Path) -> None:
-    """`InputError` where a run's tokens are not the dataset's."""
+def check_fits(model: LanguageModel, dataset: Dataset, length: int, path: Path) -> None:
+    """`InputError` where a run's tokens are not the dataset's, or its context is shorter than `length`."""
     if model.vocabulary.sha256 != dataset.vocabulary.sha256:
         raise InputError(
             f"{path}: its tokenizer is not that of {dataset.folder}; evaluate a run on its own dataset"
         )
+    if model.config.data.sequence_length < length:
+        raise InputError(
+            f"{path}: made with sequence_length {model.config.data.sequence_length}, less than the recipe's "
+            f"data.sequence_length {length}; set that to at most the run's"
+        )
 
 
-def describe(dataset: Dataset, documents: HeldOut, unigram: dict[str, float]) -> dict[str, Any]:
+def describe(dataset: Dataset, held: HeldOut, unigram: dict[str, float]) -> dict[str, Any]:
     """What the validation figures are of."""
     return {
         "dataset": dataset.manifest.fingerprint,
-        "documents": len(documents.documents),
-        "predicted_tokens": documents.predictions,
-        "whole_split": documents.whole_split,
+        "documents": held.documents,
+        "windows": len(held.windows),
+        "predicted_tokens": held.predictions,
+        "whole_split": held.whole_split,
         "unigram": unigram,
     }
 

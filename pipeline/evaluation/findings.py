@@ -91,8 +91,8 @@ def _data(findings: Findings) -> list[Headline]:
         first, last = findings.funnel[0]["documents"], findings.funnel[-1]["documents"]
         found.append(Headline("documents kept", f"{last:,}", f"of {first:,} ({percent(last, first)})"))
     receipt = findings.receipts.get("dataset")
-    if receipt and "tokens" in receipt.counts:
-        found.append(Headline("tokens", short(total(receipt.counts["tokens"])), "train and validation"))
+    if receipt and "train_tokens" in receipt.counts:
+        found.append(Headline("train tokens", short(receipt.counts["train_tokens"])))
     return found
 
 
@@ -145,8 +145,3 @@ def short(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g} {letter}"
     return f"{number:.3g}"
-
-
-def total(counts: Any) -> float:
-    """A count, or the sum of counts by split."""
-    return sum(counts.values()) if isinstance(counts, dict) else counts

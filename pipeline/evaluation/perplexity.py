@@ -25,60 +25,60 @@ UNIGRAM_TOKENS = 50_000_000
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The documents that are scored: token lists without <eos>, and how much they are of the split."""
+    """The windows that are scored, and what they are of the split."""
 
-    documents: list[list[int]]
+    windows: list[Continuation]
+    documents: int
+    """Number of documents that the windows are of."""
     bytes: float
+    """UTF-8 bytes of the text in the windows."""
     whole_split: bool
 
     @property
     def predictions(self) -> int:
-        """Number of predicted tokens: the texts' own and an <eos> each."""
-        return sum(len(document) + 1 for document in self.documents)
+        """Number of predicted tokens."""
+        return sum(len(window.answer) for window in self.windows)
 
 
-def held_out(dataset: Dataset, split: str, seed: int, most_tokens: int) -> HeldOut:
-    """The split's documents, or a seeded choice of about `most_tokens` tokens of them.
+def held_out(dataset: Dataset, split: str, length: int, seed: int, most_tokens: int) -> HeldOut:
+    """The split's windows of `length` tokens, or a seeded choice of them with about `most_tokens`.
 
-    The manifest counts bytes for the split alone, so a choice is given its share of them by tokens.
+    The manifest counts bytes for the split alone, so a choice is given its share of them by predicted tokens.
     """
+    eos = dataset.vocabulary.eos
     documents = [document for block in dataset.blocks(split) for document in block.documents()]
-    order = np.random.default_rng([seed, *b"held out"]).permutation(len(documents))
-    chosen, total = [], 0
-    for index in order:
-        if total >= most_tokens:
+    sizes = np.array([len(document) + 1 for document in documents], dtype=np.int64)
+    numbers = -(-sizes // length)
+    first = numbers.cumsum() - numbers
+    found, of, predictions = [], set(), 0
+    for place in np.random.default_rng([seed, *b"held out"]).permutation(int(numbers.sum())):
+        if predictions >= most_tokens:
             break
-        chosen.append(int(index))
-        total += len(documents[index])
-    entry = dataset.split(split)
-    size = entry.total("text_bytes") * total / max(1, entry.total("tokens"))
-    tokens = [documents[index].tolist() for index in sorted(chosen)]
-    return HeldOut(tokens, size, len(chosen) == len(documents))
+        index = int(np.searchsorted(first, place, side="right")) - 1
+        found.append(window(documents[index].tolist(), eos, int(place - first[index]), length))
+        of.add(index)
+        predictions += len(found[-1].answer)
+    share = predictions / max(1, int(sizes.sum()))
+    size = dataset.split(split).total("text_bytes") * share
+    return HeldOut(found, len(of), size, len(found) == int(numbers.sum()))
 
 
-def windows(document: list[int], eos: int, length: int) -> list[Continuation]:
-    """The windows of a document; the answers laid end to end are its tokens and <eos>.
+def window(document: list[int], eos: int, number: int, length: int) -> Continuation:
+    """A window of a document; the answers of all of them laid end to end are its tokens and <eos>.
 
-    >>> windows([5, 6, 7], eos=3, length=2)
+    >>> [window([5, 6, 7], eos=3, number=number, length=2) for number in (0, 1)]
     [Continuation(context=[3], answer=[5, 6]), Continuation(context=[6], answer=[7, 3])]
     """
-    ids = [eos, *document, eos]
-    return [
-        Continuation(ids[start : start + 1], ids[start + 1 : start + 1 + length])
-        for start in range(0, len(ids) - 1, length)
-    ]
+    ids, start = [eos, *document, eos], number * length
+    return Continuation(ids[start : start + 1], ids[start + 1 : start + 1 + length])
 
 
-def model_loss(model: LanguageModel, documents: HeldOut) -> dict[str, float]:
+def model_loss(model: LanguageModel, held: HeldOut) -> dict[str, float]:
     """Loss, perplexity and bits per byte of a model."""
-    vocabulary, length = model.vocabulary, model.config.data.sequence_length
-    items = [
-        window for document in documents.documents for window in windows(document, vocabulary.eos, length)
-    ]
-    return figures(-sum(log_likelihoods(model, items)), documents)
+    return figures(-sum(log_likelihoods(model, held.windows)), held)
 
 
-def unigram_loss(dataset: Dataset, documents: HeldOut) -> dict[str, float]:
+def unigram_loss(dataset: Dataset, held: HeldOut) -> dict[str, float]:
     """The same of the unigram model of the train split, with one added to every count."""
     counts, seen = np.zeros(dataset.manifest.vocabulary_size), 0
     for block in dataset.blocks("train"):
@@ -87,20 +87,21 @@ def unigram_loss(dataset: Dataset, documents: HeldOut) -> dict[str, float]:
         seen += len(block.tokens)
         if seen >= UNIGRAM_TOKENS:
             break
-    return figures(unigram_nats(counts, documents.documents, dataset.vocabulary.eos), documents)
+    scored = [token for window in held.windows for token in window.answer]
+    return figures(unigram_nats(counts, scored), held)
 
 
-def unigram_nats(counts: NDArray[np.float64], documents: list[list[int]], eos: int) -> float:
-    """Sum of -ln of (count + 1) / (all counts + V) over the documents' tokens and their <eos>."""
+def unigram_nats(counts: NDArray[np.float64], tokens: list[int]) -> float:
+    """Sum of -ln of (count + 1) / (all counts + V) over tokens."""
     logs = np.log(counts + 1) - math.log(counts.sum() + len(counts))
-    return float(-sum(logs[document].sum() + logs[eos] for document in documents))
+    return float(-logs[tokens].sum())
 
 
-def figures(nats: float, documents: HeldOut) -> dict[str, float]:
+def figures(nats: float, held: HeldOut) -> dict[str, float]:
     """The three figures of a summed negative log-likelihood."""
-    loss = nats / documents.predictions
+    loss = nats / held.predictions
     return {
         "loss": loss,
         "perplexity": math.exp(min(loss, 700.0)),
-        "bits_per_byte": nats / math.log(2) / documents.bytes,
+        "bits_per_byte": nats / math.log(2) / held.bytes,
     }

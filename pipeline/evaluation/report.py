@@ -97,10 +97,10 @@ def validation(results: dict[str, Any]) -> str:
         [escape(name), f"{one['loss']:.4f}", f"{one['perplexity']:,.2f}", f"{one['bits_per_byte']:.4f}"]
         for name, one in models.items()
     ]
-    part = "all" if about["whole_split"] else "a seeded choice"
+    part = "all windows" if about["whole_split"] else f"{about['windows']:,} windows, chosen by the seed,"
     return table(["model", "loss (nats)", "perplexity", "bits per byte"], rows, numbers={1, 2, 3}) + (
-        f"<p>Measured on {part} of the validation documents: {about['documents']:,} documents, "
-        f"{about['predicted_tokens']:,} predicted tokens, cut into windows without overlap. The unigram "
+        f"<p>Measured on {part} of {about['documents']:,} validation documents: "
+        f"{about['predicted_tokens']:,} predicted tokens without overlap. The unigram "
         "model is fitted on the train tokens with one added to every count.</p>"
     )
 

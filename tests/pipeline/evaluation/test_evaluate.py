@@ -76,6 +76,10 @@ def test_a_run_of_another_tokenizer_or_none_is_the_users_error(work: Path, tmp_p
     runs = {"one": work / "pretrain"}
     with pytest.raises(InputError, match="its tokenizer is not that of"):
         evaluate(recipe(), work / "dataset", runs, work / "eval", load=lambda path: model)
+    longer = tiny.config(data={"sequence_length": 512})
+    model = bigram_of(recipe(), Dataset(work / "dataset").vocabulary, TEXTS["train"])
+    with pytest.raises(InputError, match="made with sequence_length 256"):
+        evaluate(longer, work / "dataset", runs, work / "eval", load=lambda path: model)
     with pytest.raises(InputError, match="no such run"):
         evaluate(recipe(), work / "dataset", {"one": work / "none"}, work / "eval", load=lambda path: model)
     assert not (work / "eval").exists()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from data_prep.contract.dataset import Dataset
 from pipeline.evaluation import scoring
-from pipeline.evaluation.perplexity import held_out, model_loss, unigram_loss, windows
+from pipeline.evaluation.perplexity import held_out, model_loss, unigram_loss, window
 from pipeline.evaluation.scoring import Continuation, batches_by_length, log_likelihoods
 from tests.pipeline import tiny
 from tests.pipeline.evaluation.fakes import random_bigram
@@ -34,14 +34,15 @@ def texts_of(data: Dataset, split: str) -> list[list[int]]:
 @pytest.mark.parametrize("length", [1, 3, 8, 64])
 def test_loss_perplexity_and_bits_are_those_of_the_bigram_table(data: Dataset, length: int) -> None:
     model = random_bigram(tiny.config(data={"sequence_length": length}), data.vocabulary)
-    documents = held_out(data, "validation", seed=1, most_tokens=10**9)
-    figures = model_loss(model, documents)
+    held = held_out(data, "validation", length, seed=1, most_tokens=10**9)
+    figures = model_loss(model, held)
     nats, predictions = 0.0, 0
     for tokens in texts_of(data, "validation"):
         ids = [data.vocabulary.eos, *tokens, data.vocabulary.eos]
         nats -= sum(model.logs[a, b] for a, b in itertools.pairwise(ids))
         predictions += len(ids) - 1
-    assert documents.predictions == predictions
+    assert held.predictions == predictions
+    assert held.documents == 20
     assert figures["loss"] == pytest.approx(nats / predictions, rel=TOLERANCE)
     assert figures["perplexity"] == pytest.approx(math.exp(nats / predictions), rel=10 * TOLERANCE)
     size = sum(len(text.encode()) for text in tiny.sentences(60)[40:])
@@ -53,27 +54,31 @@ def test_the_unigram_model_counts_train_tokens_and_adds_one(data: Dataset) -> No
     train = [token for tokens in texts_of(data, "train") for token in (*tokens, vocabulary.eos)]
     scored = [token for tokens in texts_of(data, "validation") for token in (*tokens, vocabulary.eos)]
     by_hand = [-math.log((train.count(token) + 1) / (len(train) + vocabulary.size)) for token in scored]
-    documents = held_out(data, "validation", seed=1, most_tokens=10**9)
-    assert unigram_loss(data, documents)["loss"] == pytest.approx(np.mean(by_hand), rel=1e-12)
+    held = held_out(data, "validation", 8, seed=1, most_tokens=10**9)
+    assert unigram_loss(data, held)["loss"] == pytest.approx(np.mean(by_hand), rel=1e-12)
 
 
-def test_a_share_of_the_split_has_its_share_of_the_bytes(data: Dataset) -> None:
-    whole = held_out(data, "validation", seed=1, most_tokens=10**9)
-    part = held_out(data, "validation", seed=1, most_tokens=60)
-    tokens = sum(map(len, part.documents))
+def test_a_choice_of_windows_has_its_share_of_the_bytes(data: Dataset) -> None:
+    whole = held_out(data, "validation", 8, seed=1, most_tokens=10**9)
+    part = held_out(data, "validation", 8, seed=1, most_tokens=60)
     assert whole.whole_split
     assert not part.whole_split
-    assert 60 <= tokens < 60 + max(map(len, part.documents))
-    assert part.bytes == pytest.approx(whole.bytes * tokens / sum(map(len, whole.documents)))
-    assert part == held_out(data, "validation", seed=1, most_tokens=60)
-    assert part != held_out(data, "validation", seed=2, most_tokens=60)
+    assert 60 <= part.predictions < 68
+    assert part.documents > 4
+    assert part.bytes == pytest.approx(whole.bytes * part.predictions / whole.predictions)
+    assert {(*one.context, *one.answer) for one in part.windows} <= {
+        (*one.context, *one.answer) for one in whole.windows
+    }
+    assert part == held_out(data, "validation", 8, seed=1, most_tokens=60)
+    assert part != held_out(data, "validation", 8, seed=2, most_tokens=60)
 
 
 @given(st.lists(st.integers(5, 99), max_size=40), st.integers(1, 12))
 def test_windows_predict_each_token_once_within_the_length(document: list[int], length: int) -> None:
-    cut = windows(document, eos=3, length=length)
+    number = -(-(len(document) + 1) // length)
+    cut = [window(document, eos=3, number=n, length=length) for n in range(number)]
     assert [token for one in cut for token in one.answer] == [*document, 3]
-    assert all(len(one.context) + len(one.answer) <= length + 1 for one in cut)
+    assert all(1 <= len(one.answer) <= length for one in cut)
     before = [3, *document]
     assert [one.context for one in cut] == [[before[start]] for start in range(0, len(before), length)]
 

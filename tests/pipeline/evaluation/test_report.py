@@ -111,7 +111,7 @@ def test_headlines_put_the_results_first(tmp_path: Path) -> None:
     assert next(iter(found)) == "held-out loss"
     assert found["held-out loss"] == ("3.200", "pretrained; a unigram model has 6.500")
     assert found["documents kept"] == ("150", "of 200 (75.0%)")
-    assert found["tokens"][0] == "1.23 M"
+    assert found["train tokens"][0] == "1.23 M"
     assert found["Which response?"] == ("62%", "pretrained, 4-shot, n = 50; chance 25%")
     assert headlines(collect(tmp_path / "none")) == []
 

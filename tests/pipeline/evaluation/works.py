@@ -17,7 +17,7 @@ def finished_work(work: Path) -> None:
         {"step": "collected", "documents": 200, "bytes": 3 << 20, "removed": {}},
         {"step": "cleaned", "documents": 150, "bytes": 2 << 20, "removed": {"<too short>": 50}},
     ]
-    counts = {"funnel": funnel, "tokens": {"train": 1_200_000, "validation": 34_000}}
+    counts = {"funnel": funnel, "train_tokens": 1_234_000}
     write_receipt(work / "dataset", Receipt(stage="prep", fingerprint="p", config={}, counts=counts))
     for stage in ("pretrain", "tune"):
         (work / stage / "checkpoints" / "step-20").mkdir(parents=True)
@@ -43,6 +43,7 @@ def write_evaluation(folder: Path) -> None:
         "validation": {
             "dataset": "d",
             "documents": 7,
+            "windows": 31,
             "predicted_tokens": 4321,
             "whole_split": True,
             "unigram": {"loss": 6.5, "perplexity": 665.1, "bits_per_byte": 2.7},
