@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Any
 
 import fsspec
@@ -60,7 +60,9 @@ class BlockCache:
         """Keep some bytes."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.{get_ident()}.tmp")
+        temporary.write_bytes(data)
+        temporary.replace(path)
         with self._lock:
             self._added += len(data)
             if self._added * SLACK > self.limit:
@@ -137,7 +139,8 @@ class RemoteDataset(Dataset):
         for row in rows:
             path, extent = self.split(split).shards[int(row["shard"])].path, block_extent(row)
             name = self._name(path, *extent)
-            coming[name] = before.get(name) or self._threads.submit(self._fetch, path, *extent)
+            if name not in coming:
+                coming[name] = before.get(name) or self._threads.submit(self._fetch, path, *extent)
         self._coming[split] = coming
 
     def fetch(self, path: str, start: int, stop: int) -> NDArray[np.uint8]:
