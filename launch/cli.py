@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from data_prep.contract.settings import InputError
+from launch.quiet import quieten
 
 app = typer.Typer(
     help="From raw documents to a pretrained, tuned and measured language model, with one recipe.",
@@ -190,4 +191,5 @@ def _places(work: Path) -> dict[str, str]:
 
 def main() -> None:
     """Entry point of the `bloomery` command."""
+    quieten()
     app()

@@ -7,16 +7,15 @@ The recipe's dataset has to be prepared already (`bloomery prep RECIPE`). `--sta
 """
 
 import argparse
-import logging
 import os
 import sys
 import traceback
-import warnings
 from pathlib import Path
 
 from data_prep.contract.settings import InputError
 from launch import recipe
 from launch.family import die_with_parent
+from launch.quiet import quieten
 from launch.work import work_folder
 
 
@@ -26,7 +25,7 @@ def main() -> None:
     arguments = _parser().parse_args()
     try:
         config = recipe.load(arguments.recipe, arguments.set).pipeline()
-        _quieten()
+        quieten()
         from pipeline.training.run import run_stage
 
         run_stage(arguments.stage, config, work_folder(config, arguments.work), arguments.resume)
@@ -55,15 +54,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--resume", action="store_true", help="refuse to start from nothing")
     parser.add_argument("--local_rank", type=int, help="set by DeepSpeed's launcher")
     return parser
-
-
-def _quieten() -> None:
-    """Leave out what libraries tell of themselves: build steps, and optional parts that are not there."""
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    os.environ.setdefault("DS_LOG_LEVEL", "warning")
-    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message="Transformer Engine and Apex are not installed")
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import PipelineConfig
 from pipeline.models.decoder import decoder_layers
 from pipeline.parallel import world
-from pipeline.parallel.modules import Stack
+from pipeline.parallel.stack import Stack
 from pipeline.training.checkpoint import Checkpoint, complete
 from pipeline.training.job import read_config
 

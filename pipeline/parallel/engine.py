@@ -19,7 +19,8 @@ from pipeline.models.initialize import initialize
 from pipeline.models.layer import Layer
 from pipeline.parallel import sharding
 from pipeline.parallel.adam import adamw, allocate_moments
-from pipeline.parallel.modules import Stack, Stages
+from pipeline.parallel.stack import Stack
+from pipeline.parallel.stages import Stages
 from pipeline.parallel.world import World, model_parallel_unit
 from pipeline.training.loss import weighted_cross_entropy
 

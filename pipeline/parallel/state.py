@@ -20,9 +20,11 @@ from torch import Tensor, nn
 from pipeline.parallel import sharding
 from pipeline.parallel.adam import set_steps
 from pipeline.parallel.engine import Engine
+from pipeline.training.checkpoint import Moment
 
 Kind = Literal["weight", "exp_avg", "exp_avg_sq"]
-KINDS: tuple[Kind, ...] = ("weight", "exp_avg", "exp_avg_sq")
+MOMENTS: tuple[Moment, ...] = ("exp_avg", "exp_avg_sq")
+KINDS: tuple[Kind, ...] = ("weight", *MOMENTS)
 
 
 @torch.no_grad()
@@ -49,11 +51,11 @@ def restore_weights(engine: Engine, whole: Callable[[str], Tensor]) -> None:
 
 
 @torch.no_grad()
-def restore_moments(engine: Engine, step: int, whole: Callable[[str, Kind], Tensor]) -> None:
+def restore_moments(engine: Engine, step: int, whole: Callable[[str, Moment], Tensor]) -> None:
     """Set every Adam moment of this stage from `whole(name, kind)`, and the number of steps taken."""
     set_steps(engine.engine.optimizer, engine.parameters.values(), engine.zero_stage, step)
     for name, parameter in engine.parameters.items():
-        for kind in KINDS[1:]:
+        for kind in MOMENTS:
             part = _shard(engine, parameter, whole(name, kind))
             if engine.zero_stage:
                 safe_set_full_optimizer_state(parameter, part, kind)

@@ -17,7 +17,8 @@ from pipeline.models.decoder import decoder_layers
 from pipeline.parallel.engine import Engine
 from pipeline.parallel.world import World
 from pipeline.tracking.tracker import Status
-from pipeline.training import checkpoint
+from pipeline.training import saving
+from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.job import Job
 from pipeline.training.progress import Progress
 from pipeline.training.schedule import learning_rate
@@ -50,12 +51,12 @@ def precision(optim: OptimizerConfig, device: torch.device) -> torch.dtype:
 
 def resume(engine: Engine, job: Job, notify: Callable[[str], None]) -> int:
     """Load what there is to go on from; returns the steps already done."""
-    found = checkpoint.newest(job.folder, engine.world, notify)
+    found = saving.newest(job.folder, engine.world, notify)
     if found is not None:
         notify(f"{job.stage}: going on from {found.folder}")
-        return checkpoint.load(engine, found)
+        return saving.load(engine, found)
     if job.start_from is not None:
-        checkpoint.load_weights(engine, checkpoint.Checkpoint(job.start_from))
+        saving.load_weights(engine, Checkpoint(job.start_from))
     return 0
 
 
@@ -88,6 +89,6 @@ class Loop:
             self.progress.finish()
 
     def _save(self, step: int) -> None:
-        checkpoint.save(self.engine, self.job.folder, step)
+        saving.save(self.engine, self.job.folder, step)
         if self.engine.world.is_main:
-            checkpoint.keep_newest(self.job.folder, self.job.optim.keep_checkpoints)
+            saving.keep_newest(self.job.folder, self.job.optim.keep_checkpoints)

@@ -3,8 +3,4 @@
 import deepspeed  # noqa: F401
 import torch
 
-import pipeline.parallel.engine
-import pipeline.training.checkpoint
-import pipeline.training.run  # noqa: F401
-
 torch.set_num_threads(1)

@@ -11,7 +11,7 @@ import pytest
 
 from data_prep.contract.settings import InputError
 from pipeline.parallel import world
-from pipeline.training import checkpoint
+from pipeline.training import saving
 from pipeline.training.checkpoint import Checkpoint, complete
 from tests.distributed import toy
 from tests.distributed.processes import run_world
@@ -61,7 +61,7 @@ def newest(run: Path) -> tuple[int | None, list[str]]:
     """Step of the newest usable checkpoint, and what is said of the others."""
     here = world.start_alone()
     said: list[str] = []
-    found = checkpoint.newest(run, here, said.append)
+    found = saving.newest(run, here, said.append)
     return (found.index.step if found else None), said
 
 
@@ -105,5 +105,5 @@ def test_an_unfinished_save_does_not_count(tmp_path: Path) -> None:
     assert complete(tmp_path) == []
     with pytest.raises(InputError, match="not a checkpoint"):
         Checkpoint(tmp_path / "checkpoints" / ".step-000009.tmp")
-    checkpoint.keep_newest(tmp_path, 2)
+    saving.keep_newest(tmp_path, 2)
     assert not list((tmp_path / "checkpoints").iterdir())

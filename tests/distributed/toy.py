@@ -11,7 +11,7 @@ from pipeline.data.batches import Batch
 from pipeline.models.decoder import decoder_layers
 from pipeline.parallel import world
 from pipeline.parallel.engine import Engine
-from pipeline.training import checkpoint
+from pipeline.training import saving
 from pipeline.training.schedule import learning_rate
 
 VOCABULARY, LENGTH, GLOBAL_BATCH, MICRO_BATCH = 300, 16, 8, 2
@@ -93,15 +93,15 @@ def train(
     start = 0
     if start_from:
         assert run is not None
-        found = checkpoint.newest(run, here, print)
+        found = saving.newest(run, here, print)
         assert found is not None
-        start = checkpoint.load(engine, found)
+        start = saving.load(engine, found)
     seen: list[float] = []
     for step in range(start, given.train.steps):
         batches = share(global_batch(step, documents), here, accumulation)
         seen += engine.train_step(batches, learning_rate(step, given.train))
         if run is not None and step + 1 == save_at:
-            checkpoint.save(engine, run, save_at)
+            saving.save(engine, run, save_at)
     seen.append(engine.evaluate(share(global_batch(1000, documents), here, accumulation)))
     world.stop()
     return seen

@@ -6,7 +6,8 @@ from pipeline.config import DataConfig, ModelConfig, PipelineConfig
 from pipeline.models import flops
 from pipeline.models.decoder import decoder_layers
 from pipeline.parallel import world
-from pipeline.parallel.modules import Stack, stage_bounds
+from pipeline.parallel.stack import Stack
+from pipeline.parallel.stages import stage_bounds
 
 
 def test_block_weights_are_those_of_a_built_block() -> None:

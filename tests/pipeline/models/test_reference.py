@@ -15,7 +15,7 @@ from pipeline.config import DataConfig, ModelConfig, PipelineConfig
 from pipeline.models.decoder import decoder_layers
 from pipeline.models.initialize import initialize
 from pipeline.parallel import world
-from pipeline.parallel.modules import Stack
+from pipeline.parallel.stack import Stack
 from pipeline.training.loss import weighted_cross_entropy
 
 VOCABULARY, LENGTH, BATCH, LAYERS, HIDDEN, HEADS = 384, 24, 3, 2, 64, 4
