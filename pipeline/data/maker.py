@@ -63,7 +63,7 @@ class BatchMaker:
         for stream, limit, epochs in zip(self.train.streams, limits, self.epochs(total), strict=True):
             if limit is not None and epochs > limit:
                 raise InputError(
-                    f"{stream.dataset.folder}: the run's {total} samples take {epochs:.2f} epochs of it "
+                    f"{stream.reader.place}: the run's {total} samples take {epochs:.2f} epochs of it "
                     f"where max_epochs is {limit:g}; lower its weight or train.steps, or raise the limit"
                 )
 
@@ -121,7 +121,7 @@ def describe(stream: SampleStream, share: float) -> dict[str, Any]:
     """
     order = stream.order
     return {
-        "dataset": str(stream.dataset.folder),
+        "dataset": stream.reader.place,
         "fingerprint": stream.dataset.manifest.fingerprint,
         "share": share,
         "samples_per_epoch": order.samples,

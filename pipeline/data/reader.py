@@ -52,11 +52,15 @@ class BlockReader:
         if isinstance(self.dataset, RemoteDataset):
             self.dataset.prefetch(self.split, self.table[list(indices)])
 
+    @property
+    def place(self) -> str:
+        """The dataset's folder or address."""
+        return self.dataset.address if isinstance(self.dataset, RemoteDataset) else str(self.dataset.folder)
+
     def shard_name(self, index: int) -> str:
         """The path of the shard that holds a block."""
         path = self.dataset.split(self.split).shards[int(self.table[index]["shard"])].path
-        place = self.dataset.address if isinstance(self.dataset, RemoteDataset) else self.dataset.folder
-        return f"{place}/{path}"
+        return f"{self.place}/{path}"
 
     def _shard(self, index: int) -> Any:
         if index not in self._shards:

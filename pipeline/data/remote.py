@@ -108,9 +108,17 @@ class RemoteDataset(Dataset):
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="blocks")
         self._coming: dict[str, dict[str, Future[NDArray[np.uint8]]]] = {}
         for name in (TOKENIZER, *(f"{split}/{BLOCKS}" for split in self.manifest.splits)):
-            if not (folder / name).is_file():
-                (folder / name).parent.mkdir(exist_ok=True)
-                write_atomic(folder / name, self.download(name))
+            self.copy(name)
+
+    def copy(self, name: str) -> None:
+        """Copy a whole file into the dataset's folder here, unless it is there already."""
+        if not (self.folder / name).is_file():
+            (self.folder / name).parent.mkdir(exist_ok=True)
+            write_atomic(self.folder / name, self.download(name))
+
+    def has(self, name: str) -> bool:
+        """Whether a file is there."""
+        return bool(self._files.exists(f"{self._root}/{name}"))
 
     def download(self, name: str, start: int | None = None, stop: int | None = None) -> bytes:
         """The bytes of a file, or of a part of it. `InputError` where it cannot be read."""

@@ -12,7 +12,7 @@ from data_prep.contract.settings import InputError
 from pipeline.data.mixture import Mixture
 from pipeline.data.order import SampleOrder
 from pipeline.data.reader import BlockReader
-from pipeline.data.windows import Window, joined, packed, read_stretch
+from pipeline.data.windows import Stretch, Window, joined, packed, read_stretch
 from pipeline.objectives.draws import combine, key, words
 from pipeline.objectives.samples import Samples
 
@@ -68,13 +68,16 @@ class SampleStream:
         self.reader.expect([*self._blocks(epoch, window), *self._blocks(*self._next(epoch, window))])
         dtype = np.dtype(self.dataset.manifest.dtype)
         stretch = read_stretch(self.order, self.reader.read, epoch, start, stop, self.eos, dtype)
-        if self.cutting.best_fit:
-            loaded = packed(stretch, self.cutting.width, self.order.slots(window))
-        else:
-            loaded = joined(stretch, self.cutting.width)
+        loaded = self.cut(stretch, window)
         self.documents += loaded.documents
         self.cuts += loaded.cuts
         return loaded
+
+    def cut(self, stretch: Stretch, window: int) -> Window:
+        """The slots of a window, given its stretch of the stream."""
+        if self.cutting.best_fit:
+            return packed(stretch, self.cutting.width, self.order.slots(window))
+        return joined(stretch, self.cutting.width)
 
     def _blocks(self, epoch: int, window: int) -> list[int]:
         spans = self.order.stream(epoch).spans(*self.order.bounds(window))

@@ -1,0 +1,156 @@
+"""Where the samples of a step came from: the documents in a global batch, and their text.
+
+Nothing is recorded while a run trains: the order is a function of the recipe and the dataset, so it is
+asked again. The windows of the step are laid out with positions in place of tokens, which tells for every
+position of a sample the document it was cut from.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.contract.dataset import DOCUMENTS
+from pipeline.config import PipelineConfig
+from pipeline.data.maker import BatchMaker
+from pipeline.data.remote import RemoteDataset
+from pipeline.data.stream import SampleStream
+from pipeline.data.windows import Stretch, document_heads
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """What a sample holds of one document. `source` and `url` are None where the dataset does not tell."""
+
+    document: int
+    source: str | None
+    url: str | None
+    tokens: int
+    text: str
+
+
+@dataclass(frozen=True)
+class TracedSample:
+    """A sample of a global batch: its number there, its dataset, the epoch it is from, what it holds."""
+
+    number: int
+    dataset: str
+    epoch: int
+    excerpts: list[Excerpt]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Which document every position of a window's slots is from.
+
+    document  [R, W] the number of a document in `ids`, -1 where a position is not real
+    ids       [documents]
+    """
+
+    document: NDArray[np.int64]
+    ids: NDArray[np.uint64]
+
+
+def trace_step(config: PipelineConfig, dataset: str, step: int) -> list[TracedSample]:
+    """Every sample of the global batch of a step, over all ranks, in order.
+
+    `config` is the run's resolved configuration, `dataset` the folder or address it trained on. Raises
+    `InputError` where that is not there.
+    """
+    maker = BatchMaker(config.model_copy(update={"train": _one_process(config)}), dataset, 0, 1)
+    (indices,) = maker.indices(step)
+    found = [
+        sample for stream, places, own in maker.train.deal(indices) for sample in _trace(stream, places, own)
+    ]
+    return sorted(found, key=lambda sample: sample.number)
+
+
+def _one_process(config: PipelineConfig) -> Any:
+    return config.train.model_copy(update={"micro_batch": config.train.global_batch})
+
+
+def _trace(
+    stream: SampleStream, places: NDArray[np.int64], indices: NDArray[np.int64]
+) -> Iterator[TracedSample]:
+    """The samples `indices` of one dataset, which are the samples `places` of the batch."""
+    sources = lru_cache(maxsize=2)(lambda epoch, window: sources_of(stream, epoch, window))
+    traced: list[tuple[int, int, list[tuple[int, NDArray[Any]]]]] = []
+    for epoch, number, some, rows in stream.order.locate(indices):
+        window, found = stream.window(epoch, number), sources(epoch, number)
+        for place, row in zip(places[some].tolist(), rows.tolist(), strict=True):
+            runs = cut_by_document(window.tokens[row], found.document[row])
+            traced.append((place, epoch, [(int(found.ids[which]), tokens) for which, tokens in runs]))
+    origins = origins_of(stream, {document for _, _, parts in traced for document, _ in parts})
+    decode = stream.dataset.vocabulary.decode
+    for place, epoch, parts in traced:
+        excerpts = [
+            Excerpt(document, *origins.get(document, (None, None)), len(tokens), decode(tokens.tolist()))
+            for document, tokens in parts
+        ]
+        yield TracedSample(place, stream.reader.place, epoch, excerpts)
+
+
+def sources_of(stream: SampleStream, epoch: int, window: int) -> Sources:
+    """Which document every position of a window's slots is from."""
+    start, stop = stream.order.bounds(window)
+    begins, ids, missing, at = [], [], [], 0
+    for span in stream.order.stream(epoch).spans(start, stop):
+        block, size = stream.reader.read(span.block), span.stop - span.start
+        if block is None:
+            missing.append(slice(at, at + size))
+        else:
+            heads = document_heads(block)
+            inside = (heads < span.stop) & (heads + block.lengths >= span.start)
+            begins.append(at + heads[inside] - span.start)
+            ids.append(block.ids[inside])
+        at += size
+    starts = np.concatenate([np.zeros(0, np.int64), *begins])
+    positions = Stretch(np.arange(stop - start + 1), starts[starts >= 0], missing)
+    laid_out = stream.cut(positions, window)
+    real = np.arange(stream.order.width) < laid_out.lengths[:, None]
+    document = np.searchsorted(starts, laid_out.tokens, side="right") - 1
+    return Sources(np.where(real, document, -1), np.concatenate([np.zeros(0, np.uint64), *ids]))
+
+
+def cut_by_document(tokens: NDArray[Any], document: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[Any]]]:
+    """(document, tokens) of each run of positions from one document; what is not real is left out."""
+    edges = np.flatnonzero(np.diff(document)) + 1
+    for part in np.split(np.arange(len(document)), edges):
+        if document[part[0]] >= 0:
+            yield int(document[part[0]]), tokens[part]
+
+
+def origins_of(stream: SampleStream, documents: set[int]) -> dict[int, tuple[str | None, str | None]]:
+    """Source and URL of each document, from the dataset's documents.parquet; empty where it has none."""
+    dataset = stream.dataset
+    if isinstance(dataset, RemoteDataset) and dataset.has(DOCUMENTS):
+        dataset.copy(DOCUMENTS)
+    path = dataset.folder / DOCUMENTS
+    if not path.is_file():
+        return {}
+    import pyarrow.parquet as parquet
+
+    columns = ["id", "source", "url"]
+    table = parquet.read_table(path, columns=columns, filters=[("id", "in", sorted(documents))])
+    return {row["id"]: (row["source"], row["url"]) for row in table.to_pylist()}
+
+
+def as_record(step: int, samples: list[TracedSample]) -> dict[str, Any]:
+    """The step as plain values, for JSON."""
+    documents = {(s.dataset, excerpt.document) for s in samples for excerpt in s.excerpts}
+    return {"step": step, "documents": len(documents), "samples": [asdict(sample) for sample in samples]}
+
+
+def as_lines(samples: list[TracedSample], characters: int = 100) -> list[str]:
+    """The step for people: a line for each sample, then its documents and how their text begins."""
+    lines = []
+    for sample in samples:
+        lines.append(f"sample {sample.number}, epoch {sample.epoch} of {sample.dataset}")
+        for excerpt in sample.excerpts:
+            origin = excerpt.url or excerpt.source or ""
+            lines.append(f"  {excerpt.document:016x} {origin} ({excerpt.tokens} tokens)")
+            lines.append(f"    {' '.join(excerpt.text.split())[:characters]}")
+    return lines
