@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.contract.dataset import MANIFEST, Manifest
-from data_prep.contract.receipt import RECEIPT, read_receipt, write_atomic
+from data_prep.contract.receipt import RECEIPT, fingerprint, read_receipt, write_atomic
 from data_prep.contract.settings import InputError
 from pipeline.config import TrackingConfig
 from pipeline.evaluation.evaluate import RESULTS, SAMPLES
@@ -59,9 +59,16 @@ def track_stage(
 
 
 def publish(work: Path, settings: TrackingConfig, notify: Callable[[str], None] = print) -> None:
-    """Tell MLflow what came out of a work folder: headline figures, the report and its plots."""
+    """Tell MLflow what came out of a work folder: headline figures, the report and its plots.
+
+    A work folder of which MLflow knows everything is left alone.
+    """
     findings, record = collect(work), parent_record(work, settings.experiment)
     receipts = list(findings.receipts.values())
+    made_of = fingerprint([(receipt.fingerprint, receipt.finished) for receipt in receipts])
+    if record.state.subject == made_of and not record.state.messages and record.state.run_id:
+        return
+    record.change(subject=made_of)
     finished = max((receipt.finished for receipt in receipts), default=0.0)
     record.post("tags", {"mlflow.note.content": description(findings), "bloomery.work": str(work.resolve())})
     record.post("values", results(findings), finished)
