@@ -92,6 +92,8 @@ class MixtureEntry(Settings):
 
 
 class DataConfig(Settings):
+    how = frozenset({"prefetch", "workers", "cache", "cache_bytes"})
+
     sequence_length: PositiveInt = 256
     """Tokens in one sample; with an encoder and a decoder, those of the encoder."""
     packing: Literal["joined", "best_fit"] = "joined"
@@ -249,6 +251,8 @@ class TrackingConfig(Settings):
     """MLflow experiment."""
     enabled: bool = True
     """Whether anything is sent to MLflow; metrics.jsonl is always written."""
+    system_every: float = Field(10.0, ge=0.0)
+    """Seconds between samples of processor, memory, disk, network and GPUs while training; 0 takes none."""
 
 
 class PipelineConfig(Settings):

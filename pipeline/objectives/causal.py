@@ -22,7 +22,7 @@ def causal_lm(samples: Samples) -> Batch:
     return {
         "tokens": samples.tokens.astype(np.int64),
         "targets": samples.following.astype(np.int64),
-        "weights": samples.real().astype(np.float32),
+        "weights": samples.weights(),
     }
 
 

@@ -30,18 +30,34 @@ def mix(values: Words) -> Words:
     return values
 
 
-def combine(*parts: int | NDArray[Any]) -> Words:
-    """One word per element that depends on every part and on their order; integers and arrays broadcast."""
-    state = np.zeros(1, np.uint64)
-    for part in parts:
-        word = np.uint64(part & WORD) if isinstance(part, int) else part.astype(np.uint64)
-        state = mix((state + word) * np.uint64(3) + np.uint64(WEYL))
-    return state
+def mix_int(value: int) -> int:
+    """`mix` of a plain integer: ten times quicker than of an array of one."""
+    value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9 & WORD
+    value = (value ^ value >> 27) * 0x94D049BB133111EB & WORD
+    return value ^ value >> 31
 
 
 def key(*parts: int) -> int:
-    """`combine` of plain integers, as a plain integer."""
-    return int(combine(*parts)[0])
+    """A 64-bit word that depends on every part and on their order."""
+    state = 0
+    for part in parts:
+        state = mix_int((state + part) * 3 + WEYL & WORD)
+    return state
+
+
+def combine(*parts: int | NDArray[Any]) -> Words:
+    """`key` for whole arrays: one word per element; integers and arrays broadcast."""
+    state: int | Words = 0
+    for part in parts:
+        if isinstance(state, int) and isinstance(part, int):
+            state = mix_int((state + part) * 3 + WEYL & WORD)
+        else:
+            state = mix((_word(state) + _word(part)) * np.uint64(3) + np.uint64(WEYL))
+    return np.array([state], np.uint64) if isinstance(state, int) else state
+
+
+def _word(part: int | NDArray[Any]) -> Any:
+    return np.uint64(part & WORD) if isinstance(part, int) else part.astype(np.uint64)
 
 
 def words(keys: Words, count: int, purpose: int = 0) -> Words:

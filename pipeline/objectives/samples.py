@@ -42,6 +42,12 @@ class Samples:
         real: NDArray[np.bool_] = np.arange(self.width) < self.lengths[:, None]
         return real
 
+    def weights(self) -> NDArray[np.float32]:
+        """[B, W] 1 where a position is real, else 0."""
+        if self.lengths.min(initial=self.width) == self.width:
+            return np.ones(self.tokens.shape, np.float32)
+        return self.real().astype(np.float32)
+
     def rows(self, chosen: NDArray[Any]) -> Self:
         """Some of the samples, by index or by mask [B]."""
         parts = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -20,6 +20,8 @@ def test_splitmix64_gives_the_published_sequence() -> None:
 def test_order_and_every_part_matter() -> None:
     assert len({key(1, 2), key(2, 1), key(1, 2, 0), key(0, 1, 2), key(1), key(2)}) == 6
     assert combine(7, np.arange(4))[3] == key(7, 3)
+    assert combine(np.arange(4), 9, -1)[2] == key(2, 9, -1)
+    assert combine(5, 6).tolist() == [key(5, 6)]
 
 
 def test_uniform_is_uniform_in_every_column_and_row() -> None:
