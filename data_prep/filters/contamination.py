@@ -38,8 +38,8 @@ class Contamination:
         )
 
     def signals(self, text: str) -> dict[str, Any]:
-        """How many of the document's n-grams are in an evaluation file, and in which one most of them."""
-        found = shingles(text, self.ngram, whole=False)
+        """How many different n-grams are in evaluation files too, and the file with most of them."""
+        found = np.unique(shingles(text, self.ngram, whole=False))
         hit = self._hits(found)
         names = np.bincount(self.files[hit], minlength=1)
         by = self.names[int(names.argmax())] if len(hit) else None

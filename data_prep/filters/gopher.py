@@ -4,22 +4,24 @@ The paper leaves details open; where it does, these follow datatrove, whose read
 the number of words count symbols as words, and n-grams are measured in characters.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.filters.words import Parsed, mix, ngram_hashes
+from data_prep.filters.words import BASE, Parsed, mix
 
 STOP_WORDS = frozenset(["the", "be", "to", "of", "and", "that", "have", "with"])
 BULLETS = ("•", "-")
 ELLIPSES = ("...", "…")
+WORD_CHARACTER = re.compile(r"\w")
 
 
 def quality(parsed: Parsed) -> dict[str, float]:
     """The values that the quality rules look at; all are 0 for a text without words."""
     words, text, lines = parsed.words, parsed.text, parsed.lines
-    lengths = [len(word) for word in words if any(map(str.isalnum, word)) or "_" in word]
+    lengths = [len(word) for word in words if word.isalnum() or WORD_CHARACTER.search(word)]
     count = max(len(words), 1)
     return {
         "gopher_words": len(lengths),
@@ -52,11 +54,12 @@ def repetition(
         count, size = duplicates(pieces)
         values[f"gopher_duplicate_{name}s"] = count / max(len(pieces), 1)
         values[f"gopher_duplicate_{name}_characters"] = size / characters
-    hashes = mix(parsed.word_ids)
-    for n in top:
-        values[f"gopher_top_{n}_gram"] = top_ngram(hashes, parsed.word_ends, n) / characters
-    for n in duplicate:
-        values[f"gopher_duplicate_{n}_grams"] = duplicate_ngrams(hashes, parsed.word_ends, n) / characters
+    for n, positions, grams in repeated_ngrams(mix(parsed.word_ids), max([*top, *duplicate, 0])):
+        if n in top:
+            values[f"gopher_top_{n}_gram"] = top_ngram(positions, grams, parsed.word_ends, n) / characters
+        if n in duplicate:
+            size = duplicate_ngrams(positions, grams, parsed.word_ends, n)
+            values[f"gopher_duplicate_{n}_grams"] = size / characters
     return values
 
 
@@ -72,37 +75,56 @@ def duplicates(pieces: Sequence[str]) -> tuple[int, int]:
     return count, size
 
 
-def top_ngram(hashes: NDArray[np.uint64], ends: NDArray[np.int64], n: int) -> int:
-    """Characters in all occurrences of the commonest n-gram, with the spaces inside it: the first one where
-    several are as common. `hashes` and `ends` have one entry a word."""
-    grams = ngram_hashes(hashes, n)
-    if not len(grams):
+def repeated_ngrams(
+    hashes: NDArray[np.uint64], longest: int
+) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.uint64]]]:
+    """For n = 1 to `longest`: where n-grams start that occur more than once, in order, and a hash of each.
+
+    An n-gram can only be repeated where its first n - 1 words are, so ever fewer places have to be looked at.
+    """
+    positions, grams = np.arange(len(hashes)), hashes
+    for n in range(1, longest + 1):
+        if n > 1:
+            inside = positions + n <= len(hashes)
+            positions = positions[inside]
+            grams = mix(grams[inside] * BASE + hashes[positions + n - 1])
+        order = np.argsort(grams)
+        ranked = grams[order]
+        same = ranked[1:] == ranked[:-1]
+        repeated = np.zeros(len(grams), bool)
+        repeated[order[1:][same]] = repeated[order[:-1][same]] = True
+        positions, grams = positions[repeated], grams[repeated]
+        yield n, positions, grams
+
+
+def top_ngram(
+    positions: NDArray[np.int64], grams: NDArray[np.uint64], ends: NDArray[np.int64], n: int
+) -> int:
+    """Characters in all occurrences of the commonest n-gram, with the spaces inside it; the first one counts
+    where several are as common, so where nothing repeats too. Takes what `repeated_ngrams` gives.
+    """
+    if len(ends) < n:
         return 0
+    if not len(positions):
+        return _characters(ends, 0, n) + n - 1
     order = np.argsort(grams, kind="stable")
     ranked = grams[order]
     starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
     counts = np.diff(np.append(starts, len(ranked)))
-    first = int(order[starts[counts == counts.max()]].min())
+    first = int(positions[order[starts[counts == counts.max()]]].min())
     return (_characters(ends, first, n) + n - 1) * int(counts.max())
 
 
-def duplicate_ngrams(hashes: NDArray[np.uint64], ends: NDArray[np.int64], n: int) -> int:
+def duplicate_ngrams(
+    positions: NDArray[np.int64], grams: NDArray[np.uint64], ends: NDArray[np.int64], n: int
+) -> int:
     """Characters in n-grams that occurred before. After a hit the scan goes on behind it, so nothing counts
-    twice; what it jumps over does not count as having occurred."""
-    grams = ngram_hashes(hashes, n)
-    order = np.argsort(grams, kind="stable")
-    ranked = grams[order]
-    same = ranked[1:] == ranked[:-1]
-    if not same.any():
-        return 0
-    repeated = np.zeros(len(grams), bool)
-    repeated[order[1:][same]] = repeated[order[:-1][same]] = True
+    twice; what it jumps over does not count as having occurred. Takes what `repeated_ngrams` gives."""
     seen: set[int] = set()
     size, resume = 0, 0
-    for position in np.flatnonzero(repeated).tolist():
+    for position, gram in zip(positions.tolist(), grams.tolist(), strict=True):
         if position < resume:
             continue
-        gram = int(grams[position])
         if gram in seen:
             size += _characters(ends, position, n)
             resume = position + n

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]+")
-LETTERS = re.compile(r"[^\W_]+")
+LETTERS, ASCII_LETTERS = re.compile(r"[^\W_]+"), re.compile(rb"[a-z0-9]+")
 _LINE_BREAKS, _PARAGRAPH_BREAKS = re.compile(r"\n+"), re.compile(r"\n{2,}")
 
 
@@ -47,14 +47,16 @@ class Parsed:
     def word_ids(self) -> NDArray[np.uint64]:
         """A number per word, the same for equal words."""
         known: dict[str, int] = {}
-        return np.fromiter(
-            (known.setdefault(word, len(known)) for word in self.words), np.uint64, len(self.words)
-        )
+        return np.array([known.setdefault(word, len(known)) for word in self.words], np.uint64)
 
     @cached_property
     def word_ends(self) -> NDArray[np.int64]:
         """Characters in the words up to each one, that one included."""
-        return np.cumsum(np.fromiter(map(len, self.words), np.int64, len(self.words)))
+        return np.cumsum(np.array([*map(len, self.words)], np.int64))
+
+
+BASE = np.uint64(0x9E3779B97F4A7C55)
+"""Multiplier of polynomial hashes: the order of words counts."""
 
 
 def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -71,18 +73,20 @@ def ngram_hashes(hashes: NDArray[np.uint64], n: int) -> NDArray[np.uint64]:
         return np.zeros(0, np.uint64)
     result = hashes[:count].copy()
     for offset in range(1, n):
-        result *= np.uint64(0x9E3779B97F4A7C55)
+        result *= BASE
         result += hashes[offset : offset + count]
     return mix(result)
 
 
 def shingles(text: str, ngram: int, whole: bool = True) -> NDArray[np.uint64]:
-    """The set of the text's n-grams of words as sorted hashes, the same on every machine.
+    """A hash of each of the text's n-grams of words in a row, the same on every machine.
 
     Case and symbols do not count. A text of fewer words is one gram where `whole` is set, else none.
     """
-    words = LETTERS.findall(text.lower())
-    known: dict[str, int] = {}
-    ids = np.fromiter((known.setdefault(word, len(known)) for word in words), np.int64, len(words))
-    hashes = mix(np.fromiter((zlib.crc32(word.encode()) for word in known), np.uint64, len(known)))[ids]
-    return np.unique(ngram_hashes(hashes, min(ngram, max(len(words), 1)) if whole else ngram))
+    text = text.lower()
+    if text.isascii():
+        words = ASCII_LETTERS.findall(text.encode())  # the same words, found and hashed faster
+    else:
+        words = [word.encode("utf-8", "surrogatepass") for word in LETTERS.findall(text)]
+    hashes = mix(np.array([*map(zlib.crc32, words)], np.uint64))
+    return ngram_hashes(hashes, min(ngram, max(len(words), 1)) if whole else ngram)
