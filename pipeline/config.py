@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from data_prep.contract.settings import Settings
+from data_prep.contract.settings import InputError, Settings
 
 
 class ModelConfig(Settings):
@@ -154,12 +154,12 @@ class ParallelConfig(Settings):
         return self
 
     def data_size(self, processes: int) -> int:
-        """Data parallel size in a world of `processes`; ValueError where the sizes do not multiply to it."""
+        """Data parallel size in a world of `processes`; InputError where the sizes do not multiply to it."""
         model = self.tensor * self.pipeline
         data = self.data or max(1, processes // model)
         if data * model != processes:
-            raise ValueError(
-                f"tensor {self.tensor} x pipeline {self.pipeline} x data {data} is {data * model} processes, "
+            raise InputError(
+                f"parallel: tensor {self.tensor} x pipeline {self.pipeline} x data {data} is {data * model} processes, "
                 f"but {processes} were started"
             )
         return data
@@ -208,10 +208,10 @@ class OptimizerConfig(Settings):
     """Steps between lines of progress; metrics are kept for every step."""
 
     def accumulation(self, data_size: int) -> int:
-        """Micro batches per step on each of `data_size` ranks; ValueError where they do not divide evenly."""
+        """Micro batches per step on each of `data_size` ranks; InputError where they do not divide evenly."""
         together = self.micro_batch * data_size
         if self.global_batch % together:
-            raise ValueError(
+            raise InputError(
                 f"global_batch {self.global_batch} is not divisible by micro_batch {self.micro_batch} x "
                 f"data parallel size {data_size}"
             )

@@ -6,8 +6,10 @@
 written as null, since JSON has no NaN. A step may have several lines (its validation comes later).
 """
 
+import errno
 import json
 import math
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,10 +23,26 @@ Line = dict[str, Any]
 
 def append(path: Path, step: int, metrics: dict[str, float]) -> None:
     """Add a line; it outlives this process as soon as this returns."""
+    write_line(path, make_line(step, metrics))
+
+
+def make_line(step: int, metrics: dict[str, float]) -> Line:
+    """The line of a step that was done now."""
     values = {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()}
-    line = json.dumps({"step": step, "time": round(time.time(), 3), **values})
-    with path.open("ab") as file:
-        file.write(line.encode() + b"\n")
+    return {"step": step, "time": round(time.time(), 3), **values}
+
+
+def write_line(path: Path, line: Line) -> None:
+    """Add a line whole or not at all, even where the disk is full; raises `OSError` then."""
+    data = json.dumps(line).encode() + b"\n"
+    with path.open("ab", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        try:
+            if file.write(data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        except OSError:
+            file.truncate(size)
+            raise
 
 
 def read(path: Path) -> list[Line]:

@@ -6,8 +6,8 @@ written before and after everything that is sent:
 key        a random name, put on the MLflow run as a tag before its id is known here: a run whose creator was
            killed is found again instead of created twice
 run_id     the MLflow run
-sent       the place in metrics.jsonl up to which MLflow has the lines
-sending    the place up to which lines were being sent; left over by a process that was killed in between
+streams    of each file of metrics: `sent`, the place up to which MLflow has its lines, and `sending`, the
+           place up to which lines were being sent; left over by a process that was killed in between
 messages   parameters, tags, values, artifacts, datasets and states that are not sent yet, in order
 """
 
@@ -49,6 +49,15 @@ class Message(Settings):
     """When it was true, in seconds since the epoch."""
 
 
+class Stream(Settings):
+    sent: Place = Place()
+    """How far MLflow has the lines of a file."""
+    sending: Place | None = None
+    """How far it may have them."""
+    metric: str | None = None
+    """A metric of the last line that was being sent."""
+
+
 class State(Settings):
     key: str = Field(default_factory=lambda: uuid.uuid4().hex)
     """Tag by which the MLflow run is found before its id is known."""
@@ -66,12 +75,8 @@ class State(Settings):
     """The MLflow experiment."""
     run_id: str | None = None
     """The MLflow run."""
-    sent: Place = Place()
-    """How far MLflow has the metrics."""
-    sending: Place | None = None
-    """How far it may have them."""
-    sending_metric: str | None = None
-    """A metric of the last line that was being sent."""
+    streams: dict[str, Stream] = Field(default_factory=dict)
+    """How far each file of metrics is sent, by its name."""
     messages: list[Message] = Field(default_factory=list)
     """What is still to be told."""
 
@@ -94,6 +99,18 @@ class Record:
         with self._lock:
             self.state = State(name=self.state.name, experiment=self.state.experiment, subject=subject)
             self._write({})
+
+    def stream(self, name: str) -> Stream:
+        """How far a file of metrics is sent."""
+        return self.state.streams.get(name, Stream())
+
+    def reached(
+        self, name: str, sent: Place, sending: Place | None = None, metric: str | None = None
+    ) -> None:
+        """Note how far a file of metrics is sent, and how far it may be."""
+        stream = Stream(sent=sent, sending=sending, metric=metric)
+        with self._lock:
+            self._write({"streams": {**self.state.streams, name: stream}})
 
     def post(self, kind: str, content: dict[str, Any], when: float = 0.0) -> None:
         """Add a message; the same one that still waits is not sent twice, the last state is the state."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.tracking.metrics import METRICS, Line, read_from
+from pipeline.tracking.metrics import Line, read_from
 from pipeline.tracking.record import Message, Place, Record
 
 ENVIRONMENT = {
@@ -73,7 +73,7 @@ def join(client: Any, uri: str, experiment_id: str, record: Record, parent: str 
         run_id = found[0].info.run_id
         record.change(uri=uri, experiment_id=experiment_id, run_id=run_id)
         return str(run_id)
-    record.change(sent=Place(), sending=None)
+    record.change(streams={})
     tags = {KEY_TAG: state.key, "mlflow.source.name": "bloomery", "mlflow.user": os.environ.get("USER", "")}
     if parent is not None:
         tags["mlflow.parentRunId"] = parent
@@ -180,10 +180,10 @@ SENDERS: dict[str, Callable[[Any, str, Message], None]] = {
 
 
 class MetricsSender:
-    """Sends the lines of a metrics file in order, each once, whatever happens to this process."""
+    """Sends the lines of a file of metrics in order, each once, whatever happens to this process."""
 
-    def __init__(self, folder: Path, record: Record) -> None:
-        self.path, self.record, self._offset = folder / METRICS, record, 0
+    def __init__(self, path: Path, record: Record) -> None:
+        self.path, self.record, self._offset = path, record, 0
 
     def waiting(self) -> int:
         """Number of lines that MLflow does not have."""
@@ -191,20 +191,20 @@ class MetricsSender:
 
     def send(self, client: Any, run_id: str) -> None:
         """Send all lines that wait, in batches."""
-        if self.record.state.sending is not None:
+        if self.record.stream(self.path.name).sending is not None:
             self._settle(client, run_id)
         lines = self._lines()
         while batch := list(_limited(lines)):
             line, place, _ = batch[-1]
             name = next(iter(line.keys() - {"step", "time"}), None)
-            self.record.change(sending=place, sending_metric=name)
+            self.record.reached(self.path.name, self.record.stream(self.path.name).sent, place, name)
             send_lines(client, run_id, [line for line, _, _ in batch])
-            self.record.change(sent=place, sending=None)
+            self.record.reached(self.path.name, place)
             self._offset = batch[-1][2]
 
     def _lines(self) -> Iterator[tuple[Line, Place, int]]:
         """Lines beyond the place that is sent, each with its place and the offset after it."""
-        sent, place = self.record.state.sent, Place()
+        sent, place = self.record.stream(self.path.name).sent, Place()
         if self._offset:
             place = sent
         for line, offset in read_from(self.path, self._offset):
@@ -217,12 +217,13 @@ class MetricsSender:
 
         MLflow stores a batch in one transaction, so one of its metrics stands for all.
         """
-        state = self.record.state
-        if state.sending is not None and state.sending_metric is not None:
-            history = client.get_metric_history(run_id, state.sending_metric)
-            if any(metric.step == state.sending.step for metric in history):
-                self.record.change(sent=state.sending)
-        self.record.change(sending=None, sending_metric=None)
+        stream = self.record.stream(self.path.name)
+        sent = stream.sent
+        if stream.sending is not None and stream.metric is not None:
+            history = client.get_metric_history(run_id, stream.metric)
+            if any(metric.step == stream.sending.step for metric in history):
+                sent = stream.sending
+        self.record.reached(self.path.name, sent)
 
 
 def send_lines(client: Any, run_id: str, lines: list[Line]) -> None:

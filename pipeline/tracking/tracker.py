@@ -12,6 +12,7 @@ when the server cannot be reached there is one warning, and what is left is sent
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,7 @@ from pipeline.tracking.record import (
     RecordBusy,
     sole_sender,
 )
+from pipeline.tracking.system import SYSTEM, SystemSampler
 
 SEND_EVERY, RETRY_AT_MOST = 5.0, 60.0
 """Seconds between batches, and the longest wait after failures that double it."""
@@ -53,13 +55,15 @@ class Tracker:
         identity: str = "",
         started: float | None = None,
     ) -> None:
-        self.path = stage_folder / metrics.METRICS
+        self.path, self.notify = stage_folder / metrics.METRICS, notify
         self.subject = identity or fingerprint(config)
         stage_folder.mkdir(parents=True, exist_ok=True)
         self.record = Record(stage_folder / STAGE_RECORD, stage, settings.experiment, self.subject)
         self._started = started
         self._courier = Courier(stage_folder, work, self.record, settings.enabled, notify)
+        self._sampler = SystemSampler(stage_folder / SYSTEM, settings.system_every)
         self._config = config
+        self._unwritten: deque[metrics.Line] = deque()
 
     def start_from(self, step: int) -> None:
         """Go on after `step` steps: lines of later ones, which will be done again, are dropped.
@@ -71,34 +75,54 @@ class Tracker:
             self.record.reset(self.subject)
         if self._started is not None:
             self.record.change(started=self._started)
-        self.record.post("status", {"status": "RUNNING"})
-        self.record.post("parameters", flatten(self._config))
+        self._post("status", {"status": "RUNNING"})
+        self._post("parameters", flatten(self._config))
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        """Write the metrics of a step that is done."""
-        metrics.append(self.path, step, values)
+        """Write the metrics of a step that is done; where the disk is full, they wait for room."""
+        self._unwritten.append(metrics.make_line(step, values))
+        self._write()
         self._courier.start()
+        self._sampler.start()
 
     def dataset(self, manifest: Manifest, path: Path, context: str = "training") -> None:
         """Name the dataset that the stage reads; its fingerprint is the digest."""
-        self.record.post("dataset", describe_dataset(manifest, path, context))
+        self._post("dataset", describe_dataset(manifest, path, context))
 
     def tags(self, values: dict[str, str]) -> None:
         """Tag the stage's run."""
-        self.record.post("tags", dict(values))
+        self._post("tags", dict(values))
 
     def values(self, values: dict[str, float], when: float | None = None) -> None:
         """Tell MLflow results that belong to no step; `when` they came out, else now."""
-        self.record.post("values", dict(values), time.time() if when is None else when)
+        self._post("values", dict(values), time.time() if when is None else when)
 
     def artifact(self, path: Path, to: str = "") -> None:
         """Copy a file or folder to MLflow, into the folder `to` there."""
-        self.record.post("artifact", {"path": str(path.resolve()), "to": to})
+        self._post("artifact", {"path": str(path.resolve()), "to": to})
 
     def close(self, status: Status = "FINISHED", wait: float = 30.0) -> None:
         """Send what is left, for at most `wait` seconds; what then remains is kept for `bloomery sync`."""
-        self.record.post("status", {"status": status}, time.time())
+        self._sampler.close()
+        self._write()
+        self._post("status", {"status": status}, time.time())
         self._courier.close(wait)
+
+    def _post(self, kind: str, content: dict[str, Any], when: float = 0.0) -> None:
+        try:
+            self.record.post(kind, content, when)
+        except OSError as error:
+            self.notify(f"{self.record.path}: cannot be written ({error}); it is tried again later")
+
+    def _write(self) -> None:
+        waiting = len(self._unwritten)
+        try:
+            while self._unwritten:
+                metrics.write_line(self.path, self._unwritten[0])
+                self._unwritten.popleft()
+        except OSError as error:
+            if waiting == 1:
+                self.notify(f"{self.path}: cannot be written ({error}); the metrics wait until there is room")
 
 
 class Courier:
@@ -108,7 +132,7 @@ class Courier:
         self.folder, self.work, self.record = folder, work, record
         self.enabled, self.notify = enabled, notify
         self.uri = server.tracking_uri(work)
-        self._lines = server.MetricsSender(folder, record)
+        self._files = [server.MetricsSender(folder / name, record) for name in (metrics.METRICS, SYSTEM)]
         self._client: Any = None
         self._run_id = ""
         self._failure: str | None = None
@@ -138,7 +162,7 @@ class Courier:
 
     def waiting(self) -> int:
         """Number of lines of metrics that MLflow does not have."""
-        return self._lines.waiting()
+        return self._files[0].waiting()
 
     def send(self) -> None:
         """Send everything that waits, now; raises what MLflow raises."""
@@ -150,7 +174,8 @@ class Courier:
         states = [one for one in self.record.state.messages if one.kind == "status"]
         before = [one for one in states if one.content["status"] == "RUNNING"]
         server.send_messages(self._client, self._run_id, self.record, [*before, *messages], self.notify)
-        self._lines.send(self._client, self._run_id)
+        for file in self._files:
+            file.send(self._client, self._run_id)
         after = [one for one in states if one not in before]
         server.send_messages(self._client, self._run_id, self.record, after, self.notify)
 
@@ -183,7 +208,7 @@ class Courier:
         if failure is not None and self._failure is None and not self._closing.is_set():
             self.notify(
                 f"MLflow at {self.uri} cannot be used ({failure}); the run goes on, its metrics are kept in "
-                f"{self._lines.path} and sent later"
+                f"{self.folder} and sent later"
             )
         if failure is None and self._failure is not None:
             self.notify(f"MLflow at {self.uri} is back; what was kept is sent")

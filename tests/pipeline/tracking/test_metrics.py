@@ -2,9 +2,17 @@
 
 import json
 import math
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from pipeline.config import TrackingConfig
 from pipeline.tracking import metrics
+from pipeline.tracking.record import Record
+from pipeline.tracking.tracker import Tracker
 
 
 def test_lines_come_back_with_their_step_and_time(tmp_path: Path) -> None:
@@ -50,6 +58,50 @@ def test_reading_goes_on_from_an_offset_and_stops_at_a_torn_line(tmp_path: Path)
     with path.open("a") as file:
         file.write(', "time": 0}\n')
     assert [line["step"] for line, _ in metrics.read_from(path, offset)] == [2]
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    metrics.append(path, 1, {"loss": 1.0})
+    size = path.stat().st_size
+    with room_for(size + 10), pytest.raises(OSError, match="too large"):
+        metrics.append(path, 2, {"loss": 0.5})
+    assert path.stat().st_size == size
+    metrics.append(path, 2, {"loss": 0.5})
+    assert [line["step"] for line in metrics.read(path)] == [1, 2]
+
+
+def test_metrics_wait_until_there_is_room(tmp_path: Path) -> None:
+    said: list[str] = []
+    settings = TrackingConfig(enabled=False, system_every=0)
+    run = Tracker(tmp_path / "pretrain", tmp_path, "pretrain", {}, settings, said.append)
+    run.start_from(0)
+    run.log(1, {"loss": 1.0})
+    with room_for(run.path.stat().st_size + 10):
+        for step in (2, 3):
+            run.log(step, {"loss": 1 / step})
+        run.tags({"kept": "in memory"})
+    assert len(metrics.read(run.path)) == 1
+    assert "the metrics wait" in said[0]
+    run.log(4, {"loss": 0.25})
+    run.close()
+    lines = metrics.read(run.path)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
+    assert len([words for words in said if "the metrics wait" in words]) == 1
+    kinds = [message.kind for message in Record(run.record.path, "pretrain").state.messages]
+    assert kinds == ["parameters", "tags", "status"]
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file may grow beyond `size` bytes: writes fail as on a full disk, the last one after a part."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_series_has_the_finite_values_and_the_last_of_a_step() -> None:

@@ -84,10 +84,10 @@ def test_every_step_is_there_once_after_an_outage(
 
     with mlflow_server(tmp_path, port):
         train(range(1, STEPS // 3 + 1))
-        wait_for(lambda: run.record.state.sent.step > 0)
+        wait_for(lambda: run.record.stream("metrics.jsonl").sent.step > 0)
     slowest = train(range(STEPS // 3 + 1, 2 * STEPS // 3 + 1))
     wait_for(lambda: bool(said))
-    assert run.record.state.sent.step < 2 * STEPS // 3
+    assert run.record.stream("metrics.jsonl").sent.step < 2 * STEPS // 3
     assert slowest < 1.0
     with mlflow_server(tmp_path, port) as uri:
         train(range(2 * STEPS // 3 + 1, STEPS + 1))

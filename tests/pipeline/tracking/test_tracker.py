@@ -87,7 +87,7 @@ def test_a_batch_whose_fate_is_unknown_is_looked_up(work: Path, store: Store, ar
     for step in range(1, 11 if arrived else 5):
         run.log(step, {"loss": float(step)})
     run.close()
-    run.record.change(sent=Place(4, 1), sending=Place(10, 1), sending_metric="loss")
+    run.record.reached("metrics.jsonl", Place(4, 1), Place(10, 1), "loss")
     again = pretraining(work)
     again.start_from(4)
     for step in range(5, 13):
