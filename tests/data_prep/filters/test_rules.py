@@ -134,7 +134,7 @@ def test_both_sides_of_the_threshold(name: str, rule: str, passes: str, fails: s
 def test_top_ngrams_have_a_bound_each(n: int) -> None:
     phrase = " ".join("zyxw"[:n])
     bounds = {"max_top_ngrams": {n: 0.20}, "max_duplicate_ngrams": {}}
-    short, long = (f"{words(100)} {' '.join([phrase] * count)}" for count in (2, 60))
+    short, long = (f"{words(100)} {' '.join([phrase] * count)}" for count in (2, 90))
     assert verdict(short, ["gopher_repetition"], gopher_repetition=bounds) == ""
     assert verdict(long, ["gopher_repetition"], gopher_repetition=bounds) == f"gopher: top {n}-gram"
 
