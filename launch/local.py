@@ -57,6 +57,7 @@ def choose_processes(parallel: ParallelConfig, optim: OptimizerConfig, available
             f"{model * data} GPUs, this machine has {available}; make one smaller or use "
             "`deepspeed --hostfile HOSTS launch/train.py RECIPE` over several machines"
         )
+    optim.accumulation(data)
     return model * data
 
 

@@ -70,7 +70,6 @@ class Stages:
 
     def _training(self, what: job.Job, resume: bool) -> Receipt:
         if not what.is_done():
-            what.optim.accumulation(1)
             flags = ["--stage", what.stage, *(["--resume"] if resume else [])]
             status = run_training([*self.arguments, *flags], what.config.parallel, what.optim)
             if status:

@@ -159,8 +159,8 @@ class ParallelConfig(Settings):
         data = self.data or max(1, processes // model)
         if data * model != processes:
             raise InputError(
-                f"parallel: tensor {self.tensor} x pipeline {self.pipeline} x data {data} is {data * model} processes, "
-                f"but {processes} were started"
+                f"parallel: tensor {self.tensor} x pipeline {self.pipeline} x data {data} is "
+                f"{data * model} processes, but {processes} were started"
             )
         return data
 

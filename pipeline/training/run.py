@@ -27,7 +27,7 @@ def run_stage(stage: str, config: PipelineConfig, work: Path, resume: bool = Fal
     With `resume` a run that has no checkpoint yet is an `InputError`, on every rank.
     """
     job = STAGES[stage](config, work)
-    check_sizes(job, int(os.environ.get("WORLD_SIZE", "1")))
+    job.optim.accumulation(config.parallel.data_size(int(os.environ.get("WORLD_SIZE", "1"))))
     if resume and not complete(job.folder):
         raise InputError(f"{job.folder}: nothing to resume, the run has no complete checkpoint")
     here = world.start(config.parallel, config.seed)
@@ -40,14 +40,6 @@ def run_stage(stage: str, config: PipelineConfig, work: Path, resume: bool = Fal
         if lock:
             lock.close()
     world.stop()
-
-
-def check_sizes(job: Job, processes: int) -> None:
-    """`InputError` where the layout or the batch does not divide."""
-    try:
-        job.optim.accumulation(job.config.parallel.data_size(processes))
-    except ValueError as error:
-        raise InputError(f"{job.stage}: {error}") from error
 
 
 def batches(job: Job, here: world.World) -> BatchSource:

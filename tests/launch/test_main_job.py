@@ -166,7 +166,8 @@ def test_other_settings_set_the_old_run_aside(recipe: Path, finished: tuple[Path
 
 
 def test_world_size_that_does_not_match(recipe: Path, finished: tuple[Path, str]) -> None:
-    process = start("train", str(recipe), "--set", "train.micro_batch=3", work=finished[0])
+    sets = ["--set", "train.micro_batch=3", "--set", "train.steps=11"]
+    process = start("train", str(recipe), *sets, work=finished[0])
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "global_batch 8 is not divisible by micro_batch 3" in printed
