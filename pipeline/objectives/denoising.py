@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import NoiseKind
 from pipeline.data.batches import Batch
-from pipeline.objectives.draws import Words, uniform, words
+from pipeline.objectives.draws import Words, halves, uniform, words
 from pipeline.objectives.samples import Samples
 from pipeline.objectives.special import SpecialTokens
 
@@ -115,9 +115,11 @@ def permute_sentences(rows: Rows, keys: Words, special: SpecialTokens, damage: D
     width = rows.tokens.shape[1]
     ends = special.sentence_end[rows.tokens]
     number = np.cumsum(ends, axis=1) - ends
-    drawn = np.take_along_axis(words(keys, width, ORDER) >> np.uint64(1), number, axis=1)
-    drawn[~rows.real] = np.iinfo(np.uint64).max
-    order = np.argsort(drawn, axis=1, kind="stable")
+    drawn = np.take_along_axis(words(keys, width, ORDER) >> np.uint64(32), number, axis=1)
+    drawn[~rows.real] = np.uint64(1) << np.uint64(32)
+    drawn = (drawn << np.uint64(24)) | np.arange(width, dtype=np.uint64)
+    drawn.sort(axis=1)
+    order = (drawn & np.uint64((1 << 24) - 1)).astype(np.int64)
     return replace(rows, tokens=np.take_along_axis(rows.tokens, order, axis=1))
 
 
@@ -144,11 +146,13 @@ def infill(rows: Rows, keys: Words, special: SpecialTokens, damage: Damage) -> R
     # Items of each row: the words that stay and the spans, in order; the `spans` smallest draws are spans.
     width = rows.tokens.shape[1] + lengths.shape[1]
     items = counts - hidden + spans
-    drawn = words(keys, width, PLACES)
-    drawn[np.arange(width) >= items[:, None]] = np.iinfo(np.uint64).max
+    drawn = halves(keys, width, PLACES)
+    low = np.uint32((1 << width.bit_length()) - 1)  # the low bits hold the places, so no two draws are equal
+    drawn = (drawn & ~low) | np.arange(width, dtype=np.uint32)
+    drawn[np.arange(width) >= items[:, None]] |= ~low
+    drawn.sort(axis=1)
     is_span = np.zeros(drawn.shape, bool)
-    order = np.argsort(drawn, axis=1)
-    np.put_along_axis(is_span, order, np.arange(width) < spans[:, None], axis=1)
+    np.put_along_axis(is_span, (drawn & low).astype(np.int64), np.arange(width) < spans[:, None], axis=1)
     number = np.maximum(np.cumsum(is_span, axis=1) - 1, 0)
     sizes = np.where(
         is_span, np.take_along_axis(lengths, np.minimum(number, lengths.shape[1] - 1), axis=1), 1

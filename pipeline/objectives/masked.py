@@ -72,28 +72,48 @@ def hide_spans(ordinary: NDArray[np.bool_], starts: NDArray[np.bool_], keys: Wor
     ordinary, is drawn again. The one that goes past the budget is kept with the probability that makes the
     expected number of hidden tokens the budget. All of a span is replaced alike (SpanBERT, section 3.1).
     """
-    width = ordinary.shape[1]
-    first = first_of_word(ordinary, starts)
-    number = np.cumsum(first == np.arange(width), axis=1) - 1
+    width, count = ordinary.shape[1], len(keys)
     budget = density * ordinary.sum(axis=1)
-    rounds = 4 + 2 * int(budget.max(initial=0.0))
-    anchors = (uniform(keys, rounds, ANCHOR) * width).astype(np.int64)
-    lengths = span_lengths(uniform(keys, rounds, LENGTH))
+    starts_at, ends_at = candidate_spans(ordinary, starts, keys, 4 + 2 * int(budget.max(initial=0.0)))
     last = uniform(keys, 1, LAST)[:, 0]
-    hidden, groups = np.zeros_like(ordinary), np.zeros(ordinary.shape, np.int64)
-    left, rows = budget.copy(), np.arange(len(keys))
-    for turn in range(rounds):
-        word = number[rows, anchors[:, turn]][:, None]
-        span = (number >= word) & (number < word + lengths[:, turn, None])
-        clear = (left > 0) & ~(span & (hidden | ~ordinary)).any(axis=1)
-        size = span.sum(axis=1)
+    kept_starts, kept_ends = np.full_like(starts_at, width), np.full_like(ends_at, width)
+    left = budget.copy()
+    for turn in range(starts_at.shape[1]):
+        start, end = starts_at[:, turn], ends_at[:, turn]
+        size = end - start
+        taken = (start[:, None] < kept_ends[:, :turn]) & (end[:, None] > kept_starts[:, :turn])
+        clear = (left > 0) & (size > 0) & ~taken.any(axis=1)
         kept = clear & ((size <= left) | (last * size < left))
-        hidden |= span & kept[:, None]
-        groups = np.where(span & kept[:, None], np.argmax(span, axis=1)[:, None], groups)
+        kept_starts[kept, turn], kept_ends[kept, turn] = start[kept], end[kept]
         left -= np.where(clear, size, 0)
         if not (left > 0).any():
             break
-    return hidden, groups
+    kept_starts, kept_ends = kept_starts[:, : turn + 1], kept_ends[:, : turn + 1]
+    rows = np.arange(count)[:, None]
+    steps = np.zeros((count, width + 1), np.int8)
+    steps[rows, kept_starts] = 1
+    groups = np.maximum.accumulate(np.where(steps[:, :-1] > 0, np.arange(width), 0), axis=1)
+    np.subtract.at(steps, (rows, kept_ends), 1)
+    return np.cumsum(steps[:, :-1], axis=1, dtype=np.int8).astype(bool), groups
+
+
+def candidate_spans(
+    ordinary: NDArray[np.bool_], starts: NDArray[np.bool_], keys: Words, count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """[B, count] where spans of whole words start and end; empty where a token in one is not ordinary."""
+    rows, width = np.arange(len(keys))[:, None], ordinary.shape[1]
+    first = first_of_word(ordinary, starts)
+    is_first = first == np.arange(width)
+    number = np.cumsum(is_first, axis=1) - 1
+    word_starts = np.full((len(keys), width + LONGEST_SPAN + 1), width)
+    row, place = np.nonzero(is_first)
+    word_starts[row, number[row, place]] = place
+    anchors = (uniform(keys, count, ANCHOR) * width).astype(np.int64)
+    begin = first[rows, anchors]
+    end = word_starts[rows, number[rows, anchors] + span_lengths(uniform(keys, count, LENGTH))]
+    others = np.zeros((len(keys), width + 1), np.int64)
+    np.cumsum(~ordinary, axis=1, out=others[:, 1:])
+    return begin, np.where(others[rows, end] > others[rows, begin], begin, end)
 
 
 def span_lengths(drawn: NDArray[np.float64]) -> NDArray[np.int64]:
