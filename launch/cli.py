@@ -108,15 +108,17 @@ def generate(
 @app.command(epilog="Example: bloomery inspect runs/quickstart/dataset")
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A dataset, checkpoint, run or work folder.")],
+    step: Annotated[int | None, typer.Option(help="Show the documents that this step trained on.")] = None,
     as_json: Json = False,
 ) -> None:
     """What a dataset, checkpoint or run holds."""
     from launch import show
 
     with told(as_json) as result:
-        result |= show.describe(path)
+        result |= show.describe(path) if step is None else show.trace(path, step)
         if not as_json:
-            say("\n".join(show.lines(result)))
+            told_lines = show.lines(result) if step is None else show.sample_lines(result["samples"])
+            say("\n".join(told_lines))
 
 
 @app.command(epilog="Example: MLFLOW_TRACKING_URI=http://mlflow:5000 bloomery sync runs/quickstart")

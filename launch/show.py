@@ -29,6 +29,32 @@ def describe(path: Path) -> dict[str, Any]:
     raise InputError(f"{path}: neither a dataset, a checkpoint, a run nor a work folder")
 
 
+def trace(run: Path, step: int) -> dict[str, Any]:
+    """The documents in a step of a pretraining run; steps count from 1, as in the metrics."""
+    from dataclasses import asdict
+
+    from pipeline.data.provenance import trace_step
+    from pipeline.training.job import read_config
+
+    config = read_config(run)
+    if not 1 <= step <= config.train.steps:
+        raise InputError(f"--step {step}: the run {run} has the steps 1 to {config.train.steps}")
+    samples = trace_step(config, str(run.resolve().parent / "dataset"), step - 1)
+    return {"kind": "step", "step": step, "samples": [asdict(sample) for sample in samples]}
+
+
+def sample_lines(samples: list[dict[str, Any]], characters: int = 160) -> list[str]:
+    """One line for each document of each sample: where it is from, and the beginning of its text."""
+    found: list[str] = []
+    for sample in samples:
+        found.append(f"sample {sample['number']}  (epoch {sample['epoch']})")
+        for one in sample["excerpts"]:
+            place = one["url"] or one["source"] or "?"
+            text = " ".join(one["text"].split())[:characters]
+            found.append(f"  {one['document']:016x}  {one['tokens']:>5} tokens  {place}  {text}")
+    return found
+
+
 def _describe_run(run: Path) -> dict[str, Any]:
     from pipeline.tracking import metrics
     from pipeline.training.job import read_config

@@ -131,10 +131,12 @@ def origins_of(stream: SampleStream, documents: set[int]) -> dict[int, tuple[str
     path = dataset.folder / DOCUMENTS
     if not path.is_file():
         return {}
+    import pyarrow
+    import pyarrow.compute as compute
     import pyarrow.parquet as parquet
 
-    columns = ["id", "source", "url"]
-    table = parquet.read_table(path, columns=columns, filters=[("id", "in", sorted(documents))])
+    wanted = compute.field("id").isin(pyarrow.array(sorted(documents), pyarrow.uint64()))
+    table = parquet.read_table(path, columns=["id", "source", "url"], filters=wanted)
     return {row["id"]: (row["source"], row["url"]) for row in table.to_pylist()}
 
 

@@ -72,6 +72,11 @@ class Job:
 
 def pretraining(config: PipelineConfig, work: Path) -> Job:
     """The job of pretraining on the work folder's dataset."""
+    if config.objective.kind != "causal_lm":
+        raise InputError(
+            f"objective.kind is {config.objective.kind}, which needs an encoder or a prefix mask; "
+            "the models of this version are decoders, trained with causal_lm"
+        )
     dataset = Dataset(work / "dataset")
     inputs = {"dataset": dataset.manifest.fingerprint}
     return Job("pretrain", work, config, config.train, dataset, inputs)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 
+from data_prep.contract.settings import InputError
 from pipeline.config import OptimizerConfig
 from pipeline.data.batches import BatchSource
 from pipeline.models.decoder import decoder_layers
@@ -26,7 +27,7 @@ from pipeline.training.schedule import learning_rate
 
 def train(job: Job, world: World, source: BatchSource, notify: Callable[[str], None]) -> None:
     """Train to the last step, from the newest checkpoint of the run where there is one."""
-    dtype = precision(job.optim, world.device)
+    dtype = precision(job.optim, job.config.parallel.zero_stage, world.device)
     layers = decoder_layers(job.config, job.dataset.manifest.vocabulary_size, dtype)
     engine = Engine(layers, world, job.config.parallel, job.optim, dtype, job.config.seed)
     start = resume(engine, job, notify)
@@ -41,11 +42,16 @@ def train(job: Job, world: World, source: BatchSource, notify: Callable[[str], N
             progress.close(status)
 
 
-def precision(optim: OptimizerConfig, device: torch.device) -> torch.dtype:
-    """The type of weights and activations."""
+def precision(optim: OptimizerConfig, zero_stage: int, device: torch.device) -> torch.dtype:
+    """The type of weights and activations; `InputError` where the ZeRO stage does not go with it."""
     name = optim.precision
     if name == "auto":
         name = "bfloat16" if device.type == "cuda" else "float32"
+    if name == "bfloat16" and zero_stage == 0:
+        raise InputError(
+            "parallel.zero_stage is 0 and the precision bfloat16: stage 0 keeps no float32 copy of the "
+            "weights; use stage 1 or more, or precision float32"
+        )
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
