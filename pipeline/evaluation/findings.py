@@ -80,6 +80,19 @@ def collect(work: Path) -> Findings:
     )
 
 
+def last_checkpoint(run: Path) -> Path | None:
+    """The checkpoint of a run with the most steps."""
+    found = [
+        path for path in (run / "checkpoints").glob("step-*") if path.name.removeprefix("step-").isdigit()
+    ]
+    return max(found, key=step_of, default=None)
+
+
+def step_of(checkpoint: Path) -> int:
+    """Optimizer steps of a checkpoint, from its name."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
 def headlines(findings: Findings) -> list[Headline]:
     """The figures to put first, those that are known."""
     return [*_evaluation(findings), *_training(findings), *_data(findings)]

@@ -17,6 +17,7 @@ from pipeline.evaluation.findings import (
     Findings,
     collect,
     headlines,
+    last_checkpoint,
     percent,
 )
 from pipeline.evaluation.page import document, table
@@ -173,9 +174,9 @@ def places(findings: Findings) -> str:
     work = findings.work.resolve()
     rows = [[STAGES[folder], f"<code>{escape(str(work / folder))}</code>"] for folder in findings.receipts]
     for stage in TRAINED:
-        found = sorted((work / stage / "checkpoints").glob("step-*"), key=lambda path: path.stat().st_mtime)
-        if found:
-            rows.append([f"last checkpoint of {stage}", f"<code>{escape(str(found[-1]))}</code>"])
+        found = last_checkpoint(work / stage)
+        if found is not None:
+            rows.append([f"last checkpoint of {stage}", f"<code>{escape(str(found))}</code>"])
     rows.append(["MLflow", f"<code>{escape(how_to_look(work))}</code>"])
     return table(["what", "where"], rows)
 

@@ -14,8 +14,17 @@ from data_prep.contract.receipt import RECEIPT, fingerprint, read_receipt, write
 from data_prep.contract.settings import InputError
 from pipeline.config import TrackingConfig
 from pipeline.evaluation.evaluate import RESULTS, SAMPLES
-from pipeline.evaluation.findings import STAGES, Findings, collect, headlines
+from pipeline.evaluation.findings import (
+    STAGES,
+    TRAINED,
+    Findings,
+    collect,
+    headlines,
+    last_checkpoint,
+    step_of,
+)
 from pipeline.evaluation.report import PLOTS, REPORT
+from pipeline.tracking.models import ModelDescription
 from pipeline.tracking.record import STAGE_RECORD, Record, read_state, sole_sender
 from pipeline.tracking.tracker import Courier, Tracker, describe_dataset, flatten, one_line, parent_record
 
@@ -59,27 +68,74 @@ def track_stage(
 
 
 def publish(work: Path, settings: TrackingConfig, notify: Callable[[str], None] = print) -> None:
-    """Tell MLflow what came out of a work folder: headline figures, the report and its plots.
+    """Tell MLflow what came out of a work folder: headline figures, models, the report and its plots.
 
     A work folder of which MLflow knows everything is left alone.
     """
-    findings, record = collect(work), parent_record(work, settings.experiment)
+    findings, parent = collect(work), parent_record(work, settings.experiment)
     receipts = list(findings.receipts.values())
     made_of = fingerprint([(receipt.fingerprint, receipt.finished) for receipt in receipts])
-    if record.state.subject == made_of and not record.state.messages and record.state.run_id:
+    trained = {
+        stage: Record(work / stage / STAGE_RECORD, stage) for stage in TRAINED if stage in findings.receipts
+    }
+    records = [*trained.values(), parent]
+    if parent.state.subject == made_of and not any(record.state.messages for record in records):
         return
-    record.change(subject=made_of)
+    parent.change(subject=made_of)
     finished = max((receipt.finished for receipt in receipts), default=0.0)
-    record.post("tags", {"mlflow.note.content": description(findings), "bloomery.work": str(work.resolve())})
-    record.post("values", results(findings), finished)
+    for stage, record in trained.items():
+        if (model := describe_model(findings, stage)) is not None:
+            record.post("model", model.model_dump(mode="json"), finished)
+    describe_work(parent, findings, finished)
+    for record in records:
+        if not Courier(record.path.parent, work, record, settings.enabled, notify, work).close(wait=30.0):
+            break
+
+
+def describe_work(parent: Record, findings: Findings, finished: float) -> None:
+    """Post what the parent run shows."""
+    work = findings.work
+    parent.post("tags", {"mlflow.note.content": description(findings), "bloomery.work": str(work.resolve())})
+    parent.post("values", results(findings), finished)
     if (work / "dataset" / MANIFEST).is_file():
-        record.post("dataset", describe_dataset(read_manifest(work), work / "dataset", "training"))
-    for name in (REPORT, PLOTS):
+        parent.post("dataset", describe_dataset(read_manifest(work), work / "dataset", "training"))
+    for name, to in ((REPORT, ""), (PLOTS, PLOTS)):
         if (work / name).exists():
-            to = PLOTS if name == PLOTS else ""
-            record.post("artifact", {"path": str((work / name).resolve()), "to": to})
-    record.post("status", {"status": "FINISHED"}, finished)
-    Courier(work, work, record, settings.enabled, notify).close(wait=30.0)
+            parent.post("artifact", {"path": str((work / name).resolve()), "to": to})
+    parent.post("status", {"status": "FINISHED"}, finished)
+
+
+def describe_model(findings: Findings, stage: str) -> ModelDescription | None:
+    """The model of a stage that trained, with its evaluation; None where there is no checkpoint of it."""
+    work, receipt = findings.work.resolve(), findings.receipts[stage]
+    checkpoint = last_checkpoint(work / stage)
+    if checkpoint is None or not (work / "dataset" / MANIFEST).is_file():
+        return None
+    data = describe_dataset(read_manifest(work), work / "dataset", "validation")
+    return ModelDescription(
+        name=TRAINED[stage],
+        registered="".join(letter if letter not in "/:'" else "-" for letter in findings.name),
+        fingerprint=receipt.fingerprint,
+        step=step_of(checkpoint),
+        checkpoint=str(checkpoint),
+        parameters=flatten(receipt.config.get("model", {})),
+        figures=model_figures(findings, TRAINED[stage]),
+        dataset_name=data["name"],
+        dataset_digest=data["digest"],
+        evaluation=str(work / "eval" / STAGE_RECORD),
+        files=[str(work / stage / name) for name in ("config.yaml", "tokenizer.model")],
+    )
+
+
+def model_figures(findings: Findings, name: str) -> dict[str, float]:
+    """What the evaluation found of a model, by names that are the same for every model."""
+    run = findings.results.get("runs", {}).get(name)
+    if run is None:
+        return {}
+    validation, shots = run["validation"], run["shots"]
+    figures = {"held_out_loss": validation["loss"]}
+    figures |= {key: validation[key] for key in ("perplexity", "bits_per_byte")}
+    return figures | {f"accuracy_{one['shots']}_shot": one["accuracy"] for one in shots}
 
 
 def read_manifest(work: Path) -> Manifest:
@@ -125,14 +181,13 @@ def description(findings: Findings) -> str:
 
 
 def results(findings: Findings) -> dict[str, float]:
-    """The figures that make the runs of an experiment comparable, by name."""
-    found: dict[str, float] = {}
-    if findings.unigram is not None:
-        found["unigram_loss"] = findings.unigram
-    for name, run in findings.results.get("runs", {}).items():
-        found |= {f"{name}_{key}": value for key, value in run["validation"].items()}
-        found |= {f"{name}_accuracy_{one['shots']}_shot": one["accuracy"] for one in run["shots"]}
-    return found
+    """The figures that make the runs of an experiment comparable, by model and name."""
+    unigram = {} if findings.unigram is None else {"unigram_loss": findings.unigram}
+    return unigram | {
+        f"{name}_{key}": value
+        for name in findings.results.get("runs", {})
+        for key, value in model_figures(findings, name).items()
+    }
 
 
 def numbers(counts: dict[str, Any]) -> dict[str, float]:

@@ -8,7 +8,7 @@ key        a random name, put on the MLflow run as a tag before its id is known 
 run_id     the MLflow run
 streams    of each file of metrics: `sent`, the place up to which MLflow has its lines, and `sending`, the
            place up to which lines were being sent; left over by a process that was killed in between
-messages   parameters, tags, values, artifacts, datasets and states that are not sent yet, in order
+messages   parameters, tags, values, artifacts, datasets, models and states that are not sent yet, in order
 """
 
 import fcntl
@@ -41,10 +41,10 @@ class Place(NamedTuple):
 
 
 class Message(Settings):
-    kind: Literal["parameters", "tags", "values", "artifact", "dataset", "status"]
+    kind: Literal["parameters", "tags", "values", "artifact", "dataset", "model", "status"]
     """What is to be told."""
     content: dict[str, Any]
-    """The parameters, tags or values by name; a path and its place; a dataset's description; a state."""
+    """Parameters, tags or values by name; a path and its place; a description; a state."""
     time: float = 0.0
     """When it was true, in seconds since the epoch."""
 

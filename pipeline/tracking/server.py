@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.tracking.metrics import Line, read_from
+from pipeline.tracking.models import register_model
 from pipeline.tracking.record import Message, Place, Record
 
 ENVIRONMENT = {
@@ -44,10 +45,11 @@ def connect(uri: str) -> Any:
         "GIT_PYTHON_REFRESH": "quiet",
     }.items():
         os.environ.setdefault(name, value)
-    from mlflow import MlflowClient
+    from mlflow import MlflowClient, set_tracking_uri
 
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    set_tracking_uri(uri)  # the model registry resolves models:/ addresses by it
     return MlflowClient(uri)
 
 
@@ -106,7 +108,7 @@ def send_messages(
         try:
             SENDERS[message.kind](client, run_id, message)
         except MlflowException as error:
-            if error.error_code not in {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}:
+            if error.error_code != "INVALID_PARAMETER_VALUE":
                 raise
             notify(f"MLflow refuses a message ({message.kind}): {str(error).splitlines()[0]}")
         except FileNotFoundError as error:
@@ -175,6 +177,7 @@ SENDERS: dict[str, Callable[[Any, str, Message], None]] = {
     "values": _values,
     "artifact": _artifact,
     "dataset": _dataset,
+    "model": register_model,
     "status": _status,
 }
 

@@ -128,7 +128,16 @@ class Tracker:
 class Courier:
     """The thread that brings a record and its metrics to MLflow."""
 
-    def __init__(self, folder: Path, work: Path, record: Record, enabled: bool, notify: Notify) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        work: Path,
+        record: Record,
+        enabled: bool,
+        notify: Notify,
+        sync_folder: Path | None = None,
+    ) -> None:
+        self.sync_folder = sync_folder or folder
         self.folder, self.work, self.record = folder, work, record
         self.enabled, self.notify = enabled, notify
         self.uri = server.tracking_uri(work)
@@ -145,20 +154,22 @@ class Courier:
             self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
             self._thread.start()
 
-    def close(self, wait: float) -> None:
-        """Let the thread send what is left; say what to do where it cannot."""
+    def close(self, wait: float) -> bool:
+        """Let the thread send what is left; where it cannot, say what to do and return False."""
         if not self.enabled:
-            return
+            return True
         self.start()
         self._closing.set()
         assert self._thread is not None
         self._thread.join(wait)
-        if self._thread.is_alive() or self._failure is not None:
-            reason = self._failure or f"{self.uri} is too slow"
-            self.notify(
-                f"MLflow does not have everything of {self.folder} ({reason}); nothing is lost, "
-                f"send it with `bloomery sync {self.folder}`"
-            )
+        if not self._thread.is_alive() and self._failure is None:
+            return True
+        reason = self._failure or f"{self.uri} is too slow"
+        self.notify(
+            f"MLflow does not have everything of {self.folder} ({reason}); nothing is lost, "
+            f"send it with `bloomery sync {self.sync_folder}`"
+        )
+        return False
 
     def waiting(self) -> int:
         """Number of lines of metrics that MLflow does not have."""

@@ -24,7 +24,7 @@ class Store:
     def run(self, name: str) -> Any:
         """The only run of a name."""
         (run,) = self.runs(name)
-        return run
+        return self.client.get_run(run.info.run_id)
 
     def steps(self, name: str, metric: str) -> Counter[int]:
         """How often MLflow has each step of a metric."""

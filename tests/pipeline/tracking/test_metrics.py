@@ -64,7 +64,7 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     metrics.append(path, 1, {"loss": 1.0})
     size = path.stat().st_size
-    with room_for(size + 10), pytest.raises(OSError, match="too large|No space left"):
+    with room_for(size + 10), pytest.raises(OSError, match=r"too large|No space left"):
         metrics.append(path, 2, {"loss": 0.5})
     assert path.stat().st_size == size
     metrics.append(path, 2, {"loss": 0.5})

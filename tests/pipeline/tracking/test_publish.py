@@ -7,6 +7,7 @@ from data_prep.contract.receipt import Receipt, write_receipt
 from pipeline.config import TrackingConfig
 from pipeline.evaluation.report import write_report
 from pipeline.tracking.publish import publish, track_stage
+from pipeline.tracking.tracker import Tracker
 from tests.pipeline import tiny
 from tests.pipeline.evaluation.works import finished_work
 from tests.pipeline.tracking.store import Store, once
@@ -32,6 +33,34 @@ def test_stages_and_results_stand_in_one_parent_run(work: Path, store: Store) ->
     assert "plots/shots.png" in store.artifacts("demo", "plots")
     assert [entry.dataset.name for entry in parent.inputs.dataset_inputs] == ["demo"]
     assert len(store.run("eval").inputs.dataset_inputs) == 1
+
+
+def test_models_are_registered_with_their_run_dataset_and_figures(work: Path, store: Store) -> None:
+    finished_work(work)
+    for stage in ("pretrain", "tune"):
+        run = Tracker(work / stage, work, stage, {}, SETTINGS)
+        run.start_from(20)
+        run.close()
+    for _ in range(2):
+        track_stage(work, "eval", SETTINGS)
+        (work / "mlflow.json").unlink(missing_ok=True)
+        publish(work, SETTINGS)
+    trained, evaluated = store.run("tune"), store.run("eval")
+    models = store.client.search_logged_models([trained.info.experiment_id])
+    assert sorted(model.name for model in models) == ["pretrained", "tuned"]
+    (tuned,) = [model for model in models if model.name == "tuned"]
+    assert tuned.source_run_id == trained.info.run_id
+    assert tuned.tags["bloomery.checkpoint"] == str(work / "tune" / "checkpoints" / "step-20")
+    figures = {metric.key: (metric.value, metric.dataset_name) for metric in tuned.metrics}
+    assert figures["held_out_loss"] == (3.2, "demo")
+    assert figures["accuracy_4_shot"] == (0.62, "demo")
+    assert [one.model_id for one in trained.outputs.model_outputs] == [tuned.model_id]
+    assert {one.model_id for one in evaluated.inputs.model_inputs} == {model.model_id for model in models}
+    versions = store.client.search_model_versions("name = 'demo'")
+    assert len(versions) == 2
+    aliased = store.client.get_model_version_by_alias("demo", "tuned")
+    assert aliased.source == f"models:/{tuned.model_id}"
+    assert aliased.tags["held_out_loss"] == "3.2000"
 
 
 def test_prompts_and_answers_are_a_table(work: Path, store: Store) -> None:

@@ -1,0 +1,118 @@
+"""A trained model in MLflow: the run and dataset it comes from, where its checkpoint is, its evaluation.
+
+The weights stay where they are; MLflow gets the model's configuration and tokenizer, and its figures tied to
+the dataset that they were measured on. Each model is a version of the registered model of its work folder,
+under the alias `pretrained` or `tuned`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from data_prep.contract.settings import Settings
+from pipeline.tracking.record import Message, read_state
+
+FINGERPRINT_TAG = "bloomery.fingerprint"
+
+
+class ModelDescription(Settings):
+    name: str
+    """What the model is called among those of its work folder; also the alias of its version."""
+    registered: str
+    """Name of the registered model."""
+    fingerprint: str
+    """Fingerprint of the training that made it; the same one is never registered twice."""
+    step: int
+    """Optimizer steps of its training."""
+    checkpoint: str
+    """Where its weights are."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Its architecture."""
+    figures: dict[str, float] = Field(default_factory=dict)
+    """What its evaluation found."""
+    dataset_name: str
+    """Name of the dataset that the figures are of."""
+    dataset_digest: str
+    """Fingerprint of that dataset."""
+    evaluation: str
+    """The record of the evaluation's run."""
+    files: list[str] = Field(default_factory=list)
+    """Small files that belong to it."""
+
+
+def register_model(client: Any, run_id: str, message: Message) -> None:
+    """Register the model that the run `run_id` trained."""
+    about = ModelDescription.model_validate(message.content)
+    experiment_id = client.get_run(run_id).info.experiment_id
+    model = _find(client, experiment_id, run_id, about) or _create(client, experiment_id, run_id, about)
+    _link(client, run_id, model.model_id, about)
+    _log_figures(client, run_id, model.model_id, about, message.time)
+    _add_version(client, run_id, model.model_id, about)
+
+
+def _find(client: Any, experiment_id: str, run_id: str, about: ModelDescription) -> Any:
+    wanted = f"tags.`{FINGERPRINT_TAG}` = '{about.fingerprint}'"
+    found = client.search_logged_models([experiment_id], filter_string=wanted)
+    return next((one for one in found if one.source_run_id == run_id and one.status == "READY"), None)
+
+
+def _create(client: Any, experiment_id: str, run_id: str, about: ModelDescription) -> Any:
+    model = client.create_logged_model(
+        experiment_id,
+        name=about.name,
+        source_run_id=run_id,
+        tags={FINGERPRINT_TAG: about.fingerprint, "bloomery.checkpoint": about.checkpoint},
+        params={name: str(value) for name, value in about.parameters.items()},
+        model_type=about.name,
+    )
+    for path in about.files:
+        if Path(path).is_file():
+            client.log_model_artifact(model.model_id, path)
+    return client.finalize_logged_model(model.model_id, "READY")
+
+
+def _link(client: Any, run_id: str, model_id: str, about: ModelDescription) -> None:
+    """The model is an output of its training and an input of its evaluation."""
+    from mlflow.entities import LoggedModelInput, LoggedModelOutput
+
+    outputs = client.get_run(run_id).outputs
+    if model_id not in {one.model_id for one in (outputs.model_outputs if outputs else [])}:
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, about.step)])
+    evaluation = read_state(Path(about.evaluation))
+    if evaluation is not None and evaluation.run_id is not None:
+        inputs = client.get_run(evaluation.run_id).inputs.model_inputs
+        if model_id not in {one.model_id for one in inputs}:
+            client.log_inputs(evaluation.run_id, models=[LoggedModelInput(model_id)])
+
+
+def _log_figures(client: Any, run_id: str, model_id: str, about: ModelDescription, time: float) -> None:
+    from mlflow.entities import Metric
+
+    about_data = {"dataset_name": about.dataset_name, "dataset_digest": about.dataset_digest}
+    metrics = [
+        Metric(name, value, int(time * 1000), about.step, model_id=model_id, **about_data)
+        for name, value in about.figures.items()
+    ]
+    if metrics:
+        client.log_batch(run_id, metrics=metrics)
+
+
+def _add_version(client: Any, run_id: str, model_id: str, about: ModelDescription) -> None:
+    from mlflow.exceptions import MlflowException
+
+    source = f"models:/{model_id}"
+    try:
+        client.create_registered_model(about.registered)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    versions = client.search_model_versions(f"name = '{about.registered}'")
+    version = next((one for one in versions if one.source == source), None)
+    if version is None:
+        tags = {name: f"{value:.4f}" for name, value in about.figures.items()}
+        words = f"{about.name}, step {about.step}: {about.checkpoint}"
+        version = client.create_model_version(
+            about.registered, source, run_id, tags=tags, description=words, model_id=model_id
+        )
+    client.set_registered_model_alias(about.registered, about.name, version.version)
