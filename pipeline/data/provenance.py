@@ -6,7 +6,7 @@ position of a sample the document it was cut from.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -138,21 +138,3 @@ def origins_of(stream: SampleStream, documents: set[int]) -> dict[int, tuple[str
     wanted = compute.field("id").isin(pyarrow.array(sorted(documents), pyarrow.uint64()))
     table = parquet.read_table(path, columns=["id", "source", "url"], filters=wanted)
     return {row["id"]: (row["source"], row["url"]) for row in table.to_pylist()}
-
-
-def as_record(step: int, samples: list[TracedSample]) -> dict[str, Any]:
-    """The step as plain values, for JSON."""
-    documents = {(s.dataset, excerpt.document) for s in samples for excerpt in s.excerpts}
-    return {"step": step, "documents": len(documents), "samples": [asdict(sample) for sample in samples]}
-
-
-def as_lines(samples: list[TracedSample], characters: int = 100) -> list[str]:
-    """The step for people: a line for each sample, then its documents and how their text begins."""
-    lines = []
-    for sample in samples:
-        lines.append(f"sample {sample.number}, epoch {sample.epoch} of {sample.dataset}")
-        for excerpt in sample.excerpts:
-            origin = excerpt.url or excerpt.source or ""
-            lines.append(f"  {excerpt.document:016x} {origin} ({excerpt.tokens} tokens)")
-            lines.append(f"    {' '.join(excerpt.text.split())[:characters]}")
-    return lines

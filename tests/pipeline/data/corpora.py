@@ -25,20 +25,21 @@ def write_tokens(
     per_block: int = 5,
     blocks_per_shard: int = 3,
     tokenizer: Path | None = None,
+    first_id: int = 0,
 ) -> Dataset:
-    """A dataset of token documents; ids count from 0 over all splits."""
+    """A dataset of token documents; ids count from `first_id` over all splits."""
     folder.mkdir(parents=True, exist_ok=True)
     if tokenizer is None:
         vocabulary = tiny.vocabulary(folder / TOKENIZER)
     else:
         (folder / TOKENIZER).write_bytes(tokenizer.read_bytes())
         vocabulary = tiny.Vocabulary(folder / TOKENIZER)
-    splits, identity = {}, 0
+    splits, identity = {}, first_id
     for split, all_documents in documents.items():
         blocks = []
         for start in range(0, len(all_documents), per_block):
             block = all_documents[start : start + per_block]
-            ids = np.arange(identity, identity + len(block), dtype=np.uint64)
+            ids = np.array([identity + n for n in range(len(block))], dtype=np.uint64)
             lengths = np.array([len(one) for one in block], dtype=np.int32)
             blocks.append(Block(np.concatenate(block), lengths, ids))
             identity += len(block)
