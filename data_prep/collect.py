@@ -6,6 +6,7 @@
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,18 @@ import pyarrow.parquet as pq
 
 from data_prep.config import CorpusConfig
 from data_prep.documents import DOCUMENT_SCHEMA, FAILURE_SCHEMA, Failure, Page, hash64, normalise, table_of
-from data_prep.extract.html import ExtractionError, extract
+from data_prep.extract.html import ExtractionError
+from data_prep.extract.worker import Extractor
 from data_prep.instructions import PAIR_SCHEMA
 from data_prep.sources import read_file
 from data_prep.sources.files import InputFile
+from data_prep.sources.remote import here
 
-VERSION = 1
+VERSION = 2
 FLUSH_BYTES = 16 << 20
+
+EXTRACTOR = Extractor()
+"""Shared by the parts that one process works on; it starts with the first HTML page."""
 
 
 class TableFile:
@@ -59,32 +65,40 @@ def collect(output: Path, files: list[dict[str, Any]], corpus: dict[str, Any]) -
     reasons: Counter[str] = Counter()
     damaged: list[str] = []
     count = size = 0
-    for file in (InputFile(**file) for file in files):
-        for item in read_file(file, config):
-            row = item if isinstance(item, Failure) else document(item, config)
-            if isinstance(row, Failure):
-                reasons[row.reason] += 1
-                failures.add(vars(row), len(row.detail))
-                if row.reason == "damaged file":
-                    damaged.append(f"{file.path}: {row.detail}")
-                continue
-            length = len(row["text"].encode())
-            documents.add(row, length)
-            count, size = count + 1, size + length
-            if isinstance(item, Page):
-                for question, answer in item.pairs:
-                    pairs.add({"id": row["id"], "input": question, "output": answer}, 200)
+    for file, item in read_all([InputFile(**file) for file in files], config):
+        row = item if isinstance(item, Failure) else document(item, config)
+        if isinstance(row, Failure):
+            reasons[row.reason] += 1
+            failures.add(vars(row), len(row.detail))
+            if row.reason == "damaged file":
+                damaged.append(f"{file.path}: {row.detail}")
+            continue
+        length = len(row["text"].encode())
+        documents.add(row, length)
+        count, size = count + 1, size + length
+        if isinstance(item, Page):
+            for question, answer in item.pairs:
+                pairs.add({"id": row["id"], "input": question, "output": answer}, 200)
     for table in (documents, failures, pairs):
         table.close()
     return {"documents": count, "bytes": size, "failures": dict(reasons), "damaged": damaged}
+
+
+def read_all(files: list[InputFile], config: CorpusConfig) -> Iterator[tuple[InputFile, Page | Failure]]:
+    """What the files hold, one after the other."""
+    for file in files:
+        with here(file) as local:
+            for item in read_file(local, config):
+                yield file, item
 
 
 def document(page: Page, config: CorpusConfig) -> dict[str, Any] | Failure:
     """The row of a page, or why it has none."""
     content = page.content
     if isinstance(content, bytes):
+        limits = config.extract
         try:
-            text = normalise(extract(content, page.charset, config.extract))
+            text = normalise(EXTRACTOR.extract(content, page.charset, limits.engine, limits.seconds))
         except ExtractionError as error:
             return Failure(page.source, page.offset, str(error), url=page.url)
     else:

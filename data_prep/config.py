@@ -73,11 +73,14 @@ class ShardConfig(Settings):
 class CorpusConfig(Settings):
     """Where the documents come from and which of them become the dataset."""
 
-    kind: Literal["python_docs", "warc", "text", "jsonl"] = "python_docs"
-    """What the corpus is: the documentation inside the installed Python packages, crawl files, plain text
-    files, or JSON lines."""
+    kind: Literal["python_docs", "warc", "wet", "html", "text", "jsonl", "parquet"] = "python_docs"
+    """What the corpus is: the documentation inside the installed Python packages, crawl files (WARC and
+    legacy ARC), texts that Common Crawl extracted (WET), HTML pages, plain text, JSON lines, or Parquet."""
     paths: list[str] = Field(default_factory=list)
-    """Files, folders (with all that lies in them) and globs; python_docs needs none."""
+    """Files, folders (with all that lies in them), globs, and URLs of the same (s3://, gs://, https://); a
+    name that ends in `.paths` or `.paths.gz` is a list of them. python_docs needs none."""
+    path_prefix: str = ""
+    """Put before each line of such lists, for example https://data.commoncrawl.org/."""
     max_bytes: PositiveInt | None = None
     """Most text that is taken, in UTF-8 bytes before any filter; files are then taken in a seeded order."""
     validation_share: float = Field(0.01, gt=0.0, lt=1.0)
@@ -87,7 +90,7 @@ class CorpusConfig(Settings):
     part_bytes: PositiveInt = 64_000_000
     """Input of one unit of work, in bytes on disk; a larger file is one unit."""
     text_field: str = "text"
-    """Key of the text in JSON lines; `id` and `url` are taken where they are there."""
+    """Key or column of the text in JSON lines and Parquet; `url` is taken where it is there."""
     document_bytes: PositiveInt = 100_000
     """Plain text files longer than this are cut into documents of about this size, in UTF-8 bytes, at
     paragraph boundaries; the size of a long article, so that a book does not sit in one block alone."""
@@ -104,7 +107,7 @@ class CorpusConfig(Settings):
         if self.kind != "python_docs" and not self.paths:
             raise ValueError(f"paths is empty; kind {self.kind} needs at least one file, folder or glob")
         if self.kind == "python_docs" and self.paths:
-            raise ValueError("kind python_docs takes no paths; kind text, jsonl or warc does")
+            raise ValueError("kind python_docs takes no paths; kinds such as text, jsonl or warc do")
         return self
 
 

@@ -8,12 +8,14 @@ import lzma
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from data_prep.contract.settings import InputError
 from data_prep.documents import hash64
 
-COMPRESSIONS = (".gz", ".xz", ".zst", ".bz2")
+COMPRESSIONS = (".gz", ".xz", ".zst", ".bz2", ".lz4")
+LISTS = (".paths", ".paths.gz", ".paths.xz")
+"""Files with a path or URL a line, as Common Crawl publishes them."""
 
 
 @dataclass(frozen=True)
@@ -29,38 +31,32 @@ class InputFile:
     """Nanoseconds since the epoch; with the size it tells whether a file is the one that was read."""
 
 
-def find_files(paths: Sequence[str], suffixes: tuple[str, ...]) -> list[InputFile]:
-    """The files that the paths name, sorted by name: folders are searched for `suffixes`, compressed or not.
+def find_local(given: str, suffixes: tuple[str, ...]) -> list[InputFile]:
+    """The files that a path names: itself, what its glob matches, or the files with one of `suffixes`
+    (compressed or not) in the folder and those below.
 
     Raises `InputError` for a path with nothing behind it.
     """
-    found: dict[str, InputFile] = {}
-    for given in paths:
-        before = len(found)
-        path = Path(given)
-        if path.is_dir():
-            inside = sorted(entry for entry in path.rglob("*") if entry.is_file() and _fits(entry, suffixes))
-            if not inside:
-                raise InputError(f"{given}: no {' or '.join(suffixes)} files in this folder")
-            matches = [(entry, entry.relative_to(path).as_posix()) for entry in inside]
-        elif path.is_file():
-            matches = [(path, path.name)]
-        else:
-            matches = [
-                (Path(match), Path(match).name)
-                for match in sorted(glob.glob(given, recursive=True))  # noqa: PTH207 - takes absolute paths
-                if Path(match).is_file()
-            ]
-            if not matches:
-                raise InputError(f"corpus.paths: no file matches {given}")
-        for entry, name in matches:
-            state = entry.stat()
-            found.setdefault(str(entry), InputFile(str(entry), name, state.st_size, state.st_mtime_ns))
-        assert len(found) >= before
-    return sorted(found.values(), key=lambda file: (file.name, file.path))
+    path = Path(given)
+    if path.is_dir():
+        inside = [entry for entry in path.rglob("*") if entry.is_file() and fits(entry, suffixes)]
+        if not inside:
+            raise InputError(f"{given}: no {' or '.join(suffixes)} files in this folder")
+        return [_input_file(entry, entry.relative_to(path).as_posix()) for entry in sorted(inside)]
+    if path.is_file():
+        return [_input_file(path, path.name)]
+    matches = [Path(match) for match in glob.glob(given, recursive=True)]  # noqa: PTH207 - absolute globs
+    if not any(match.is_file() for match in matches):
+        raise InputError(f"corpus.paths: no file matches {given}")
+    return [_input_file(match, match.name) for match in sorted(matches) if match.is_file()]
 
 
-def _fits(path: Path, suffixes: tuple[str, ...]) -> bool:
+def _input_file(path: Path, name: str) -> InputFile:
+    state = path.stat()
+    return InputFile(str(path), name, state.st_size, state.st_mtime_ns)
+
+
+def fits(path: Path, suffixes: tuple[str, ...]) -> bool:
     bare = path.with_suffix("") if path.suffix in COMPRESSIONS else path
     return bare.suffix in suffixes and not path.name.startswith(".")
 
@@ -88,11 +84,45 @@ def open_stream(path: str) -> IO[bytes]:
         case ".bz2":
             return bz2.open(path, "rb")
         case ".zst":
-            import zstandard
-
-            return io.BufferedReader(zstandard.open(path, "rb"))
+            return io.BufferedReader(ZstdFile(path))
         case _:
             return Path(path).open("rb")
+
+
+class ZstdFile(io.RawIOBase):
+    """The decompressed bytes of a zst file with any number of frames. Unlike zstandard's own reader this one
+    raises EOFError where the file is cut off."""
+
+    def __init__(self, path: str) -> None:
+        import zstandard
+
+        self._file = Path(path).open("rb")  # noqa: SIM115 - closed by close()
+        self._new_decoder = zstandard.ZstdDecompressor().decompressobj
+        self._decoder = self._new_decoder()
+        self._inside, self._ready = False, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            chunk = self._decoder.unused_data if self._decoder.eof else b""
+            if self._decoder.eof:
+                self._decoder, self._inside = self._new_decoder(), False
+            chunk = chunk or self._file.read(1 << 16)
+            if not chunk:
+                if self._inside:
+                    raise EOFError("the file ends in the middle of a frame")
+                return 0
+            self._inside = True
+            self._ready = self._decoder.decompress(chunk)
+        count = min(len(buffer), len(self._ready))
+        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def damage_errors() -> tuple[type[Exception], ...]:

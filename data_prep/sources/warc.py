@@ -1,8 +1,8 @@
-"""Crawl files: the HTML pages in WARC files, read with fastwarc."""
+"""Crawl files: the HTML pages in WARC files and the texts in WET files, read with fastwarc."""
 
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +10,34 @@ from data_prep.documents import Failure, Page
 from data_prep.sources.files import InputFile, damage_errors, open_stream
 from data_prep.sources.http import BodyError, decode_body
 
+ReadRecord = Callable[[Any, str, int], Page | Failure | None]
+ENCODING_HEADERS = ("Transfer-Encoding", "Content-Encoding")
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 
 
 def read(file: InputFile, page_bytes: int) -> Iterator[Page | Failure]:
-    """The HTML responses of a file. What was read before damage counts, and the damage is named."""
-    from fastwarc.warc import ArchiveIterator, WarcRecordType
+    """The HTML responses of a WARC file. What was read before damage counts, and the damage is named."""
+    from fastwarc.warc import WarcRecordType
 
-    wanted = WarcRecordType.response | WarcRecordType.resource
+    return _read(file, page_bytes, WarcRecordType.response | WarcRecordType.resource, html_page)
+
+
+def read_wet(file: InputFile, page_bytes: int) -> Iterator[Page | Failure]:
+    """The texts in a WET file, which Common Crawl extracted."""
+    from fastwarc.warc import WarcRecordType
+
+    return _read(file, page_bytes, WarcRecordType.conversion, text_page)
+
+
+def _read(file: InputFile, page_bytes: int, wanted: Any, page: ReadRecord) -> Iterator[Page | Failure]:
+    from fastwarc.warc import ArchiveIterator
+
     last, problem = 0, ""
     try:
         with open_archive(file.path) as stream:
             for record in ArchiveIterator(stream, record_types=wanted, parse_http=True):
                 last = record.stream_pos
-                found = read_record(record, file.name, page_bytes)
+                found = page(record, file.name, page_bytes)
                 if found:
                     yield found
     except damage_errors() as error:
@@ -39,7 +53,16 @@ def open_archive(path: str) -> Any:
     return open_stream(path) if path.endswith((".xz", ".bz2")) else Path(path).open("rb")
 
 
-def read_record(record: Any, source: str, page_bytes: int) -> Page | Failure | None:
+def text_page(record: Any, source: str, page_bytes: int) -> Page | Failure | None:
+    """The text in a conversion record."""
+    url = record.headers.get("WARC-Target-URI") or ""
+    text = record.reader.read(page_bytes + 1)
+    if len(text) > page_bytes:
+        return Failure(source, record.stream_pos, "page too large", f"{record.content_length} bytes", url)
+    return Page(source, record.stream_pos, text.decode("utf-8", "replace"), url)
+
+
+def html_page(record: Any, source: str, page_bytes: int) -> Page | Failure | None:
     """The HTML page in a record; None where the record holds something else than a page that was found."""
     offset = record.stream_pos
     url = record.headers.get("WARC-Target-URI") or ""
@@ -59,9 +82,6 @@ def read_record(record: Any, source: str, page_bytes: int) -> Page | Failure | N
     except BodyError as error:
         return Failure(source, offset, str(error), url=url)
     return Page(source, offset, content, url, record.http_charset or "")
-
-
-ENCODING_HEADERS = ("Transfer-Encoding", "Content-Encoding")
 
 
 def tail_problem(path: str, last: int) -> str:

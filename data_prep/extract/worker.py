@@ -1,0 +1,86 @@
+"""Extraction in a process of its own, so that no page can hang or crash the one that reads the corpus.
+
+Parsers written in C heed no exception: a page that takes too long is ended by the kernel, which kills this
+process when its time is over (SIGPROF, processor time, so that a busy machine fails no page). The parent
+counts what happened and starts another.
+
+    python -m data_prep.extract.worker      speaks pickles over its standard input and output
+"""
+
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+from typing import IO, Any
+
+from data_prep.extract.html import ExtractionError
+
+MEMORY_BYTES = 4 << 30
+
+
+class Extractor:
+    """The parent's side: one process, started with the first page and again after each that ended it."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def extract(self, content: bytes, charset: str, engine: str, seconds: float) -> str:
+        """The main text of a page. Raises `ExtractionError` where there is none in time."""
+        process = self._process = self._process or self._start()
+        assert process.stdin
+        assert process.stdout
+        try:
+            pickle.dump((content, charset, engine, seconds), process.stdin, protocol=5)
+            process.stdin.flush()
+            text, problem = pickle.load(process.stdout)
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError):
+            status = process.wait()
+            self.close()
+            late = status == -signal.SIGPROF
+            raise ExtractionError("extraction took too long" if late else "extractor crashed") from None
+        if problem:
+            raise ExtractionError(problem)
+        return str(text)
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", "data_prep.extract.worker"]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def close(self) -> None:
+        """End the process; it also ends by itself when its input does."""
+        if self._process:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+    """The child's side: answer pages until there are no more."""
+    from data_prep.extract.html import extract
+
+    while True:
+        try:
+            content, charset, engine, seconds = pickle.load(requests)
+        except EOFError:
+            return
+        answer: tuple[str, str]
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        try:
+            answer = extract(content, charset, engine), ""
+        except ExtractionError as error:
+            answer = "", str(error)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        pickle.dump(answer, answers, protocol=5)
+        answers.flush()
+
+
+def main() -> None:
+    answers: Any = sys.stdout.buffer
+    sys.stdout = sys.stderr  # nothing that a library prints may get between the answers
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    serve(sys.stdin.buffer, answers)
+
+
+if __name__ == "__main__":
+    main()
