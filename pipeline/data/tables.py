@@ -1,5 +1,7 @@
 """From a tokenizer to the plain ids and tables that objectives work with."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from data_prep.contract.vocabulary import CLS, MASK, RESERVED, SEP, Vocabulary
@@ -12,14 +14,13 @@ CLOSERS = "\"')]\u2019\u201d"
 
 
 def special_tokens(vocabulary: Vocabulary) -> SpecialTokens:
-    """The tables of a vocabulary; reserved pieces start words, and `<eos>` ends a sentence."""
+    """The tables of a vocabulary."""
     pieces = [vocabulary.piece_of(index) for index in range(vocabulary.size)]
     reserved = np.array([vocabulary.id_of(piece) for piece in RESERVED])
-    starts = np.array([piece.startswith((SPACE, "\n", " ")) for piece in pieces])
-    ends = np.array([piece.rstrip(CLOSERS).endswith((".", "!", "?", "\n")) for piece in pieces])
-    starts[reserved] = True
-    ends[reserved] = False
-    ends[vocabulary.eos] = True
+    tables = {name: np.array([test(piece) for piece in pieces]) for name, test in TESTS.items()}
+    for name, table in tables.items():
+        table[reserved] = name != "sentence_end"
+    tables["line_end"][reserved] = reserved == vocabulary.eos
     return SpecialTokens(
         pad=vocabulary.pad,
         eos=vocabulary.eos,
@@ -28,6 +29,25 @@ def special_tokens(vocabulary: Vocabulary) -> SpecialTokens:
         mask=vocabulary.id_of(MASK),
         sentinels=np.array(vocabulary.sentinels),
         ordinary=np.setdiff1d(np.arange(vocabulary.size), reserved),
-        word_start=starts,
-        sentence_end=ends,
+        **tables,
     )
+
+
+def is_byte(piece: str) -> bool:
+    """Whether a piece is one byte of a character that the vocabulary does not have, such as <0xE2>."""
+    return len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
+
+
+def is_punctuation(character: str) -> bool:
+    """Whether a character stands between words: neither a letter nor a digit."""
+    return not character.isalnum()
+
+
+TESTS: dict[str, Callable[[str], bool]] = {
+    "after_space": lambda piece: piece.startswith((SPACE, "\n", " ")),
+    "word_start": lambda piece: is_punctuation(piece[0]) and not is_byte(piece),
+    "word_end": lambda piece: is_punctuation(piece[-1]) and not is_byte(piece),
+    "sentence_end": lambda piece: piece.rstrip(CLOSERS).endswith((".", "!", "?")),
+    "line_end": lambda piece: piece.endswith("\n"),
+}
+"""What is asked of every piece. The mark of a space counts as punctuation."""

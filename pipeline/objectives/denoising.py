@@ -113,8 +113,8 @@ def permute_sentences(rows: Rows, keys: Words, special: SpecialTokens, damage: D
     """The sentences of each row in random order."""
     del damage
     width = rows.tokens.shape[1]
-    ends = special.sentence_end[rows.tokens]
-    number = np.cumsum(ends, axis=1) - ends
+    ends = special.ends_sentence(rows.tokens)
+    number: NDArray[np.int64] = np.cumsum(ends, axis=1) - ends
     drawn = np.take_along_axis(words(keys, width, ORDER) >> np.uint64(32), number, axis=1)
     drawn[~rows.real] = np.uint64(1) << np.uint64(32)
     drawn = (drawn << np.uint64(24)) | np.arange(width, dtype=np.uint64)
@@ -184,10 +184,7 @@ def poisson(drawn: NDArray[np.float64], mean: float) -> NDArray[np.int64]:
 def _word_firsts(rows: Rows, special: SpecialTokens) -> NDArray[np.bool_]:
     """[B, W] where a word starts; separators of documents are none and end the word before them."""
     separators = rows.tokens == special.eos
-    firsts = special.word_start[rows.tokens]
-    firsts[:, 1:] |= separators[:, :-1]
-    firsts[:, 0] = True
-    return firsts & rows.real & ~separators
+    return special.starts_word(rows.tokens) & rows.real & ~separators
 
 
 def _put_masks(

@@ -39,9 +39,9 @@ def masked_lm(
     if masking == "token":
         hidden, groups = hide_tokens(ordinary, keys, density)
     elif masking == "whole_word":
-        hidden, groups = hide_words(ordinary, special.word_start[tokens], keys, density)
+        hidden, groups = hide_words(ordinary, special.starts_word(tokens), keys, density)
     else:
-        hidden, groups = hide_spans(ordinary, special.word_start[tokens], keys, density)
+        hidden, groups = hide_spans(ordinary, special.starts_word(tokens), keys, density)
     return {
         "tokens": replace(tokens, hidden, groups, keys, special),
         "targets": tokens,

@@ -95,7 +95,7 @@ def cut_places(samples: Samples, special: SpecialTokens) -> NDArray[np.int64]:
     """[B] where A ends: behind a random sentence end where there is one, else anywhere inside."""
     inside = np.arange(samples.width) < samples.lengths[:, None] - 1
     drawn = uniform(samples.keys, samples.width, CUT)
-    best = np.argmax(drawn + (inside & special.sentence_end[samples.tokens]) + inside, axis=1)
+    best = np.argmax(drawn + (inside & special.ends_sentence(samples.tokens)) + inside, axis=1)
     return np.minimum(best + 1, np.maximum(samples.lengths - 1, 1))
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Ids of reserved tokens, and for each of the V tokens whether it starts a word or ends a sentence."""
+    """Ids of reserved tokens, and tables over the V tokens that tell where words and sentences end."""
 
     pad: int
     eos: int
@@ -20,12 +20,26 @@ class SpecialTokens:
     """The sentinels, sentinel 0 first."""
     ordinary: NDArray[np.int64]
     """The tokens that text is made of, which a random token is drawn from."""
+    after_space: NDArray[np.bool_]
+    """[V] whether a token begins behind a space."""
     word_start: NDArray[np.bool_]
-    """[V] whether a token starts a word; reserved tokens do."""
+    """[V] whether a token always starts a word: behind a space, or with punctuation."""
+    word_end: NDArray[np.bool_]
+    """[V] whether a token always ends a word: with punctuation."""
     sentence_end: NDArray[np.bool_]
-    """[V] whether a sentence may end with a token."""
+    """[V] whether a token ends a sentence if a space follows."""
+    line_end: NDArray[np.bool_]
+    """[V] whether a token ends a sentence whatever follows: a line break, `<eos>`."""
 
-    def is_eos(self, tokens: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which tokens are separators of documents."""
-        found: NDArray[np.bool_] = tokens == self.eos
-        return found
+    def starts_word(self, tokens: NDArray[Any]) -> NDArray[np.bool_]:
+        """[B, S] where words start in tokens [B, S]. Punctuation is a word by itself, as in BERT."""
+        starts = self.word_start[tokens]
+        starts[:, 0] = True
+        starts[:, 1:] |= self.word_end[tokens[:, :-1]]
+        return starts
+
+    def ends_sentence(self, tokens: NDArray[Any]) -> NDArray[np.bool_]:
+        """[B, S] where sentences end in tokens [B, S]."""
+        ends = self.sentence_end[tokens]
+        ends[:, :-1] &= self.after_space[tokens[:, 1:]]
+        return ends | self.line_end[tokens]

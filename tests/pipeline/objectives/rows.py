@@ -22,8 +22,11 @@ def special(size: int = 1000) -> SpecialTokens:
         mask=MASK,
         sentinels=np.arange(110, 10, -1),
         ordinary=np.arange(FIRST, size),
+        after_space=ids >= 0,
         word_start=(ids < FIRST) | (ids % 4 == 0),
+        word_end=ids < FIRST,
         sentence_end=(ids == EOS) | ((ids >= FIRST) & (ids % 10 == 0)),
+        line_end=ids == EOS,
     )
 
 

@@ -41,7 +41,7 @@ def test_berts_proportions(masking: str) -> None:
     hidden = batch["weights"] > 0
     assert not (hidden & ~arranged.ordinary).any()
     # Whole words are drawn together, so the number of independent draws is that of the words.
-    heads = first_of_word(arranged.ordinary, special().word_start[arranged.tokens])
+    heads = first_of_word(arranged.ordinary, special().starts_word(arranged.tokens))
     if masking == "whole_word":
         is_head = arranged.ordinary & (heads == np.arange(128))
         assert within(int((hidden & is_head).sum()), int(is_head.sum()), 0.15)
@@ -58,7 +58,7 @@ def test_berts_proportions(masking: str) -> None:
 def test_whole_words_are_hidden_whole() -> None:
     given = random_samples(200, 100)
     arranged = single(given, special())
-    starts = special().word_start[arranged.tokens]
+    starts = special().starts_word(arranged.tokens)
     hidden, _ = hide_words(arranged.ordinary, starts, given.keys, 0.15)
     heads = first_of_word(arranged.ordinary, starts)
     np.testing.assert_array_equal(hidden, np.take_along_axis(hidden, heads, axis=1))
@@ -80,7 +80,7 @@ def test_spans_have_spanberts_lengths_and_the_budget_in_the_mean() -> None:
         assert within(int((drawn == length).sum()), drawn.size, chance)
     given = random_samples(3000, 126)
     arranged = single(given, special())
-    starts = special().word_start[arranged.tokens]
+    starts = special().starts_word(arranged.tokens)
     hidden, groups = hide_spans(arranged.ordinary, starts, given.keys, 0.15)
     budget = 0.15 * arranged.ordinary.sum(axis=1)
     off = hidden.sum(axis=1) - budget
@@ -97,7 +97,7 @@ def test_spans_have_spanberts_lengths_and_the_budget_in_the_mean() -> None:
 def test_a_span_is_replaced_alike() -> None:
     given = random_samples(300, 126, eos=0.0)
     arranged = single(given, special())
-    starts = special().word_start[arranged.tokens]
+    starts = special().starts_word(arranged.tokens)
     hidden, groups = hide_spans(arranged.ordinary, starts, given.keys, 0.15)
     batch = masked_lm(arranged, given.keys, special(), "span")
     assert groups is not None
