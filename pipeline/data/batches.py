@@ -7,6 +7,18 @@ A batch is a dictionary of numpy arrays with the micro batch first. For a decode
     weights [B, S] float32    weight of each position in the loss; 0 leaves it out
     positions [B, S] int64    optional; left out they count from 0
     segments [B, S] int32     optional; attention stays inside equal segments; left out there is one
+    prefix [B] int64          prefix LM: how many first positions attend to each other both ways
+
+An encoder (masked LM) has the same first three, and with a sentence task
+
+    token_types [B, S] int64              0 up to the first <sep>, 1 behind it
+    next_sentence [B] int64               0 where the second text followed the first, 1 where not
+    next_sentence_weights [B] float32     weight of that label in the loss
+
+An encoder and a decoder (span corruption, denoising) have those of the decoder, its tokens shifted right, and
+
+    encoder_tokens [B, S] int64           inputs of the encoder
+    encoder_segments [B, S] int32         1 for tokens, 0 for padding, which nothing but padding may see
 
 The weights of a step are scaled by the training loop so that the loss is the weighted mean over the *global*
 batch, whatever the micro batches and ranks it was cut into.
