@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from data_prep.contract.dataset import MANIFEST, Manifest
-from data_prep.contract.receipt import RECEIPT, fingerprint, read_receipt, write_atomic
+from data_prep.contract.dataset import MANIFEST, TOKENIZER, Manifest
+from data_prep.contract.receipt import RECEIPT, Receipt, fingerprint, read_receipt, write_atomic
 from data_prep.contract.settings import InputError
 from pipeline.config import TrackingConfig
 from pipeline.evaluation.evaluate import RESULTS, SAMPLES
@@ -64,6 +64,35 @@ def track_stage(
     for name in (RECEIPT, RESULTS, SAMPLES, TABLE):
         if (work / folder / name).is_file():
             tracker.artifact(work / folder / name)
+    if tracker.close("FINISHED") and (work / folder / TOKENIZER).is_file():
+        track_tokenizer(work, receipt, settings, notify)
+
+
+def track_tokenizer(
+    work: Path, receipt: Receipt, settings: TrackingConfig, notify: Callable[[str], None]
+) -> None:
+    """Tell MLflow of the tokenizer that preparation trained, as a run of its own."""
+    folder, counts = work / "dataset", receipt.counts
+    manifest = read_manifest(work)
+    tracker = Tracker(
+        folder / "tokenizer",
+        work,
+        "tokenizer",
+        receipt.config.get("tokenizer", {}),
+        settings,
+        notify,
+        identity=manifest.tokenizer_sha256,
+        started=receipt.finished - receipt.seconds,
+    )
+    tracker.start_from(0)
+    train = manifest.splits["train"]
+    values = {"pieces": float(manifest.vocabulary_size)}
+    if train.total("tokens"):
+        values["bytes_per_token"] = train.total("text_bytes") / train.total("tokens")
+    if (seconds := counts.get("seconds_by_step", {}).get("tokenizer")) is not None:
+        values["seconds"] = seconds
+    tracker.values(values, receipt.finished)
+    tracker.artifact(folder / TOKENIZER)
     tracker.close("FINISHED")
 
 
@@ -149,7 +178,8 @@ def sync(folder: Path, notify: Callable[[str], None] = print) -> int:
     Raises `InputError` where nothing was tracked, where the server does not answer, and where the run is
     being written by a process that sends by itself.
     """
-    found = [path for path in (folder, *sorted(folder.glob("*/"))) if (path / STAGE_RECORD).is_file()]
+    folders = [folder, *sorted(folder.glob("*/")), *sorted(folder.glob("*/*/"))]
+    found = [path for path in folders if (path / STAGE_RECORD).is_file()]
     work = folder if not (folder / STAGE_RECORD).is_file() else folder.resolve().parent
     records = [Record(path / STAGE_RECORD, path.name) for path in found]
     if not records:

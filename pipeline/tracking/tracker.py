@@ -101,12 +101,15 @@ class Tracker:
         """Copy a file or folder to MLflow, into the folder `to` there."""
         self._post("artifact", {"path": str(path.resolve()), "to": to})
 
-    def close(self, status: Status = "FINISHED", wait: float = 30.0) -> None:
-        """Send what is left, for at most `wait` seconds; what then remains is kept for `bloomery sync`."""
+    def close(self, status: Status = "FINISHED", wait: float = 30.0) -> bool:
+        """Send what is left, for at most `wait` seconds; what then remains is kept for `bloomery sync`.
+
+        Returns whether MLflow has everything, or is not wanted to have it.
+        """
         self._sampler.close()
         self._write()
         self._post("status", {"status": status}, time.time())
-        self._courier.close(wait)
+        return self._courier.close(wait)
 
     def _post(self, kind: str, content: dict[str, Any], when: float = 0.0) -> None:
         try:

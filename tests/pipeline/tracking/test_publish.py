@@ -23,9 +23,11 @@ def test_stages_and_results_stand_in_one_parent_run(work: Path, store: Store) ->
         track_stage(work, "eval", SETTINGS)
         publish(work, SETTINGS)
     parent = store.run("demo")
-    names = [store.run(name).data.tags["mlflow.parentRunId"] for name in ("prep", "eval")]
-    assert names == [parent.info.run_id] * 2
-    assert {store.run(name).info.status for name in ("demo", "prep", "eval")} == {"FINISHED"}
+    stages = ("prep", "tokenizer", "eval")
+    assert [store.run(name).data.tags["mlflow.parentRunId"] for name in stages] == [parent.info.run_id] * 3
+    assert {store.run(name).info.status for name in ("demo", *stages)} == {"FINISHED"}
+    assert store.artifacts("tokenizer") == {"tokenizer.model"}
+    assert store.values("tokenizer", "bytes_per_token")[0] > 1
     assert store.steps("demo", "tuned_accuracy_4_shot") == once(range(1))
     assert store.values("demo", "unigram_loss") == {0: 6.5}
     assert "**3.200**" in parent.data.tags["mlflow.note.content"]
