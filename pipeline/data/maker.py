@@ -103,27 +103,27 @@ class BatchMaker:
         """The shards that this rank's samples of a step come from."""
         return sorted({name for indices in self.indices(step) for name in self.train.shards(indices)})
 
-    def report(self) -> dict[str, Any]:
-        """What the samples are like, for the log: one entry per dataset, as `describe` gives it."""
-        return {
-            "datasets": [
-                describe(stream, share)
-                for stream, share in zip(self.train.streams, self.train.mixture.shares, strict=True)
-            ]
-        }
+    def report(self, steps: int) -> list[dict[str, Any]]:
+        """What the samples of the first `steps` steps are like, a dictionary per dataset."""
+        total = steps * self.config.train.global_batch
+        shares, epochs = self.train.mixture.shares, self.epochs(total)
+        return [
+            describe(stream) | {"share": share, "epochs": passed}
+            for stream, share, passed in zip(self.train.streams, shares, epochs, strict=True)
+        ]
 
 
-def describe(stream: SampleStream, share: float) -> dict[str, Any]:
+def describe(stream: SampleStream) -> dict[str, Any]:
     """Numbers on one dataset's samples.
 
     `padding` is the share of an epoch's positions that no token fills. `cropped` is the share of tokens that
-    are never in a sample: none is, by construction. `cuts_per_document` is over the windows read so far.
+    are in no sample: none is, whatever the packing. `cuts_per_document` and `blocks_left_out` are over the
+    windows that this process has read so far; with workers it has read none.
     """
     order = stream.order
     return {
         "dataset": stream.reader.place,
         "fingerprint": stream.dataset.manifest.fingerprint,
-        "share": share,
         "samples_per_epoch": order.samples,
         "padding": 1 - order.total / (order.samples * order.width),
         "cropped": 0.0,

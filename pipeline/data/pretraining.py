@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from pipeline.config import PipelineConfig
 from pipeline.data.batches import Batch
@@ -62,6 +63,10 @@ class PretrainingBatches:
     def validation(self) -> Iterator[Batch]:
         """This rank's share of the fixed validation samples; fill-ups have weight 0."""
         return self.maker.validation()
+
+    def report(self, steps: int) -> list[dict[str, Any]]:
+        """What the first `steps` steps were made of, a dictionary per dataset; see `maker.describe`."""
+        return self.maker.report(steps)
 
     def close(self) -> None:
         """Stop background work."""

@@ -60,7 +60,7 @@ def test_a_corrupt_block_is_left_out_and_counted(
     everything = Counter(token for document in DOCUMENTS for token in document.tolist())
     expected = everything - lost + Counter({3: 55})
     assert tokens == expected
-    assert maker.report()["datasets"][0]["blocks_left_out"] == 1
+    assert maker.report(1)[0]["blocks_left_out"] == 1
     assert capsys.readouterr().err.count("left out: ") == 1
     if packing == "joined":
         _, whole = epoch_tokens(BatchMaker(config(), str(damaged.parent / "good"), 0, 1))

@@ -1,13 +1,17 @@
 """The dealing of samples to datasets: counts never drift by a sample, and any place is found at once."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.data.maker import BatchMaker
 from pipeline.data.mixture import LONGEST_PERIOD, Mixture, deal, whole_counts
+from tests.pipeline import tiny
+from tests.pipeline.data.corpora import random_documents, write_tokens
 
 counts = st.lists(st.integers(1, 60), min_size=1, max_size=9)
 
@@ -62,3 +66,29 @@ def test_whole_counts(weights: list[float], expected: list[int] | None) -> None:
 def test_literal_pattern() -> None:
     assert deal([2, 1]).tolist() == [0, 0, 1]
     assert deal([1, 1, 2]).tolist() == [2, 0, 1, 2]
+
+
+def test_the_report_tells_epochs_padding_and_cuts(tmp_path: Path) -> None:
+    documents = random_documents(100, 60, 1)
+    own = write_tokens(tmp_path / "own", {"train": documents, "validation": random_documents(5, 60, 2)})
+    write_tokens(
+        tmp_path / "other",
+        {"train": random_documents(20, 60, 3), "validation": []},
+        tokenizer=own.folder / "tokenizer.model",
+    )
+    config = tiny.config(
+        train={"global_batch": 10, "micro_batch": 10},
+        data={"sequence_length": 32, "mixture": [{"dataset": str(tmp_path / "other"), "weight": 0.25}]},
+    )
+    maker = BatchMaker(config, str(own.folder), 0, 1)
+    for step in range(8):
+        maker.step(step)
+    first, second = maker.report(8)
+    assert (first["share"], second["share"]) == (0.8, 0.2)
+    positions = sum(len(document) + 1 for document in documents)
+    samples = -(-positions // 32)
+    assert first["samples_per_epoch"] == samples
+    assert first["epochs"] == 64 / samples
+    assert first["padding"] == pytest.approx(1 - positions / (samples * 32))
+    assert first["cuts_per_document"] > 0
+    assert second["epochs"] == 16 / second["samples_per_epoch"]
