@@ -48,7 +48,7 @@ def register_model(client: Any, run_id: str, message: Message) -> None:
     model = _find(client, experiment_id, run_id, about) or _create(client, experiment_id, run_id, about)
     _link(client, run_id, model.model_id, about)
     _log_figures(client, run_id, model.model_id, about, message.time)
-    _add_version(client, run_id, model.model_id, about)
+    _add_version(client, run_id, model, about)
 
 
 def _find(client: Any, experiment_id: str, run_id: str, about: ModelDescription) -> Any:
@@ -98,10 +98,10 @@ def _log_figures(client: Any, run_id: str, model_id: str, about: ModelDescriptio
         client.log_batch(run_id, metrics=metrics)
 
 
-def _add_version(client: Any, run_id: str, model_id: str, about: ModelDescription) -> None:
+def _add_version(client: Any, run_id: str, model: Any, about: ModelDescription) -> None:
     from mlflow.exceptions import MlflowException
 
-    source = f"models:/{model_id}"
+    source = model.artifact_location  # models:/ID would be looked up on the default server
     try:
         client.create_registered_model(about.registered)
     except MlflowException as error:
@@ -113,6 +113,6 @@ def _add_version(client: Any, run_id: str, model_id: str, about: ModelDescriptio
         tags = {name: f"{value:.4f}" for name, value in about.figures.items()}
         words = f"{about.name}, step {about.step}: {about.checkpoint}"
         version = client.create_model_version(
-            about.registered, source, run_id, tags=tags, description=words, model_id=model_id
+            about.registered, source, run_id, tags=tags, description=words, model_id=model.model_id
         )
     client.set_registered_model_alias(about.registered, about.name, version.version)

@@ -38,18 +38,12 @@ def tracking_uri(work: Path) -> str:
 
 def connect(uri: str) -> Any:
     """An `MlflowClient` that gives up soon, logs nothing and reports to nobody else."""
-    patience = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-    for name, value in {
-        **patience,
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "GIT_PYTHON_REFRESH": "quiet",
-    }.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    from mlflow import MlflowClient, set_tracking_uri
+    from mlflow import MlflowClient
 
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    set_tracking_uri(uri)  # the model registry resolves models:/ addresses by it
     return MlflowClient(uri)
 
 

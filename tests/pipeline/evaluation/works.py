@@ -25,6 +25,7 @@ def finished_work(work: Path) -> None:
             values = {"loss": 6 - step / 10, "tokens_per_second": 6e4, "learning_rate": 1e-3}
             metrics.append(work / stage / "metrics.jsonl", step, values)
         metrics.append(work / stage / "metrics.jsonl", 20, {"validation_loss": 4.1})
+        (work / stage / "tokenizer.model").write_bytes((work / "dataset" / "tokenizer.model").read_bytes())
         parameters = {"parameters": 3_120_000}
         write_receipt(
             work / stage, Receipt(stage=stage, fingerprint=stage, config={"seed": 1}, counts=parameters)

@@ -1,7 +1,10 @@
 """What MLflow shows of a whole work folder, and that telling it twice changes nothing."""
 
 import json
+import os
 from pathlib import Path
+
+import pytest
 
 from data_prep.contract.receipt import Receipt, write_receipt
 from pipeline.config import TrackingConfig
@@ -61,8 +64,30 @@ def test_models_are_registered_with_their_run_dataset_and_figures(work: Path, st
     versions = store.client.search_model_versions("name = 'demo'")
     assert len(versions) == 2
     aliased = store.client.get_model_version_by_alias("demo", "tuned")
-    assert aliased.source == f"models:/{tuned.model_id}"
+    assert aliased.source == tuned.artifact_location
+    assert {Path(path).name for path in files_of(aliased.source)} == {"tokenizer.model"}
     assert aliased.tags["held_out_loss"] == "3.2000"
+
+
+def files_of(address: str) -> list[str]:
+    return [str(path) for path in Path(address.removeprefix("file://")).iterdir()]
+
+
+def test_everything_lies_beside_the_work_folder(
+    work: Path, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    finished_work(work)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for folder in ("dataset", "eval"):
+        track_stage(work, folder, SETTINGS)
+    publish(work, SETTINGS)
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    assert list(Path.cwd().iterdir()) == []
+    assert (work.parent / "mlartifacts" / "bloomery").is_dir()
+    names = ("demo", "prep", "tokenizer", "pretrain", "tune", "eval")
+    folder = (work.parent / "mlartifacts" / "bloomery").as_uri()
+    assert all(store.run(name).info.artifact_uri.startswith(folder) for name in names)
 
 
 def test_prompts_and_answers_are_a_table(work: Path, store: Store) -> None:
