@@ -6,6 +6,6 @@ causal      GPT's causal LM, and prefix LM            spans       T5's span corr
 masked      BERT, RoBERTa and SpanBERT masking        sentences   BERT's and ALBERT's second tasks
 denoising   BART's five kinds of noise, composable    build       the recipe's `objective` section
 
-Noise is drawn from each sample's key, a hash of seed, dataset, epoch and sample: afresh at each visit, and the
-same whoever asks.
+Noise is drawn from each sample's key, a hash of seed, dataset, epoch and sample: afresh at each visit, yet
+the same whoever asks.
 """
