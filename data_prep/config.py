@@ -68,6 +68,9 @@ class ShardConfig(Settings):
     64 such blocks gets smaller ones, so that there is something to shuffle."""
     shard_bytes: PositiveInt = 256_000_000
     """Size of a tar shard, about, in bytes."""
+    publish: str = ""
+    """URL of a folder (s3://bucket/name and the like) that the finished dataset is copied to, its manifest
+    last; empty copies nothing."""
 
 
 class CorpusConfig(Settings):

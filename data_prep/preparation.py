@@ -42,6 +42,7 @@ from data_prep.planning import (
     wave,
 )
 from data_prep.shards import build
+from data_prep.shards.publish import publish
 from data_prep.sources.files import InputFile
 from data_prep.tokenize import encode, train
 
@@ -72,6 +73,9 @@ class Preparation:
         manifest = self.shards(encoded, model)
         remove_unused(self.parts_folder, self.used)
         remove_strays(self.folder, manifest)
+        if self.config.corpus.shards.publish:
+            copied = publish(self.folder, self.config.corpus.shards.publish)
+            self.notify(f"published: {copied} files to {self.config.corpus.shards.publish}")
         show_funnel(self.funnel, self.notify)
         return self.counts(manifest, pairs)
 
@@ -237,7 +241,9 @@ class Preparation:
         for part in done:
             entry = Shard.model_validate(part.counts["shard"])
             splits[part.arguments["split"]].append((entry, np.load(part.path("blocks.npy"))))
-        recipe = self.config.model_dump(mode="json", exclude={"corpus": {"workers"}})
+        recipe = self.config.model_dump(
+            mode="json", exclude={"corpus": {"workers": True, "shards": {"publish"}}}
+        )
         about = {"recipe": recipe, "funnel": self.funnel}
         return write_manifest(self.folder, splits, about)
 

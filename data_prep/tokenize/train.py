@@ -104,6 +104,9 @@ def _why(message: str, config: TokenizerConfig) -> str:
             f"tokenizer.vocabulary_size: {size} is more than this text supports; {most[1]} or less fits, "
             "or take a larger sample (tokenizer.sample_bytes) of a larger corpus"
         )
-    if re.search(r"smaller than required_chars|required_chars", message):
-        return f"tokenizer.vocabulary_size: {size} is too small for the characters in the text ({message})"
+    if least := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
+        return (
+            f"tokenizer.vocabulary_size: {size} is too small for the characters of the text; {least[1]} or "
+            "more fits, or lower tokenizer.character_coverage"
+        )
     return f"tokenizer: training with vocabulary_size {size} on this text failed ({message})"

@@ -1,0 +1,66 @@
+"""A finished dataset copied to object storage, so that training nodes elsewhere read it from there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from data_prep.contract.dataset import BLOCKS, DOCUMENTS, MANIFEST, TOKENIZER, Dataset
+from data_prep.contract.receipt import file_hash
+from data_prep.contract.settings import InputError
+from data_prep.instructions import FOLDER
+
+HASHES = "sha256sums"
+"""Hashes of the published files, in the form that `sha256sum --check` reads."""
+
+
+def publish(folder: Path, url: str) -> int:
+    """Copy a dataset to a URL; returns the number of files that were copied.
+
+    Files of the same size and hash are there already and are passed over. An older manifest goes first and
+    the new one comes last, so that a reader never meets a manifest whose shards are not there.
+    Raises `InputError` where the storage refuses.
+    """
+    import fsspec
+
+    copied = 0
+    try:
+        system, root = fsspec.core.url_to_fs(url)
+        known = _hashes(system, f"{root}/{HASHES}")
+        wanted = dict(_files(folder))
+        if known != wanted and system.exists(f"{root}/{MANIFEST}"):
+            system.rm_file(f"{root}/{MANIFEST}")
+        for name, digest in wanted.items():
+            if known.get(name) != digest or not system.exists(f"{root}/{name}") or name == MANIFEST:
+                system.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
+                system.put_file(str(folder / name), f"{root}/{name}")
+                copied += 1
+        lines = "".join(f"{digest}  {name}\n" for name, digest in wanted.items())
+        system.pipe_file(f"{root}/{HASHES}", lines.encode())
+    except ImportError as error:
+        raise InputError(f"corpus.shards.publish: {url} needs a package that is missing ({error})") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"corpus.shards.publish: {url} cannot be written ({error})") from error
+    return copied
+
+
+def _files(folder: Path) -> Iterator[tuple[str, str]]:
+    """Name and sha256 of each file of a dataset, the manifest last."""
+    manifest = Dataset(folder).manifest
+    for split, entry in manifest.splits.items():
+        yield from ((shard.path, shard.sha256) for shard in entry.shards)
+        yield f"{split}/{BLOCKS}", entry.blocks_sha256
+    yield TOKENIZER, manifest.tokenizer_sha256
+    for name in (
+        DOCUMENTS,
+        *sorted(f"{FOLDER}/{path.name}" for path in (folder / FOLDER).glob("*.jsonl")),
+        MANIFEST,
+    ):
+        yield name, file_hash(folder / name)
+
+
+def _hashes(system: Any, path: str) -> dict[str, str]:
+    """What an earlier run published."""
+    if not system.exists(path):
+        return {}
+    lines = (line.split("  ", 1) for line in system.cat_file(path).decode().splitlines())
+    return {name: digest for digest, name in lines}
