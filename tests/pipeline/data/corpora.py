@@ -1,12 +1,14 @@
 """Datasets of random tokens with many shards, blocks and odd documents, written by the real writer."""
 
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.contract.dataset import TOKENIZER, Block, Dataset, ShardWriter, write_manifest
-from data_prep.contract.vocabulary import RESERVED
+from data_prep.contract.vocabulary import RESERVED, Vocabulary
 from tests.pipeline import tiny
 
 Document = NDArray[np.uint16]
@@ -19,21 +21,24 @@ def random_documents(count: int, longest: int, seed: int, size: int = 150) -> li
     return [rng.integers(len(RESERVED), size, length).astype(np.uint16) for length in lengths]
 
 
+@cache
+def tokenizer_bytes() -> bytes:
+    """The tokenizer of all these datasets, trained once."""
+    with tempfile.TemporaryDirectory() as folder:
+        return tiny.vocabulary(Path(folder) / TOKENIZER).path.read_bytes()
+
+
 def write_tokens(
     folder: Path,
     documents: dict[str, list[Document]],
     per_block: int = 5,
     blocks_per_shard: int = 3,
-    tokenizer: Path | None = None,
     first_id: int = 0,
 ) -> Dataset:
     """A dataset of token documents; ids count from `first_id` over all splits."""
     folder.mkdir(parents=True, exist_ok=True)
-    if tokenizer is None:
-        vocabulary = tiny.vocabulary(folder / TOKENIZER)
-    else:
-        (folder / TOKENIZER).write_bytes(tokenizer.read_bytes())
-        vocabulary = tiny.Vocabulary(folder / TOKENIZER)
+    (folder / TOKENIZER).write_bytes(tokenizer_bytes())
+    vocabulary = Vocabulary(folder / TOKENIZER)
     splits, identity = {}, first_id
     for split, all_documents in documents.items():
         blocks = []

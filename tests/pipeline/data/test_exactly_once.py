@@ -6,21 +6,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.contract.dataset import Dataset
 from pipeline.data.stream import Cutting, SampleStream
-from tests.pipeline import tiny
 from tests.pipeline.data.corpora import write_tokens
 
 EOS = 3
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.vocabulary(tmp_path_factory.mktemp("tokenizer") / "tokenizer.model").path
 
 
 corpora = st.lists(st.lists(st.integers(111, 149), max_size=30), min_size=1, max_size=25)
@@ -38,7 +31,6 @@ corpora = st.lists(st.lists(st.integers(111, 149), max_size=30), min_size=1, max
 )
 @settings(max_examples=150, deadline=None)
 def test_each_token_with_what_follows_it_once_per_epoch(
-    tokenizer: Path,
     documents: list[list[int]],
     per_block: int,
     blocks_per_shard: int,
@@ -51,7 +43,7 @@ def test_each_token_with_what_follows_it_once_per_epoch(
     """Pairs (token, token after it) over an epoch are those of the documents, each between two <eos>."""
     with tempfile.TemporaryDirectory() as name:
         arrays = [np.array(document, dtype=np.uint16) for document in documents]
-        write_tokens(Path(name), {"train": arrays}, per_block, blocks_per_shard, tokenizer)
+        write_tokens(Path(name), {"train": arrays}, per_block, blocks_per_shard)
         cutting = Cutting(width, window, best_fit=best_fit, fixed=fixed)
         stream = SampleStream(Dataset(Path(name)), "train", cutting, seed=7)
         count = stream.order.samples
@@ -68,11 +60,11 @@ def test_each_token_with_what_follows_it_once_per_epoch(
         assert count == -(-sum(len(document) + 1 for document in documents) // width)
 
 
-def test_a_document_is_cut_only_where_a_sample_is_full(tokenizer: Path, tmp_path: Path) -> None:
+def test_a_document_is_cut_only_where_a_sample_is_full(tmp_path: Path) -> None:
     """Joined, in one window: the slots laid end to end are the documents laid end to end, block by block."""
     rng = np.random.default_rng(0)
     documents = [rng.integers(111, 150, size).astype(np.uint16) for size in rng.integers(0, 40, 60)]
-    write_tokens(tmp_path, {"train": documents}, 5, 3, tokenizer)
+    write_tokens(tmp_path, {"train": documents}, 5, 3)
     stream = SampleStream(Dataset(tmp_path), "train", Cutting(16, 10_000), seed=7)
     window = stream.window(0, 0)
     laid = window.tokens.ravel()[: stream.order.total].tolist()

@@ -33,13 +33,11 @@ OBJECTIVES: list[dict[str, object]] = [
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("corpora")
-    own = write_tokens(
+    write_tokens(
         folder / "own", {"train": random_documents(150, 60, 1), "validation": random_documents(9, 60, 2)}
     )
     write_tokens(
-        folder / "other",
-        {"train": random_documents(40, 90, 3), "validation": random_documents(2, 9, 4)},
-        tokenizer=own.folder / "tokenizer.model",
+        folder / "other", {"train": random_documents(40, 90, 3), "validation": random_documents(2, 9, 4)}
     )
     return [folder / "own", folder / "other"]
 
@@ -152,9 +150,7 @@ def test_workers_that_keep_dying_end_the_run_with_the_shards_name(
 
 
 def test_a_worker_reports_what_is_wrong_in_a_sentence(corpora: list[Path], tmp_path: Path) -> None:
-    own = write_tokens(
-        tmp_path, {"train": random_documents(20, 60, 1), "validation": random_documents(3, 9, 2)}
-    )
+    write_tokens(tmp_path, {"train": random_documents(20, 60, 1), "validation": random_documents(3, 9, 2)})
     source = PretrainingBatches(
         config([tmp_path, tmp_path], {"kind": "causal_lm"}, 8, workers=1, mixture=[]), own.folder, 0, 1
     )

@@ -71,11 +71,7 @@ def test_literal_pattern() -> None:
 def test_the_report_tells_epochs_padding_and_cuts(tmp_path: Path) -> None:
     documents = random_documents(100, 60, 1)
     own = write_tokens(tmp_path / "own", {"train": documents, "validation": random_documents(5, 60, 2)})
-    write_tokens(
-        tmp_path / "other",
-        {"train": random_documents(20, 60, 3), "validation": []},
-        tokenizer=own.folder / "tokenizer.model",
-    )
+    write_tokens(tmp_path / "other", {"train": random_documents(20, 60, 3), "validation": []})
     config = tiny.config(
         train={"global_batch": 10, "micro_batch": 10},
         data={"sequence_length": 32, "mixture": [{"dataset": str(tmp_path / "other"), "weight": 0.25}]},

@@ -78,9 +78,7 @@ def test_a_mixture_names_the_dataset_and_ids_stand_alone_without_the_table(tmp_p
         tmp_path / "a", {"train": random_documents(40, 60, 1), "validation": random_documents(5, 9, 2)}
     )
     write_tokens(
-        tmp_path / "b",
-        {"train": random_documents(40, 60, 3), "validation": random_documents(5, 9, 4)},
-        tokenizer=tmp_path / "a" / "tokenizer.model",
+        tmp_path / "b", {"train": random_documents(40, 60, 3), "validation": random_documents(5, 9, 4)}
     )
     settings = config(mixture=[{"dataset": str(tmp_path / "b"), "weight": 0.5}])
     traced = trace_step(settings, str(tmp_path / "a"), 2)
