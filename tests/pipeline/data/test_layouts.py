@@ -150,7 +150,9 @@ def test_workers_that_keep_dying_end_the_run_with_the_shards_name(
 
 
 def test_a_worker_reports_what_is_wrong_in_a_sentence(corpora: list[Path], tmp_path: Path) -> None:
-    write_tokens(tmp_path, {"train": random_documents(20, 60, 1), "validation": random_documents(3, 9, 2)})
+    own = write_tokens(
+        tmp_path, {"train": random_documents(20, 60, 1), "validation": random_documents(3, 9, 2)}
+    )
     source = PretrainingBatches(
         config([tmp_path, tmp_path], {"kind": "causal_lm"}, 8, workers=1, mixture=[]), own.folder, 0, 1
     )
