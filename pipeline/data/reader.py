@@ -2,8 +2,7 @@
 
 A shard's size is compared with the manifest when it is opened, each block's checksums are verified when it is
 first read: a shuffled order takes one block here and one there, and must not read whole shards for that. A
-corrupt block stops the run with its shard's
-name, or is left out and counted where the recipe says so.
+corrupt block stops the run with its shard's name, or is left out and counted where the recipe says so.
 """
 
 import sys

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from itertools import product
 from pathlib import Path
@@ -147,6 +149,41 @@ def test_workers_that_keep_dying_end_the_run_with_the_shards_name(
     finally:
         source.close()
     assert time.perf_counter() - started < 10
+
+
+ORPHAN = """
+import sys, time
+from pathlib import Path
+from pipeline.config import PipelineConfig
+from pipeline.data.pretraining import PretrainingBatches
+source = PretrainingBatches(PipelineConfig.model_validate_json(sys.argv[1]), sys.argv[2], 0, 1)
+source.step(0)
+print(*(worker.process.pid for worker in source._pool.workers), flush=True)
+time.sleep(60)
+"""
+
+
+def test_workers_end_with_a_parent_that_is_killed(corpora: list[Path]) -> None:
+    settings = config(corpora, {"kind": "causal_lm"}, 8, workers=2).model_dump_json()
+    command = [sys.executable, "-c", ORPHAN, settings, str(corpora[0])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = [int(pid) for pid in parent.stdout.readline().split()]
+        parent.kill()
+    assert len(workers) == 2
+    deadline = time.monotonic() + 20
+    while any(is_running(pid) for pid in workers):
+        assert time.monotonic() < deadline, "a worker outlived its parent"
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and not a zombie that nobody has collected."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
 
 
 def test_a_worker_reports_what_is_wrong_in_a_sentence(corpora: list[Path], tmp_path: Path) -> None:
