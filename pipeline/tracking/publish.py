@@ -7,10 +7,9 @@ so that a list of runs is worth looking at; the report and its plots are the par
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from data_prep.contract.dataset import MANIFEST, TOKENIZER, Manifest
-from data_prep.contract.receipt import RECEIPT, Receipt, fingerprint, read_receipt, write_atomic
+from data_prep.contract.dataset import MANIFEST, TOKENIZER
+from data_prep.contract.receipt import RECEIPT, Receipt, fingerprint, read_receipt
 from data_prep.contract.settings import InputError
 from pipeline.config import TrackingConfig
 from pipeline.evaluation.evaluate import RESULTS, SAMPLES
@@ -19,16 +18,20 @@ from pipeline.evaluation.findings import (
     TRAINED,
     Findings,
     collect,
-    headlines,
-    last_checkpoint,
-    step_of,
 )
 from pipeline.evaluation.report import PLOTS, REPORT
-from pipeline.tracking.models import ModelDescription
+from pipeline.tracking.courier import Courier, one_line, parent_record
+from pipeline.tracking.describe import (
+    TABLE,
+    describe_model,
+    description,
+    numbers,
+    read_manifest,
+    results,
+    write_table,
+)
 from pipeline.tracking.record import STAGE_RECORD, Record, read_state, sole_sender
-from pipeline.tracking.tracker import Courier, Tracker, describe_dataset, flatten, one_line, parent_record
-
-TABLE = "prompts_and_answers.json"
+from pipeline.tracking.tracker import Tracker, describe_dataset
 
 
 def track_stage(
@@ -134,44 +137,6 @@ def describe_work(parent: Record, findings: Findings, finished: float) -> None:
     parent.post("status", {"status": "FINISHED"}, finished)
 
 
-def describe_model(findings: Findings, stage: str) -> ModelDescription | None:
-    """The model of a stage that trained, with its evaluation; None where there is no checkpoint of it."""
-    work, receipt = findings.work.resolve(), findings.receipts[stage]
-    checkpoint = last_checkpoint(work / stage)
-    if checkpoint is None or not (work / "dataset" / MANIFEST).is_file():
-        return None
-    data = describe_dataset(read_manifest(work), work / "dataset", "validation")
-    return ModelDescription(
-        name=TRAINED[stage],
-        registered="".join(letter if letter not in "/:'" else "-" for letter in findings.name),
-        fingerprint=receipt.fingerprint,
-        step=step_of(checkpoint),
-        checkpoint=str(checkpoint),
-        parameters=flatten(receipt.config.get("model", {})),
-        figures=model_figures(findings, TRAINED[stage]),
-        dataset_name=data["name"],
-        dataset_digest=data["digest"],
-        evaluation=str(work / "eval" / STAGE_RECORD),
-        files=[str(work / stage / name) for name in ("config.yaml", "tokenizer.model")],
-    )
-
-
-def model_figures(findings: Findings, name: str) -> dict[str, float]:
-    """What the evaluation found of a model, by names that are the same for every model."""
-    run = findings.results.get("runs", {}).get(name)
-    if run is None:
-        return {}
-    validation, shots = run["validation"], run["shots"]
-    figures = {"held_out_loss": validation["loss"]}
-    figures |= {key: validation[key] for key in ("perplexity", "bits_per_byte")}
-    return figures | {f"accuracy_{one['shots']}_shot": one["accuracy"] for one in shots}
-
-
-def read_manifest(work: Path) -> Manifest:
-    """The manifest of a work folder's dataset."""
-    return Manifest.model_validate_json((work / "dataset" / MANIFEST).read_bytes())
-
-
 def sync(folder: Path, notify: Callable[[str], None] = print) -> int:
     """Send what MLflow does not have of a run, or of every run of a work folder; returns the steps sent.
 
@@ -187,54 +152,12 @@ def sync(folder: Path, notify: Callable[[str], None] = print) -> int:
     steps = 0
     for record in [*records, parent_record(work, records[0].state.experiment)]:
         courier = Courier(record.path.parent, work, record, True, notify)
-        waiting = courier.waiting()
         try:
             with sole_sender(record.path):
-                courier.send()
+                steps += courier.send()
         except Exception as error:  # MLflow raises what its backends raise
             raise InputError(
                 f"{record.path.parent}: MLflow at {courier.uri} cannot be used ({one_line(error)}); "
                 "start it or set MLFLOW_TRACKING_URI, then sync again"
             ) from error
-        steps += waiting
     return steps
-
-
-def description(findings: Findings) -> str:
-    """The headline figures as markdown: what MLflow shows above everything else."""
-    lines = [f"| {one.label} | **{one.value}** | {one.note} |" for one in headlines(findings)]
-    place = findings.work.resolve()
-    table = ["| | | |", "| --- | --- | --- |", *lines, ""] if lines else []
-    return "\n".join(
-        [*table, f"Report: `{place / REPORT}` (also among the artifacts)", "", f"Work folder: `{place}`"]
-    )
-
-
-def results(findings: Findings) -> dict[str, float]:
-    """The figures that make the runs of an experiment comparable, by model and name."""
-    unigram = {} if findings.unigram is None else {"unigram_loss": findings.unigram}
-    return unigram | {
-        f"{name}_{key}": value
-        for name in findings.results.get("runs", {})
-        for key, value in model_figures(findings, name).items()
-    }
-
-
-def numbers(counts: dict[str, Any]) -> dict[str, float]:
-    """The numbers among nested counts, by dotted name."""
-    flat = flatten(counts)
-    return {name: float(value) for name, value in flat.items() if isinstance(value, int | float)}
-
-
-def write_table(folder: Path) -> None:
-    """The samples in the form that MLflow shows as a table."""
-    rows = [json.loads(line) for line in (folder / SAMPLES).read_text(encoding="utf-8").splitlines()]
-    models = list(rows[0]["answers"]) if rows else []
-    table = {
-        "columns": ["prompt", *models, "reference", "source"],
-        "data": [
-            [row["prompt"], *(row["answers"][name] for name in models), row["reference"], row["source"]]
-            for row in rows
-        ],
-    }
-    write_atomic(folder / TABLE, json.dumps(table, ensure_ascii=False))

@@ -8,6 +8,7 @@ key        a random name, put on the MLflow run as a tag before its id is known 
 run_id     the MLflow run
 streams    of each file of metrics: `sent`, the place up to which MLflow has its lines, and `sending`, the
            place up to which lines were being sent; left over by a process that was killed in between
+told       what it has been told, for another server (`MLFLOW_TRACKING_URI`) or one that lost the run
 messages   parameters, tags, values, artifacts, datasets, models and states that are not sent yet, in order
 """
 
@@ -79,6 +80,8 @@ class State(Settings):
     """How far each file of metrics is sent, by its name."""
     messages: list[Message] = Field(default_factory=list)
     """What is still to be told."""
+    told: list[Message] = Field(default_factory=list)
+    """What the server has been told."""
 
 
 class Record:
@@ -116,23 +119,36 @@ class Record:
         """Add a message; the same one that still waits is not sent twice, the last state is the state."""
         message = Message.model_validate({"kind": kind, "content": content, "time": when})
         with self._lock:
-            waiting = [
-                one
-                for one in self.state.messages
-                if (one.kind, one.content) != (message.kind, message.content)
-                and not (one.kind == message.kind == "status")
-            ]
-            self._write({"messages": [*waiting, message]})
+            self._write({"messages": [*without(self.state.messages, message), message]})
 
     def told(self, message: Message) -> None:
-        """Forget a message that MLflow has."""
+        """Put away a message that MLflow has; a server that has not can be told again."""
         with self._lock:
-            self._write({"messages": [one for one in self.state.messages if one != message]})
+            waiting = [one for one in self.state.messages if one != message]
+            self._write({"messages": waiting, "told": [*without(self.state.told, message), message]})
+
+    def begin_again(self) -> None:
+        """Everything is to be told again, to a server that knows nothing of the run."""
+        with self._lock:
+            messages = self.state.told
+            for message in self.state.messages:
+                messages = [*without(messages, message), message]
+            self._write({"streams": {}, "messages": messages, "told": []})
 
     def _write(self, fields: dict[str, Any]) -> None:
         self.state = self.state.model_copy(update=fields)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(self.path, self.state.model_dump_json(indent=1) + "\n")
+
+
+def without(messages: list[Message], latest: Message) -> list[Message]:
+    """The messages that a later one does not replace: it says something else, and is not another status."""
+    return [
+        one
+        for one in messages
+        if (one.kind, one.content) != (latest.kind, latest.content)
+        and not (one.kind == latest.kind == "status")
+    ]
 
 
 def read_state(path: Path) -> State | None:

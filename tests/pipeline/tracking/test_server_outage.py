@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tracking import tracker
+from pipeline.tracking import courier
 from tests.pipeline.tracking.store import Store, once, pretraining
 
 STEPS = 300
@@ -64,8 +64,8 @@ def test_every_step_is_there_once_after_an_outage(
     tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("mlflow.server", reason="mlflow-skinny has no server")
-    monkeypatch.setattr(tracker, "SEND_EVERY", 0.2)
-    monkeypatch.setattr(tracker, "RETRY_AT_MOST", 0.5)
+    monkeypatch.setattr(courier, "SEND_EVERY", 0.2)
+    monkeypatch.setattr(courier, "RETRY_AT_MOST", 0.5)
     shutil.copy(empty_store, tmp_path / "server.db")
     port, said = free_port(), []
     work = tmp_path / "demo"

@@ -11,7 +11,7 @@ import pytest
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
 from pipeline.config import TrackingConfig
-from pipeline.tracking import metrics, server, tracker
+from pipeline.tracking import courier, metrics, server
 from pipeline.tracking.publish import sync
 from pipeline.tracking.record import Place, Record
 from pipeline.tracking.tracker import Tracker, flatten
@@ -99,9 +99,9 @@ def test_a_batch_whose_fate_is_unknown_is_looked_up(work: Path, store: Store, ar
 KILLED = """
 import os, signal, sys, time
 from pathlib import Path
-from pipeline.tracking import tracker
+from pipeline.tracking import courier
 from tests.pipeline.tracking.store import pretraining
-tracker.SEND_EVERY = 0.01
+courier.SEND_EVERY = 0.01
 start, stop = int(sys.argv[2]), int(sys.argv[3])
 run = pretraining(Path(sys.argv[1]))
 run.start_from(start)
@@ -157,7 +157,7 @@ def test_no_server_means_one_warning_no_delay_and_a_later_sync(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free.getsockname()[1]}")
-    monkeypatch.setattr(tracker, "RETRY_AT_MOST", 0.1)
+    monkeypatch.setattr(courier, "RETRY_AT_MOST", 0.1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     said: list[str] = []
     run = pretraining(work, said)
@@ -229,6 +229,30 @@ def test_nothing_is_sent_where_tracking_is_off(work: Path, store: Store) -> None
     run.close()
     assert store.client.get_experiment_by_name("bloomery") is None
     assert len(metrics.read(run.path)) == 1
+
+
+def test_another_server_is_told_everything(
+    work: Path, store: Store, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = pretraining(work)
+    run.start_from(0)
+    for step in range(1, 11):
+        run.log(step, {"loss": 1 / step})
+    (work / "plot.png").write_bytes(b"png")
+    run.artifact(work / "plot.png")
+    run.close()
+    (tmp_path / "team").mkdir()
+    (tmp_path / "team" / "team.db").write_bytes(empty_store.read_bytes())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'team' / 'team.db'}")
+    monkeypatch.chdir(tmp_path / "team")
+    assert sync(work) == 10
+    team = Store(f"sqlite:///{tmp_path / 'team' / 'team.db'}")
+    assert team.steps("pretrain", "loss") == once(range(1, 11))
+    found = team.run("pretrain")
+    assert found.data.params == {"train.steps": "100"}
+    assert found.info.status == "FINISHED"
+    assert team.artifacts("pretrain") == {"plot.png"}
+    assert store.steps("pretrain", "loss") == once(range(1, 11))
 
 
 def test_syncing_what_was_never_tracked_is_the_users_error(tmp_path: Path) -> None:

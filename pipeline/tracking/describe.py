@@ -1,0 +1,94 @@
+"""What MLflow shows of a work folder, worked out from its findings: words, figures, models, tables."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from data_prep.contract.dataset import MANIFEST, Manifest
+from data_prep.contract.receipt import write_atomic
+from pipeline.evaluation.evaluate import SAMPLES
+from pipeline.evaluation.findings import TRAINED, Findings, headlines, last_checkpoint, step_of
+from pipeline.evaluation.report import REPORT
+from pipeline.tracking.models import ModelDescription
+from pipeline.tracking.record import STAGE_RECORD
+from pipeline.tracking.tracker import describe_dataset, flatten
+
+TABLE = "prompts_and_answers.json"
+
+
+def description(findings: Findings) -> str:
+    """The headline figures as markdown: what MLflow shows above everything else."""
+    lines = [f"| {one.label} | **{one.value}** | {one.note} |" for one in headlines(findings)]
+    place = findings.work.resolve()
+    table = ["| | | |", "| --- | --- | --- |", *lines, ""] if lines else []
+    return "\n".join(
+        [*table, f"Report: `{place / REPORT}` (also among the artifacts)", "", f"Work folder: `{place}`"]
+    )
+
+
+def results(findings: Findings) -> dict[str, float]:
+    """The figures that make the runs of an experiment comparable, by model and name."""
+    unigram = {} if findings.unigram is None else {"unigram_loss": findings.unigram}
+    return unigram | {
+        f"{name}_{key}": value
+        for name in findings.results.get("runs", {})
+        for key, value in model_figures(findings, name).items()
+    }
+
+
+def numbers(counts: dict[str, Any]) -> dict[str, float]:
+    """The numbers among nested counts, by dotted name."""
+    flat = flatten(counts)
+    return {name: float(value) for name, value in flat.items() if isinstance(value, int | float)}
+
+
+def describe_model(findings: Findings, stage: str) -> ModelDescription | None:
+    """The model of a stage that trained, with its evaluation; None where there is no checkpoint of it."""
+    work, receipt = findings.work.resolve(), findings.receipts[stage]
+    checkpoint = last_checkpoint(work / stage)
+    if checkpoint is None or not (work / "dataset" / MANIFEST).is_file():
+        return None
+    data = describe_dataset(read_manifest(work), work / "dataset", "validation")
+    return ModelDescription(
+        name=TRAINED[stage],
+        registered="".join(letter if letter not in "/:'" else "-" for letter in findings.name),
+        fingerprint=receipt.fingerprint,
+        step=step_of(checkpoint),
+        checkpoint=str(checkpoint),
+        parameters=flatten(receipt.config.get("model", {})),
+        figures=model_figures(findings, TRAINED[stage]),
+        dataset_name=data["name"],
+        dataset_digest=data["digest"],
+        evaluation=str(work / "eval" / STAGE_RECORD),
+        files=[str(work / stage / name) for name in ("config.yaml", "tokenizer.model")],
+    )
+
+
+def model_figures(findings: Findings, name: str) -> dict[str, float]:
+    """What the evaluation found of a model, by names that are the same for every model."""
+    run = findings.results.get("runs", {}).get(name)
+    if run is None:
+        return {}
+    validation, shots = run["validation"], run["shots"]
+    figures = {"held_out_loss": validation["loss"]}
+    figures |= {key: validation[key] for key in ("perplexity", "bits_per_byte")}
+    return figures | {f"accuracy_{one['shots']}_shot": one["accuracy"] for one in shots}
+
+
+def read_manifest(work: Path) -> Manifest:
+    """The manifest of a work folder's dataset."""
+    return Manifest.model_validate_json((work / "dataset" / MANIFEST).read_bytes())
+
+
+def write_table(folder: Path) -> None:
+    """The samples in the form that MLflow shows as a table."""
+    rows = [json.loads(line) for line in (folder / SAMPLES).read_text(encoding="utf-8").splitlines()]
+    models = list(rows[0]["answers"]) if rows else []
+    table = {
+        "columns": ["prompt", *models, "reference", "source"],
+        "data": [
+            [row["prompt"], *(row["answers"][name] for name in models), row["reference"], row["source"]]
+            for row in rows
+        ],
+    }
+    write_atomic(folder / TABLE, json.dumps(table, ensure_ascii=False))

@@ -1,0 +1,85 @@
+"""Lines of metrics files, sent to MLflow in order and each once.
+
+A batch whose fate is unknown, because the process was killed while it was under way, is looked up before it
+is sent again.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.tracking.metrics import Line, read_from
+from pipeline.tracking.record import Place, Record
+
+METRICS_PER_CALL = 1000
+"""What MLflow takes in one call."""
+
+
+class MetricsSender:
+    """Sends the lines of a file of metrics in order, each once, whatever happens to this process."""
+
+    def __init__(self, path: Path, record: Record) -> None:
+        self.path, self.record, self._offset = path, record, 0
+
+    def send(self, client: Any, run_id: str) -> int:
+        """Send all lines that wait, in batches; returns how many."""
+        count = 0
+        if self.record.stream(self.path.name).sending is not None:
+            self._settle(client, run_id)
+        lines = self._lines()
+        while batch := list(_limited(lines)):
+            line, place, _ = batch[-1]
+            name = next(iter(line.keys() - {"step", "time"}), None)
+            self.record.reached(self.path.name, self.record.stream(self.path.name).sent, place, name)
+            send_lines(client, run_id, [line for line, _, _ in batch])
+            self.record.reached(self.path.name, place)
+            self._offset = batch[-1][2]
+            count += len(batch)
+        return count
+
+    def _lines(self) -> Iterator[tuple[Line, Place, int]]:
+        """Lines beyond the place that is sent, each with its place and the offset after it."""
+        sent, place = self.record.stream(self.path.name).sent, Place()
+        if self._offset:
+            place = sent
+        for line, offset in read_from(self.path, self._offset):
+            place = place.next(line["step"])
+            if place > sent:
+                yield line, place, offset
+
+    def _settle(self, client: Any, run_id: str) -> None:
+        """Learn from MLflow whether the batch arrived during which a process was killed.
+
+        MLflow stores a batch in one transaction, so one of its metrics stands for all.
+        """
+        stream = self.record.stream(self.path.name)
+        sent = stream.sent
+        if stream.sending is not None and stream.metric is not None:
+            history = client.get_metric_history(run_id, stream.metric)
+            if any(metric.step == stream.sending.step for metric in history):
+                sent = stream.sending
+        self.record.reached(self.path.name, sent)
+
+
+def send_lines(client: Any, run_id: str, lines: list[Line]) -> None:
+    """Log some lines of metrics in one call."""
+    from mlflow.entities import Metric
+
+    metrics = [
+        Metric(name, math.nan if value is None else value, int(line["time"] * 1000), line["step"])
+        for line in lines
+        for name, value in line.items()
+        if name not in {"step", "time"}
+    ]
+    client.log_batch(run_id, metrics=metrics)
+
+
+def _limited(lines: Iterable[tuple[Line, Place, int]]) -> Iterator[tuple[Line, Place, int]]:
+    """As many of the lines as one call takes."""
+    count = 0
+    for line, place, offset in lines:
+        yield line, place, offset
+        count += len(line)
+        if count + 100 > METRICS_PER_CALL:
+            return
