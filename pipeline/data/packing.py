@@ -85,13 +85,14 @@ def rearrange(
     stream: NDArray[Any], pieces: Pieces, rows: int, width: int
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_], NDArray[np.int64]]:
     """Tokens, following tokens and breaks [rows, width], and lengths [rows], of pieces in their places."""
-    before = np.cumsum(pieces.size) - pieces.size
-    steps = np.arange(int(pieces.size.sum()))
-    source = np.repeat(pieces.source - before, pieces.size) + steps
-    target = np.repeat(pieces.row * width + pieces.column - before, pieces.size) + steps
     tokens, following = (np.full(rows * width, stream[-1], stream.dtype) for _ in range(2))
-    tokens[target], following[target] = stream[source], stream[source + 1]
+    targets = pieces.row * width + pieces.column
+    for source, size, target in zip(
+        pieces.source.tolist(), pieces.size.tolist(), targets.tolist(), strict=True
+    ):
+        tokens[target : target + size] = stream[source : source + size]
+        following[target : target + size] = stream[source + 1 : source + size + 1]
     breaks = np.zeros(rows * width, bool)
-    breaks[pieces.row * width + pieces.column] = True
+    breaks[targets] = True
     lengths = np.bincount(pieces.row, weights=pieces.size, minlength=rows).astype(np.int64)
     return tokens.reshape(rows, width), following.reshape(rows, width), breaks.reshape(rows, width), lengths
