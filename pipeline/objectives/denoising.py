@@ -204,26 +204,30 @@ def _put_masks(
     begin = 1 + starts[span_row, item]
     end = begin + sizes[span_row, item]
 
-    def totals(*changes: tuple[NDArray[np.int64], NDArray[np.int64], int]) -> NDArray[np.int64]:
-        """[B, W + 3] running sums over word numbers of (rows, word numbers, change) triples."""
-        sums = np.zeros((count, width + 3), np.int64)
-        for row, number, change in changes:
-            np.add.at(sums, (row, number), change)
-        return np.cumsum(sums, axis=1)
+    def running(row: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.int64]:
+        """[B, W + 3] how many of the (row, word number) pairs have this word number or a smaller one."""
+        counts = np.bincount(row * (width + 3) + number, minlength=count * (width + 3))
+        return np.cumsum(counts.reshape(count, width + 3), axis=1)
 
-    hidden = totals((span_row, begin, 1), (span_row, end, -1)) > 0
+    begun = running(span_row, begin)
+    hidden = begun > running(span_row, end)
     kept = rows.real & ~(np.take_along_axis(hidden, word, axis=1) & (rows.tokens != special.eos))
     row, place = np.nonzero(kept)
-    masks_before = totals((span_row, begin, 1))[row, word[row, place]]
-    kept_before: NDArray[np.int64] = np.cumsum(kept, axis=1)[row, place] - 1
-    lengths = kept.sum(axis=1) + is_span.sum(axis=1)
+    number = word[row, place]
+    sizes_left = kept.sum(axis=1)
+    lengths = sizes_left + is_span.sum(axis=1)
     out = np.zeros((count, max(width, int(lengths.max(initial=0)))), rows.tokens.dtype)
-    out[row, kept_before + masks_before] = rows.tokens[row, place]
+    out[row, _rank(row, sizes_left) + begun[row, number]] = rows.tokens[row, place]
     # A mask stands behind the kept tokens of the words before its span and behind the masks of earlier spans.
-    earlier_masks = np.arange(len(span_row)) - np.searchsorted(span_row, span_row)
-    kept_words = totals((row, word[row, place], 1))
+    kept_words = running(row, number)
+    earlier_masks = _rank(span_row, is_span.sum(axis=1))
     out[span_row, kept_words[span_row, begin - 1] + earlier_masks] = special.mask
     return Rows(out, lengths)
+
+
+def _rank(row: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The place of each entry among those of its row, of which there are `counts` [B]; `row` is ascending."""
+    return np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
 
 
 NOISES: dict[NoiseKind, Callable[[Rows, Words, SpecialTokens, Damage], Rows]] = {
