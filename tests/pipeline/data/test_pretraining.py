@@ -103,3 +103,21 @@ def test_segments_and_positions_restart_at_every_document(corpus: Path) -> None:
                 segment, position = segment + 1, 0
             assert (segments[place], positions[place]) == (segment, position)
             position += 1
+
+
+def test_a_small_validation_split_gives_what_it_has(corpus: Path) -> None:
+    settings = config(24, 4, train={"validation_samples": 10_000})
+    shares = [list(PretrainingBatches(settings, corpus, rank, 2).validation()) for rank in range(2)]
+    assert len(shares[0]) == len(shares[1])
+    assert all(batch["tokens"].shape == (4, 16) for share in shares for batch in share)
+    weights = sum(batch["weights"].sum() for share in shares for batch in share)
+    assert weights == sum(len(document) + 1 for document in random_documents(20, 60, 2))
+
+
+def test_validation_noise_is_the_same_every_time(corpus: Path) -> None:
+    settings = config(24, 4, train={"validation_samples": 13}, objective={"kind": "masked_lm"})
+    source = PretrainingBatches(settings, corpus, 0, 1)
+    first, second = list(source.validation()), list(source.validation())
+    for batch, again in zip(first, second, strict=True):
+        for name in batch:
+            np.testing.assert_array_equal(batch[name], again[name])
