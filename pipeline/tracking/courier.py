@@ -18,6 +18,17 @@ from pipeline.tracking.system import SYSTEM
 SEND_EVERY, RETRY_AT_MOST = 5.0, 60.0
 """Seconds between batches, and the longest wait after failures that double it."""
 
+NETWORK_TROUBLE = (
+    "Connection refused",
+    "Connection reset",
+    "Name or service not known",
+    "Temporary failure in name resolution",
+    "No route to host",
+    "Network is unreachable",
+    "timed out",
+)
+"""What is said of errors whose whole text is a page of addresses and classes."""
+
 Notify = Callable[[str], None]
 
 
@@ -139,6 +150,9 @@ def parent_record(work: Path, experiment: str, started: float | None = None) -> 
 
 
 def one_line(error: Exception) -> str:
-    """An exception as one short line."""
+    """An exception as one short line: of a network's, only the words that matter."""
     words = " ".join(str(error).split()) or type(error).__name__
+    known = next((known for known in NETWORK_TROUBLE if known in words), None)
+    if known is not None:
+        return known
     return words if len(words) <= 200 else words[:197] + "..."

@@ -5,6 +5,7 @@ Functions here may raise whatever MLflow raises; the courier decides what that m
 
 import logging
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,12 @@ def tracking_uri(work: Path) -> str:
 
 
 def connect(uri: str) -> Any:
-    """An `MlflowClient` that gives up soon, logs nothing and reports to nobody else."""
+    """An `MlflowClient` that gives up soon, logs nothing and reports to nobody else.
+
+    Raises `ImportError` where the store is a database and what MLflow reads databases with is missing.
+    """
+    if not uri.startswith(("http", "file", "databricks", "/")) and find_spec("sqlalchemy") is None:
+        raise ImportError("mlflow-skinny cannot write databases; install mlflow, or set MLFLOW_TRACKING_URI")
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
