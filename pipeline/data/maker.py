@@ -72,11 +72,11 @@ class BatchMaker:
         drawn = self.train.mixture.drawn(samples)
         return [count / stream.order.samples for count, stream in zip(drawn, self.train.streams, strict=True)]
 
-    def indices(self, step: int, data_rank: int | None = None) -> list[NDArray[np.int64]]:
-        """The global sample indices of each micro batch of a rank, this one's unless another is named."""
-        size, rank = self.config.train.micro_batch, self.data_rank if data_rank is None else data_rank
+    def indices(self, step: int) -> list[NDArray[np.int64]]:
+        """The global sample indices of each micro batch of this rank."""
+        size = self.config.train.micro_batch
         first = step * self.config.train.global_batch
-        starts = first + (np.arange(self.accumulation) * self.data_size + rank) * size
+        starts = first + (np.arange(self.accumulation) * self.data_size + self.data_rank) * size
         return [start + np.arange(size) for start in starts]
 
     def step(self, step: int) -> list[Batch]:

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.objectives.draws import combine, key
+from pipeline.objectives.draws import combine
 
 BLOCKS, SLOTS = 1, 2  # what a hash is drawn for
 
@@ -114,7 +114,3 @@ class SampleOrder:
             epoch, window = divmod(int(code), self.windows)
             found.append((epoch, window, places, self.shuffled(epoch, window)[offsets[places]]))
         return found
-
-    def seed_of(self, *parts: int) -> int:
-        """A seed of its own for something else that this order's seed should decide."""
-        return key(self.seed, *parts)

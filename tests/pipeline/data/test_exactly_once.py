@@ -29,7 +29,7 @@ corpora = st.lists(st.lists(st.integers(111, 149), max_size=30), min_size=1, max
     st.booleans(),
     st.integers(0, 2),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_each_token_with_what_follows_it_once_per_epoch(
     documents: list[list[int]],
     per_block: int,

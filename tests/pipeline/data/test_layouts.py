@@ -97,7 +97,7 @@ def test_stopping_at_any_step_and_going_on_at_any_size(
 
 
 @given(st.sampled_from(OBJECTIVES), st.sampled_from(SIZES), st.sampled_from([1, 2]), st.integers(0, 50))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_workers_make_what_a_thread_makes(
     corpora: list[Path], objective: dict[str, object], size: int, workers: int, start: int
 ) -> None:
