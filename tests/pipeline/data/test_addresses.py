@@ -1,4 +1,4 @@
-"""Datasets by address where no S3 server can be had: fsspec's own local files, read as if they were remote."""
+"""Datasets by address where no S3 server can be had: local files through fsspec, read as if remote."""
 
 from pathlib import Path
 
