@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.contract.dataset import Dataset
+from data_prep.contract.settings import InputError
 from pipeline.evaluation.scoring import Continuation, LanguageModel, log_likelihoods
 
 UNIGRAM_TOKENS = 50_000_000
@@ -44,9 +45,14 @@ def held_out(dataset: Dataset, split: str, length: int, seed: int, most_tokens: 
     """The split's windows of `length` tokens, or a seeded choice of them with about `most_tokens`.
 
     The manifest counts bytes for the split alone, so a choice is given its share of them by predicted tokens.
+    Raises `InputError` where the split is empty.
     """
     eos = dataset.vocabulary.eos
     documents = [document for block in dataset.blocks(split) for document in block.documents()]
+    if not documents:
+        raise InputError(
+            f"{dataset.folder}: its {split} split is empty; prepare it with a larger corpus.validation_share"
+        )
     sizes = np.array([len(document) + 1 for document in documents], dtype=np.int64)
     numbers = -(-sizes // length)
     first = numbers.cumsum() - numbers

@@ -67,7 +67,11 @@ def dataset(folder: Path, documents: dict[str, list[str]], instructions: bool = 
     for split, texts in documents.items():
         tokens = [np.array(ids, dtype=np.uint16) for ids in tokenizer.encode_batch(texts)]
         lengths = np.array([len(one) for one in tokens], dtype=np.int32)
-        block = Block(np.concatenate(tokens), lengths, np.arange(len(tokens), dtype=np.uint64))
+        block = Block(
+            np.concatenate([np.zeros(0, np.uint16), *tokens]),
+            lengths,
+            np.arange(len(tokens), dtype=np.uint64),
+        )
         size = sum(len(text.encode()) for text in texts)
         splits[split] = [ShardWriter(folder, split, tokenizer.size).write(0, [block], size)]
         if instructions:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.contract.dataset import Dataset
+from data_prep.contract.settings import InputError
 from pipeline.evaluation import scoring
 from pipeline.evaluation.perplexity import held_out, model_loss, unigram_loss, window
 from pipeline.evaluation.scoring import Continuation, batches_by_length, log_likelihoods
@@ -71,6 +73,12 @@ def test_a_choice_of_windows_has_its_share_of_the_bytes(data: Dataset) -> None:
     }
     assert part == held_out(data, "validation", 8, seed=1, most_tokens=60)
     assert part != held_out(data, "validation", 8, seed=2, most_tokens=60)
+
+
+def test_an_empty_split_is_the_users_error(tmp_path: Path) -> None:
+    tiny.dataset(tmp_path, {"train": ["a file."], "validation": []})
+    with pytest.raises(InputError, match=r"validation split is empty.*corpus\.validation_share"):
+        held_out(Dataset(tmp_path), "validation", 8, seed=1, most_tokens=10)
 
 
 @given(st.lists(st.integers(5, 99), max_size=40), st.integers(1, 12))
