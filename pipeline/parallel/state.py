@@ -31,16 +31,19 @@ KINDS: tuple[Kind, ...] = ("weight", *MOMENTS)
 def whole_tensors(engine: Engine) -> Iterator[tuple[str, Kind, Tensor, bool]]:
     """Every float32 weight and moment of this pipeline stage: name, kind, whole tensor, whether to keep it.
 
-    Each tensor is made on all ranks of the stage and is to be kept on one, in turn, so that they share the
-    work of writing. A tied weight belongs to the first stage that has it.
+    Each tensor is made on all ranks of the stage and is to be kept on one, the one with the least so far, so
+    that they share the work of writing. A tied weight belongs to the first stage that has it.
     """
     world = engine.world
-    turn, ranks = world.data_rank * world.tensor_size + world.tensor_rank, world.tensor_size * world.data_size
+    own_place = world.data_rank * world.tensor_size + world.tensor_rank
+    loads = [0] * (world.tensor_size * world.data_size)
     owned = [item for item in engine.parameters.items() if not getattr(item[1], "ds_pipe_replicated", False)]
-    for index, (name, parameter) in enumerate(owned):
+    for name, parameter in owned:
+        keeper = loads.index(min(loads))
+        loads[keeper] += sharding.whole_shape(parameter, world.tensor_size).numel()
         for kind in KINDS:
             part = _read(engine, parameter, kind)
-            yield name, kind, sharding.gather(part, parameter), index % ranks == turn
+            yield name, kind, sharding.gather(part, parameter), keeper == own_place
 
 
 @torch.no_grad()
