@@ -92,6 +92,10 @@ def _merge(plain: dict[str, Any], over: dict[str, Any]) -> None:
 
 def _resolve(plain: dict[str, Any], folder: Path) -> None:
     """Make the recipe's paths absolute; addresses such as s3://... stay."""
+    mixture = plain.get("data", {}).get("mixture") if isinstance(plain.get("data"), dict) else None
+    for entry in mixture if isinstance(mixture, list) else ():
+        if isinstance(entry, dict) and "dataset" in entry:
+            entry["dataset"] = _absolute(entry["dataset"], folder)
     for section, name in PATHS:
         holder = plain.get(section)
         if isinstance(holder, dict) and holder.get(name):

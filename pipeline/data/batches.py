@@ -47,6 +47,10 @@ class BatchSource(Protocol):
         """
         ...
 
+    def report(self, steps: int) -> list[dict[str, Any]]:
+        """What the first `steps` steps were made of, for the run's receipt."""
+        ...
+
     def close(self) -> None:
         """Stop background work."""
         ...

@@ -19,6 +19,7 @@ from data_prep.contract.dataset import TOKENIZER, Dataset
 from data_prep.contract.receipt import file_hash, fingerprint, is_done, read_receipt, write_atomic
 from data_prep.contract.settings import InputError
 from pipeline.config import OptimizerConfig, PipelineConfig
+from pipeline.data.remote import open_dataset
 from pipeline.models import flops
 from pipeline.tuning.instructions import instruction_files
 
@@ -79,6 +80,8 @@ def pretraining(config: PipelineConfig, work: Path) -> Job:
         )
     dataset = Dataset(work / "dataset")
     inputs = {"dataset": dataset.manifest.fingerprint}
+    for entry in config.data.mixture:
+        inputs[entry.dataset] = open_dataset(entry.dataset, config.data).manifest.fingerprint
     return Job("pretrain", work, config, config.train, dataset, inputs)
 
 

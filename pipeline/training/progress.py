@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from statistics import median
+from typing import Any
 
 from data_prep.contract.receipt import Receipt, versions, write_receipt
 from pipeline.tracking.tracker import Status, Tracker
@@ -59,21 +60,21 @@ class Progress:
             parts.append(f"validation loss {metrics['validation_loss']:.4f}")
         return "  ".join(parts)
 
-    def finish(self) -> None:
-        """The training has come to its end: leave the receipt."""
+    def finish(self, data: list[dict[str, Any]]) -> None:
+        """The training has come to its end: leave the receipt, with what the data was made of."""
         job = self.job
         receipt = Receipt(
             stage=job.stage,
             fingerprint=job.fingerprint,
             config=job.config.model_dump(mode="json"),
             inputs=job.inputs,
-            counts=self._summary(),
+            counts=self._summary() | {"data": data},
             seconds=time.time() - self.started,
             versions=versions("torch", "deepspeed", "megatron-core"),
         )
         write_receipt(job.folder, receipt)
 
-    def _summary(self) -> dict[str, float]:
+    def _summary(self) -> dict[str, Any]:
         tokens = self.job.optim.global_batch * self.job.config.data.sequence_length
         typical = median(self._seconds) if self._seconds else float("inf")
         return {

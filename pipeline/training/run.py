@@ -45,7 +45,8 @@ def run_stage(stage: str, config: PipelineConfig, work: Path, resume: bool = Fal
 def batches(job: Job, here: world.World) -> BatchSource:
     """The stage's data."""
     if job.stage == "pretrain":
-        return PretrainingBatches(job.config, job.dataset.folder, here.data_rank, here.data_size)
+        pinned = here.device.type == "cuda"
+        return PretrainingBatches(job.config, job.dataset.folder, here.data_rank, here.data_size, pinned)
     files = instruction_files(job.config, job.dataset.folder)
     return InstructionBatches(job.config, job.dataset.vocabulary, *files, here.data_rank, here.data_size)
 

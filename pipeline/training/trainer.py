@@ -92,7 +92,7 @@ class Loop:
             if last or done % optim.checkpoint_every == 0:
                 self._save(done)
         if self.progress:
-            self.progress.finish()
+            self.progress.finish(self.source.report(optim.steps))
 
     def _save(self, step: int) -> None:
         saving.save(self.engine, self.job.folder, step)

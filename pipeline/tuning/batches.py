@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +83,10 @@ class InstructionBatches:
         for number in range(math.ceil(self._validation.count / (size * self.size))):
             first = (number * self.size + self.rank) * size
             yield self._batch(self._validation, range(first, first + size))
+
+    def report(self, steps: int) -> list[dict[str, Any]]:
+        """What became of the conversations, and how often each was trained on."""
+        return [dict(self.counts) | {"epochs": steps * self.tune.global_batch / self._train.count}]
 
     def close(self) -> None:
         """Nothing runs in the background."""
