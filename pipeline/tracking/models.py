@@ -87,11 +87,12 @@ def _link(client: Any, run_id: str, model_id: str, about: ModelDescription) -> N
 
 
 def _log_figures(client: Any, run_id: str, model_id: str, about: ModelDescription, time: float) -> None:
+    """The figures stand in a group of their own in the page of the training, beside its curves."""
     from mlflow.entities import Metric
 
     about_data = {"dataset_name": about.dataset_name, "dataset_digest": about.dataset_digest}
     metrics = [
-        Metric(name, value, int(time * 1000), about.step, model_id=model_id, **about_data)
+        Metric(f"evaluation/{name}", value, int(time * 1000), about.step, model_id=model_id, **about_data)
         for name, value in about.figures.items()
     ]
     if metrics:

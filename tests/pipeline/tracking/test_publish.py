@@ -57,8 +57,8 @@ def test_models_are_registered_with_their_run_dataset_and_figures(work: Path, st
     assert tuned.source_run_id == trained.info.run_id
     assert tuned.tags["bloomery.checkpoint"] == str(work / "tune" / "checkpoints" / "step-20")
     figures = {metric.key: (metric.value, metric.dataset_name) for metric in tuned.metrics}
-    assert figures["held_out_loss"] == (3.2, "demo")
-    assert figures["accuracy_4_shot"] == (0.62, "demo")
+    assert figures["evaluation/held_out_loss"] == (3.2, "demo")
+    assert figures["evaluation/accuracy_4_shot"] == (0.62, "demo")
     assert [one.model_id for one in trained.outputs.model_outputs] == [tuned.model_id]
     assert {one.model_id for one in evaluated.inputs.model_inputs} == {model.model_id for model in models}
     versions = store.client.search_model_versions("name = 'demo'")
