@@ -6,7 +6,7 @@ from html import escape
 def document(title: str, tiles: list[tuple[str, str, str]], sections: list[tuple[str, str]]) -> str:
     """A page: value, label and note of each headline figure, then titled sections of HTML where not empty."""
     shown = [(name, body) for name, body in sections if body]
-    links = "".join(f'<a href="#{anchor(name)}">{escape(name)}</a>' for name, _ in shown)
+    links = " ".join(f'<a href="#{anchor(name)}">{escape(name)}</a>' for name, _ in shown)
     bodies = "".join(
         f'<section id="{anchor(name)}"><h2>{escape(name)}</h2>{body}</section>' for name, body in shown
     )

@@ -72,7 +72,7 @@ def loss_curve(findings: Findings, stage: str, colour: str) -> Figure:
     if steps:
         axes.plot(steps, losses, "o-", color="#1f2937", markersize=3.5, linewidth=1, label="validation")
         axes.annotate(
-            f"{losses[-1]:.3f}", (steps[-1], losses[-1]), (0, -14), textcoords="offset points", ha="right"
+            f"{losses[-1]:.3f}", (steps[-1], losses[-1]), (0, 8), textcoords="offset points", ha="right"
         )
     if stage == "pretrain" and findings.unigram is not None:
         label = f"unigram model ({findings.unigram:.2f})"

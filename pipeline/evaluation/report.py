@@ -47,10 +47,8 @@ def page(findings: Findings, pictures: dict[str, str]) -> str:
         [(one.value, one.label, one.note) for one in headlines(findings)],
         [
             ("Documents", funnel(findings)),
-            *(
-                (f"Training: the {model} model", training(stage, pictures))
-                for stage, model in TRAINED.items()
-            ),
+            ("Pretraining", training("pretrain", pictures)),
+            ("Instruction tuning", training("tune", pictures)),
             ("Held-out text", validation(findings.results)),
             ("Multiple choice", choices(findings.results, pictures)),
             ("Generations, side by side", generations(findings.samples)),

@@ -51,8 +51,8 @@ def test_the_report_of_a_whole_run(tmp_path: Path) -> None:
     assert found.open == []
     assert found.headings == [
         "Documents",
-        "Training: the pretrained model",
-        "Training: the tuned model",
+        "Pretraining",
+        "Instruction tuning",
         "Held-out text",
         "Multiple choice",
         "Generations, side by side",
