@@ -36,7 +36,7 @@ class Cluster:
 
     def execute(self, step: str, work: Work, parts: Sequence[Part]) -> Iterator[dict[str, Any]]:
         """Yield a row for each part as it ends, in any order."""
-        self._start()
+        self.start()
         import ray.data
 
         def run(row: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +48,8 @@ class Cluster:
         run.__name__ = step  # what the dashboard and Ray's own logs call it
         yield from rows.map(run, num_cpus=1).iter_rows()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start Ray or connect to it, where that has not been done; `InputError` where no cluster answers."""
         if self.started:
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -62,8 +63,11 @@ class Cluster:
         elif address:
             try:
                 ray.init(address=address, logging_level="ERROR", log_to_driver=False)
-            except ConnectionError as error:
-                raise InputError(f"RAY_ADDRESS={address}: no Ray cluster answers there ({error})") from error
+            except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+                raise InputError(
+                    f"RAY_ADDRESS={address}: no Ray cluster answers there, or it wants a token "
+                    f"(RAY_AUTH_MODE, RAY_AUTH_TOKEN): {error}"
+                ) from error
         else:
             ray.init(
                 num_cpus=self.workers,

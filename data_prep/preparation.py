@@ -51,9 +51,15 @@ class Preparation:
     """One run of the stage: what its steps share."""
 
     def __init__(
-        self, config: PrepConfig, folder: Path, execute: Execute, notify: Callable[[str], None]
+        self,
+        config: PrepConfig,
+        folder: Path,
+        execute: Execute,
+        notify: Callable[[str], None],
+        start: Callable[[], None] = lambda: None,
     ) -> None:
         self.config, self.folder, self.execute, self.notify = config, folder, execute, notify
+        self.start = start
         self.parts_folder = folder / "parts"
         self.progress = Progress(notify)
         self.used: list[Part] = []
@@ -82,6 +88,10 @@ class Preparation:
     def step(self, work: Work, wanted: Iterable[Part], size: Callable[[Part], tuple[int, int]]) -> list[Part]:
         """Run the parts of one step; `size` says how many documents and bytes a finished part had."""
         wanted = list(wanted)
+        if any(not part.finished() for part in wanted):
+            self.progress.begin("start", 0)  # what it takes to start Ray is no step's own time
+            self.start()
+            self.progress.end()
         self.progress.begin(wanted[0].step if wanted else "", len(wanted))
         done = run_parts(self.execute, work, wanted, lambda part: self.progress.part(*size(part)))
         self.progress.end()

@@ -36,7 +36,7 @@ def prepare(config: PrepConfig, folder: Path, notify: Callable[[str], None] = pr
         (folder / name).unlink(missing_ok=True)
     start = time.perf_counter()
     with Cluster(config.corpus.workers) as cluster:
-        counts = Preparation(config, folder, cluster.execute, notify).run(files)
+        counts = Preparation(config, folder, cluster.execute, notify, cluster.start).run(files)
     receipt = Receipt(
         stage="prep",
         fingerprint=wanted,
