@@ -1,7 +1,12 @@
-"""The multiple-choice score of a model: each choice's likelihood after a question and k examples."""
+"""The multiple-choice score of a model: how much a question and k examples raise each choice's likelihood.
+
+A small model finds short and common sentences likely whatever it is asked. So a choice's score is the log of
+p(choice | question) / p(choice | neutral question), the pointwise mutual information of question and choice
+(Holtzman et al. 2021, section 3), where the neutral question is the instruction without what it is about.
+"""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.evaluation.questions import Example, Question, Task, wilson
@@ -23,16 +28,21 @@ class Asked:
 def shot_curve(model: LanguageModel, task: Task, shots: Sequence[int], ask: Ask) -> list[dict[str, Any]]:
     """For each number of examples: n, right, accuracy with its 95 % interval, and what did not fit.
 
-    The choice with the highest log-likelihood divided by its text's bytes is the model's answer;
-    `accuracy_sum` is the same without the division.
+    The choice with the highest score is the model's answer; `accuracy_per_byte` takes the one with the
+    highest log-likelihood per byte of text instead, with no neutral question.
     """
     template, room = ChatTemplate(model.vocabulary), model.config.data.sequence_length + 1
+    neutral = [replace(question, question=question.neutral, shots=()) for question in task.questions]
     asked = [[fit(template, question, count, ask, room) for question in task.questions] for count in shots]
-    items = [choice for questions in asked for one in questions for choice in one.choices]
+    everything = [[fit(template, question, 0, ask, room) for question in neutral], *asked]
+    items = [choice for questions in everything for one in questions for choice in one.choices]
     scores = iter(log_likelihoods(model, items))
+    prior, *posteriors = [
+        [[next(scores) for _ in one.choices] for one in questions] for questions in everything
+    ]
     return [
-        _result(task, count, questions, [[next(scores) for _ in one.choices] for one in questions])
-        for count, questions in zip(shots, asked, strict=True)
+        _result(task, count, questions, scored, prior)
+        for count, questions, scored in zip(shots, asked, posteriors, strict=True)
     ]
 
 
@@ -54,12 +64,15 @@ def _cut(one: Continuation, room: int) -> Continuation:
     return Continuation(one.context[-(room - len(answer)) :], answer)
 
 
-def _result(task: Task, shots: int, asked: list[Asked], scores: list[list[float]]) -> dict[str, Any]:
-    right = right_sum = 0
-    for question, values in zip(task.questions, scores, strict=True):
+def _result(
+    task: Task, shots: int, asked: list[Asked], scores: list[list[float]], prior: list[list[float]]
+) -> dict[str, Any]:
+    right = right_per_byte = 0
+    for question, values, before in zip(task.questions, scores, prior, strict=True):
         sizes = [max(1, len(choice.encode())) for choice in question.choices]
-        right += best([value / size for value, size in zip(values, sizes, strict=True)]) == question.right
-        right_sum += best(values) == question.right
+        right += best([value - old for value, old in zip(values, before, strict=True)]) == question.right
+        per_byte = [value / size for value, size in zip(values, sizes, strict=True)]
+        right_per_byte += best(per_byte) == question.right
     total = len(task.questions)
     low, high = wilson(right, total)
     return {
@@ -69,7 +82,7 @@ def _result(task: Task, shots: int, asked: list[Asked], scores: list[list[float]
         "accuracy": right / total if total else None,
         "low": low,
         "high": high,
-        "accuracy_sum": right_sum / total if total else None,
+        "accuracy_per_byte": right_per_byte / total if total else None,
         "examples_dropped": sum(one.dropped for one in asked),
         "questions_cut": sum(one.cut for one in asked),
     }

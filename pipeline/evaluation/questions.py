@@ -42,6 +42,12 @@ class Question:
     shots: tuple[Example, ...]
     """Examples to show before it; k shots are the last k."""
 
+    @property
+    def neutral(self) -> str:
+        """The question without what it is about: the instruction before its first blank line, or nothing."""
+        instruction, blank, _ = self.question.partition("\n\n")
+        return instruction if blank else ""
+
 
 @dataclass(frozen=True)
 class Task:

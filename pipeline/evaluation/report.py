@@ -116,7 +116,7 @@ def choices(results: dict[str, Any], pictures: dict[str, str]) -> str:
             f"{one['accuracy']:.1%}",
             f"{one['low']:.1%} to {one['high']:.1%}",
             f"{one['right']} of {one['n']}",
-            f"{one['accuracy_sum']:.1%}",
+            f"{one['accuracy_per_byte']:.1%}",
             str(one["examples_dropped"]),
         ]
         for name, run in results["runs"].items()
@@ -128,14 +128,14 @@ def choices(results: dict[str, Any], pictures: dict[str, str]) -> str:
         "accuracy",
         "95 % interval",
         "right",
-        "by summed likelihood",
+        "by likelihood per byte",
         "examples left out",
     ]
     figure = f"<figure>{pictures['shots']}</figure>" if "shots" in pictures else ""
     return (
         f"<p>{escape(task['about'].capitalize())} {task['choices']} choices from held-out data; the answer "
-        "is the choice with the highest likelihood per byte. Examples that do not fit before a question are "
-        f"left out.</p>{figure}{table(head, rows, numbers={1, 2, 3, 4, 5, 6})}"
+        "is the choice whose likelihood the question raises most over a neutral one. Examples that do not "
+        f"fit before a question are left out.</p>{figure}{table(head, rows, numbers={1, 2, 3, 4, 5, 6})}"
     )
 
 

@@ -41,3 +41,18 @@ def bigram_of(config: PipelineConfig, vocabulary: Vocabulary, texts: list[str]) 
         ids: list[Any] = [vocabulary.eos, *vocabulary.encode(text), vocabulary.eos]
         np.add.at(counts, (ids[:-1], ids[1:]), 1.0)
     return Bigram(config, vocabulary, np.log(counts / counts.sum(axis=1, keepdims=True)))
+
+
+class Recalling:
+    """Like a bigram model after a row that holds a certain word, and flat otherwise."""
+
+    def __init__(self, knowing: Bigram, word: str) -> None:
+        self.knowing, self.config, self.vocabulary = knowing, knowing.config, knowing.vocabulary
+        self.word = knowing.vocabulary.encode(word)
+
+    def logits(self, tokens: torch.Tensor) -> torch.Tensor:
+        logits = self.knowing.logits(tokens)
+        for row, ids in enumerate(tokens.tolist()):
+            if not any(ids[i : i + len(self.word)] == self.word for i in range(len(ids))):
+                logits[row, :, : self.vocabulary.size] = 0.0
+        return logits

@@ -10,7 +10,7 @@ from pipeline.evaluation.choices import fit, shot_curve
 from pipeline.evaluation.questions import Example, Question, Task, as_chat, as_text, make_task, wilson
 from pipeline.tuning.chat import ChatTemplate
 from tests.pipeline import tiny
-from tests.pipeline.evaluation.fakes import Bigram, bigram_of
+from tests.pipeline.evaluation.fakes import Bigram, Recalling, bigram_of
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +77,26 @@ def test_a_model_that_knows_the_answers_gets_them_right_and_a_flat_one_does_not(
     knowing = bigram_of(tiny.config(), data.vocabulary, ["adds\nthe path"] * 50)
     task = Task("t", "about", questions)
     (result,) = shot_curve(knowing, task, [0], as_text)
-    assert (result["right"], result["n"], result["accuracy"]) == (10, 40, 0.25)
+    assert (result["n"], result["accuracy_per_byte"]) == (40, 0.25)
     right = [Question(q.question, q.choices, 2, ()) for q in questions]
     (result,) = shot_curve(knowing, Task("t", "about", right), [0], as_text)
+    assert result["accuracy_per_byte"] == 1.0
+    (result,) = shot_curve(Recalling(knowing, "adds"), Task("t", "about", right), [0], as_text)
     assert result["accuracy"] == 1.0
     assert result["low"] < 1.0 == result["high"]
     (result,) = shot_curve(Bigram(tiny.config(), data.vocabulary, flat), task, [0], as_text)
     assert 0.0 <= result["accuracy"] <= 0.5
+
+
+def test_a_choice_that_is_likely_without_the_question_is_not_preferred(data: Dataset) -> None:
+    """The bigram finds "the path" likeliest after anything, so per byte it always says that; the question
+    raises no choice, so by mutual information all tie and the first is taken."""
+    knowing = bigram_of(tiny.config(), data.vocabulary, ["adds\nthe path"] * 50)
+    choices = ("two sum", "the path")
+    (result,) = shot_curve(knowing, Task("t", "a", [Question("x", choices, 1, ())]), [0], as_text)
+    assert (result["accuracy_per_byte"], result["accuracy"]) == (1.0, 0.0)
+    assert Question("Summarize.\n\ndef f()", choices, 0, ()).neutral == "Summarize."
+    assert Question("Once upon a time", choices, 0, ()).neutral == ""
 
 
 def test_examples_that_do_not_fit_are_dropped_from_the_left_and_counted(data: Dataset) -> None:

@@ -7,7 +7,7 @@ from data_prep.contract.receipt import Receipt, write_receipt
 from pipeline.tracking import metrics
 from tests.pipeline import tiny
 
-SHOTS = {"accuracy_sum": 0.3, "examples_dropped": 1, "questions_cut": 0, "n": 50}
+SHOTS = {"accuracy_per_byte": 0.3, "examples_dropped": 1, "questions_cut": 0, "n": 50}
 
 
 def finished_work(work: Path) -> None:
