@@ -17,7 +17,15 @@ from data_prep.config import CorpusConfig, PrepConfig, TokenizerConfig
 from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
 
-PATHS = (("corpus", "paths"), ("tokenizer", "model"), ("tune", "data"))
+PATHS = (
+    ("corpus", "paths"),
+    ("corpus", "filters", "url", "blocklist"),
+    ("corpus", "filters", "c4", "bad_words"),
+    ("corpus", "decontaminate", "paths"),
+    ("data", "cache"),
+    ("tokenizer", "model"),
+    ("tune", "data"),
+)
 
 
 class Recipe(PipelineConfig):
@@ -92,18 +100,27 @@ def _merge(plain: dict[str, Any], over: dict[str, Any]) -> None:
 
 def _resolve(plain: dict[str, Any], folder: Path) -> None:
     """Make the recipe's paths absolute; addresses such as s3://... stay."""
-    mixture = plain.get("data", {}).get("mixture") if isinstance(plain.get("data"), dict) else None
+    for *sections, name in PATHS:
+        holder = _section(plain, sections)
+        value = holder.get(name)
+        if isinstance(value, list):
+            holder[name] = [_absolute(item, folder) for item in value]
+        elif value:
+            holder[name] = _absolute(value, folder)
+    mixture = _section(plain, ["data"]).get("mixture")
     for entry in mixture if isinstance(mixture, list) else ():
         if isinstance(entry, dict) and "dataset" in entry:
             entry["dataset"] = _absolute(entry["dataset"], folder)
-    for section, name in PATHS:
-        holder = plain.get(section)
-        if isinstance(holder, dict) and holder.get(name):
-            value = holder[name]
-            if isinstance(value, list):
-                holder[name] = [_absolute(item, folder) for item in value]
-            else:
-                holder[name] = _absolute(value, folder)
+
+
+def _section(plain: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """A section that is there, or an empty one; what is not a section is refused later, with its name."""
+    for name in names:
+        found = plain.get(name)
+        if not isinstance(found, dict):
+            return {}
+        plain = found
+    return plain
 
 
 def _absolute(value: Any, folder: Path) -> Any:
