@@ -24,6 +24,19 @@ def block_weights(model: ModelConfig) -> int:
     return attention + matrices * model.hidden_size * model.mlp_size
 
 
+def parameters(model: ModelConfig, vocabulary_rows: int, position_rows: int) -> int:
+    """Parameters of a decoder; tied words count once."""
+    hidden = model.hidden_size
+    norm = hidden * (2 if model.norm == "layernorm" else 1)
+    fused_heads = (model.heads + 2 * model.key_value_heads) * (hidden // model.heads)
+    up = model.mlp_size * (2 if model.activation == "swiglu" else 1)
+    biases = fused_heads + up + 2 * hidden if model.bias else 0
+    tables = vocabulary_rows * (1 if model.tied_output else 2)
+    if model.positions == "learned":
+        tables += position_rows
+    return model.layers * (block_weights(model) + biases + 2 * norm) + norm + tables * hidden
+
+
 def block(model: ModelConfig, sequence_length: int) -> float:
     """FLOPs per token of one layer's forward pass."""
     return 2.0 * block_weights(model) + 2.0 * sequence_length * model.hidden_size

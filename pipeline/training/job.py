@@ -59,6 +59,12 @@ class Job:
         return fingerprint(self.stage, [section.identity() for section in sections], config.seed, self.inputs)
 
     @property
+    def parameters(self) -> int:
+        """Number of the model's parameters."""
+        rows = flops.padded_vocabulary(self.dataset.manifest.vocabulary_size)
+        return flops.parameters(self.config.model, rows, self.config.position_table)
+
+    @property
     def step_flops(self) -> float:
         """Model FLOPs of one optimizer step, by the formula of `pipeline.models.flops`."""
         length = self.config.data.sequence_length

@@ -78,6 +78,7 @@ class Progress:
         tokens = self.job.optim.global_batch * self.job.config.data.sequence_length
         typical = median(self._seconds) if self._seconds else float("inf")
         return {
+            "parameters": self.job.parameters,
             "steps": self.job.optim.steps,
             "tokens": tokens * self.job.optim.steps,
             "loss": self._last.get("loss", float("nan")),

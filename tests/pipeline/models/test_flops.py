@@ -1,5 +1,8 @@
 """Costs computed from the configuration against what a built model has."""
 
+from typing import Any
+
+import pytest
 import torch
 
 from pipeline.config import DataConfig, ModelConfig, PipelineConfig
@@ -18,6 +21,27 @@ def test_block_weights_are_those_of_a_built_block() -> None:
     matrices = [p for name, p in named.items() if name.startswith("blocks.") and p.dim() == 2]
     assert sum(p.numel() for p in matrices) == 2 * flops.block_weights(model)
     assert named["words.table.weight"].shape[0] == flops.padded_vocabulary(200) == 256
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"bias": False, "norm": "rmsnorm"},
+        {"activation": "swiglu", "query_groups": 2, "positions": "rope", "tied_output": False},
+    ],
+)
+def test_parameters_are_those_of_a_built_model(changes: dict[str, Any]) -> None:
+    world.start_alone()
+    model = ModelConfig(layers=2, hidden_size=48, heads=6, **changes)
+    config = PipelineConfig(name="x", model=model, data=DataConfig(sequence_length=8))
+    built = Stack(decoder_layers(config, 200, torch.float32))
+    assert sum(p.numel() for p in built.parameters()) == flops.parameters(model, 256, 8)
+
+
+def test_gpt2_has_its_published_size() -> None:
+    """124,439,808 with a vocabulary of 50,257 and 1,024 positions (Hugging Face's model card of gpt2)."""
+    assert flops.parameters(ModelConfig(layers=12, hidden_size=768, heads=12), 50_257, 1024) == 124_439_808
 
 
 def test_training_flops_by_hand() -> None:
