@@ -1,6 +1,5 @@
 """The chat template: ids composed by hand, and text that looks like a marker."""
 
-
 import pytest
 
 from data_prep.contract.vocabulary import ASSISTANT, BOS, END, SYSTEM, USER, Vocabulary
