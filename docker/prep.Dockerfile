@@ -9,6 +9,6 @@ COPY launch launch
 RUN pip install --no-cache-dir --constraint constraints.txt '.[prep]' 'ray[default]' mlflow-skinny
 RUN useradd --create-home bloomery
 USER bloomery
-WORKDIR /work
+WORKDIR /workspace
 ENTRYPOINT ["bloomery"]
 CMD ["--help"]

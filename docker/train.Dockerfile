@@ -1,6 +1,6 @@
 # Training, tuning and evaluation on NVIDIA GPUs; torch's own wheels bring the CUDA libraries.
 #     docker build -f docker/train.Dockerfile -t bloomery-train .
-#     docker run --gpus all --ipc=host -v $PWD/runs:/work/runs bloomery-train train RECIPE
+#     docker run --gpus all --ipc=host -v $PWD/runs:/workspace/runs bloomery-train train RECIPE
 FROM python:3.12-slim-bookworm
 # DeepSpeed's launcher reaches other hosts with ssh and pdsh, and compiles its optional kernels with g++.
 RUN apt-get update \
@@ -14,6 +14,6 @@ COPY launch launch
 RUN pip install --no-cache-dir --constraint constraints.txt --editable '.[train]'
 RUN useradd --create-home bloomery
 USER bloomery
-WORKDIR /work
+WORKDIR /workspace
 ENTRYPOINT ["bloomery"]
 CMD ["--help"]

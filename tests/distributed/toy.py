@@ -85,7 +85,10 @@ def train(
     save_at: int = 0,
     documents: bool = False,
 ) -> list[float]:
-    """Loss and gradient norm of each step in turn, and the loss on a held-out batch at the end."""
+    """Loss and gradient norm of each step in turn, and the loss on a held-out batch at the end.
+
+    Two batches take turns, so that there is something to learn.
+    """
     here = world.start(given.parallel, given.seed)
     layers = decoder_layers(given, VOCABULARY, torch.float32)
     engine = Engine(layers, here, given.parallel, given.train, torch.float32, given.seed)
@@ -98,7 +101,7 @@ def train(
         start = saving.load(engine, found)
     seen: list[float] = []
     for step in range(start, given.train.steps):
-        batches = share(global_batch(step, documents), here, accumulation)
+        batches = share(global_batch(step % 2, documents), here, accumulation)
         seen += engine.train_step(batches, learning_rate(step, given.train))
         if run is not None and step + 1 == save_at:
             saving.save(engine, run, save_at)
