@@ -65,12 +65,10 @@ def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_the_second_run_skips_and_does_not_start_ray(corpus: Path, undisturbed: Path) -> None:
+def test_the_second_run_skips(corpus: Path, undisturbed: Path) -> None:
     before = (undisturbed / "receipt.json").stat().st_mtime_ns
-    begin = time.perf_counter()
     output = finish(corpus, undisturbed, workers=1)
     assert "is done already" in output
-    assert time.perf_counter() - begin < 5
     assert (undisturbed / "receipt.json").stat().st_mtime_ns == before
 
 
