@@ -172,7 +172,8 @@ def told(as_json: bool) -> Iterator[dict[str, Any]]:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except TrainingFailedError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if error.status != 2:  # with 2 the process that met the error has said all there is to say
+            print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.status if error.status > 0 else 1) from None
     if as_json:
         print(json.dumps(result))

@@ -24,7 +24,7 @@ def run_training(arguments: list[str], parallel: ParallelConfig, optim: Optimize
     gpus = count_gpus()
     processes = choose_processes(parallel, optim, gpus or min(2, os.cpu_count() or 1), exact=gpus == 0)
     world = base64.urlsafe_b64encode(json.dumps({"localhost": list(range(processes))}).encode()).decode()
-    command = [sys.executable, "-m", "deepspeed.launcher.launch", "--quiet", "--no_local_rank"]
+    command = [sys.executable, "-m", "deepspeed.launcher.launch", "--log_level=critical", "--no_local_rank"]
     command += [f"--world_info={world}", f"--master_port={free_port()}", str(SCRIPT), *arguments]
     environment = dict(os.environ)
     if gpus == 0:

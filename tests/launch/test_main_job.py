@@ -173,6 +173,22 @@ def test_world_size_that_does_not_match(recipe: Path, finished: tuple[Path, str]
     assert "global_batch 8 is not divisible by micro_batch 3" in printed
 
 
+def test_a_corrupt_shard_is_one_sentence(recipe: Path, finished: tuple[Path, str], tmp_path: Path) -> None:
+    work = tmp_path / "small"
+    shutil.copytree(finished[0] / "dataset", work / "dataset")
+    shard = work / "dataset" / "train" / "shard-00000.tar"
+    content = bytearray(shard.read_bytes())
+    for place in range(1000, len(content), 1000):
+        content[place] ^= 1
+    shard.write_bytes(content)
+    process = start("train", str(recipe), work=work)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 2
+    [error] = [line for line in printed.splitlines() if "rror" in line]
+    assert error.startswith(f"error: {shard}: the block at byte ")
+    assert not (work / "pretrain" / "receipt.json").exists()
+
+
 def test_generate_and_inspect(finished: tuple[Path, str]) -> None:
     work, _ = finished
     for path, kind in (
