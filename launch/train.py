@@ -9,6 +9,7 @@ The recipe's dataset has to be prepared already (`bloomery prep RECIPE`). `--sta
 import argparse
 import os
 import sys
+import time
 import traceback
 from pathlib import Path
 
@@ -30,8 +31,9 @@ def main() -> None:
 
         run_stage(arguments.stage, config, work_folder(config, arguments.work), arguments.resume)
     except InputError as error:
-        if os.environ.get("RANK", "0") == "0":
-            print(f"error: {error}", file=sys.stderr, flush=True)
+        if os.environ.get("RANK", "0") != "0":
+            time.sleep(5)  # where rank 0 met it too, it speaks for all and the launcher ends this one
+        print(f"error: {error}", file=sys.stderr, flush=True)
         _leave(2)
     except Exception:
         traceback.print_exc()
