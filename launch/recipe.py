@@ -48,7 +48,7 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     for override in overrides:
         key, value = _parse(override)
         here: dict[str, Any] = {}
-        _put(here, key, value, override)
+        _put(here, key, value)
         _resolve(here, Path.cwd())
         _merge(plain, here)
     plain.setdefault("name", path.stem)
@@ -84,7 +84,7 @@ def _parse(override: str) -> tuple[list[str], Any]:
         raise InputError(f"--set {override}: {text!r} is not a YAML value") from None
 
 
-def _put(plain: dict[str, Any], key: list[str], value: Any, override: str) -> None:
+def _put(plain: dict[str, Any], key: list[str], value: Any) -> None:
     for name in key[:-1]:
         plain = plain.setdefault(name, {})
     plain[key[-1]] = value

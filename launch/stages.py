@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_prep.contract.dataset import Dataset
 from data_prep.contract.receipt import Receipt, read_receipt
+from data_prep.contract.settings import InputError
 from launch.local import run_training
 from launch.recipe import Recipe
 from pipeline.tracking.publish import publish, track_stage
@@ -52,8 +54,10 @@ class Stages:
 
         trained = {"pretrained": self.work / "pretrain", "tuned": self.work / "tune"}
         runs = {name: folder for name, folder in trained.items() if read_receipt(folder)}
-        config = self.recipe.pipeline()
-        receipt = evaluate(config, self.work / "dataset", runs, self.work / "eval", self.notify)
+        config, dataset = self.recipe.pipeline(), Dataset(self.work / "dataset")
+        if not runs:
+            raise InputError(f"{self.work / 'pretrain'}: no finished training; run `bloomery train` first")
+        receipt = evaluate(config, dataset.folder, runs, self.work / "eval", self.notify)
         track_stage(self.work, "eval", config.tracking, self.notify)
         report = write_report(self.work)
         publish(self.work, config.tracking, self.notify)

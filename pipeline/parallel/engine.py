@@ -4,7 +4,7 @@ Without pipeline stages the list is one module under a DeepSpeed engine (ZeRO 0 
 DeepSpeed PipelineModule (ZeRO 0 or 1). A caller sees the same few methods either way.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import deepspeed
@@ -138,7 +138,7 @@ class Engine:
         self.engine._global_grad_norm = float(norm)
 
 
-def mark_counted_copies(parameters: Iterator[nn.Parameter] | Any, world: World) -> None:
+def mark_counted_copies(parameters: Iterable[nn.Parameter], world: World) -> None:
     """Tell DeepSpeed which copies of a parameter count in the gradient norm.
 
     It counts unsharded parameters on the first rank of its model-parallel group alone, which with pipeline
