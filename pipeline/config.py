@@ -169,7 +169,7 @@ class OptimizerConfig(Settings):
     """AdamW with a linear warm-up and a cosine decay; shared by pretraining and tuning."""
 
     how: ClassVar[frozenset[str]] = frozenset(
-        {"micro_batch", "checkpoint_every", "keep_checkpoints", "log_every"}
+        {"micro_batch", "checkpoint_every", "keep_checkpoints", "log_every", "step_timeout_seconds"}
     )
 
     steps: PositiveInt = 1000
@@ -206,6 +206,8 @@ class OptimizerConfig(Settings):
     """How many of the newest checkpoints stay."""
     log_every: PositiveInt = 10
     """Steps between lines of progress; metrics are kept for every step."""
+    step_timeout_seconds: PositiveFloat = 600.0
+    """A step that takes longer ends the job with a report; start, validation and saving have 4 times it."""
 
     def accumulation(self, data_size: int) -> int:
         """Micro batches per step on each of `data_size` ranks; InputError where they do not divide evenly."""

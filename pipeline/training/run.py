@@ -12,9 +12,11 @@ from pipeline.config import PipelineConfig
 from pipeline.data.batches import BatchSource
 from pipeline.data.pretraining import PretrainingBatches
 from pipeline.parallel import world
+from pipeline.training import watchdog
 from pipeline.training.checkpoint import complete
 from pipeline.training.job import Job, open_folder, pretraining, tuning
 from pipeline.training.trainer import train
+from pipeline.training.watchdog import Watchdog
 from pipeline.tuning.batches import InstructionBatches
 from pipeline.tuning.instructions import instruction_files
 
@@ -32,10 +34,15 @@ def run_stage(stage: str, config: PipelineConfig, work: Path, resume: bool = Fal
         raise InputError(f"{job.folder}: nothing to resume, the run has no complete checkpoint")
     here = world.start(config.parallel, config.seed)
     notify = say if here.is_main else quiet
+    beats = work / f".{stage}.watch"
     lock = together(lambda: open_folder(job, notify) if here.is_main else None)
     try:
-        train(job, here, batches(job, here), notify)
-        dist.barrier()
+        together(lambda: watchdog.open_folder(beats) if here.is_main else None)
+        with Watchdog(beats, job.folder, here.rank, here.size, job.optim.step_timeout_seconds) as watch:
+            train(job, here, batches(job, here), notify, watch)
+            dist.barrier()
+        if here.is_main:
+            watchdog.remove_folder(beats)
     finally:
         if lock:
             lock.close()

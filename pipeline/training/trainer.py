@@ -23,9 +23,12 @@ from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.job import Job
 from pipeline.training.progress import Progress
 from pipeline.training.schedule import learning_rate
+from pipeline.training.watchdog import Watchdog
 
 
-def train(job: Job, world: World, source: BatchSource, notify: Callable[[str], None]) -> None:
+def train(
+    job: Job, world: World, source: BatchSource, notify: Callable[[str], None], watch: Watchdog
+) -> None:
     """Train to the last step, from the newest checkpoint of the run where there is one."""
     dtype = precision(job.optim, job.config.parallel.zero_stage, world.device)
     layers = decoder_layers(job.config, job.dataset.manifest.vocabulary_size, dtype)
@@ -34,7 +37,7 @@ def train(job: Job, world: World, source: BatchSource, notify: Callable[[str], N
     progress = Progress(job, start, notify) if world.is_main else None
     status: Status = "FAILED"
     try:
-        Loop(job, engine, source, progress).run(start)
+        Loop(job, engine, source, progress, watch).run(start)
         status = "FINISHED"
     finally:
         source.close()
@@ -69,8 +72,11 @@ def resume(engine: Engine, job: Job, notify: Callable[[str], None]) -> int:
 class Loop:
     """Steps, validations, checkpoints and the receipt at the end."""
 
-    def __init__(self, job: Job, engine: Engine, source: BatchSource, progress: Progress | None) -> None:
+    def __init__(
+        self, job: Job, engine: Engine, source: BatchSource, progress: Progress | None, watch: Watchdog
+    ) -> None:
         self.job, self.engine, self.source, self.progress = job, engine, source, progress
+        self.watch = watch
         self.validation = list(source.validation())
 
     def run(self, start: int) -> None:
@@ -78,19 +84,24 @@ class Loop:
         optim = self.job.optim
         for step in range(start, optim.steps):
             done, last = step + 1, step + 1 == optim.steps
+            self.watch.phase("data", done, step * optim.global_batch)
             began = time.perf_counter()
             batches = self.source.step(step)
             waited = time.perf_counter() - began
+            self.watch.phase("step", done)
             rate = learning_rate(step, optim)
             loss, norm = self.engine.train_step(batches, rate)
             metrics = {"loss": loss, "learning_rate": rate, "gradient_norm": norm}
             seconds = time.perf_counter() - began
             if last or done % optim.validate_every == 0:
+                self.watch.phase("validation", done)
                 metrics["validation_loss"] = self.engine.evaluate(self.validation)
             if self.progress:
                 self.progress.step(done, metrics, seconds, waited)
             if last or done % optim.checkpoint_every == 0:
+                self.watch.phase("save", done)
                 self._save(done)
+        self.watch.phase("end", optim.steps)
         if self.progress:
             self.progress.finish(self.source.report(optim.steps))
 

@@ -21,9 +21,7 @@ def run_world(size: int, function: Callable[..., Any], *arguments: Any, seconds:
 
     A rank that raises fails the test with its traceback; ranks still there after `seconds` are ended.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     pipes = [CONTEXT.Pipe(duplex=False) for _ in range(size)]
     ranks = [
         CONTEXT.Process(
@@ -40,6 +38,25 @@ def run_world(size: int, function: Callable[..., Any], *arguments: Any, seconds:
             process.join(5)
             if process.is_alive():
                 process.kill()
+
+
+def start_world(size: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """Start `function(*arguments)` in `size` processes of one world, which may end in any way."""
+    port = free_port()
+    ranks = [
+        CONTEXT.Process(target=_call, args=(rank, size, port, function, arguments), daemon=True)
+        for rank in range(size)
+    ]
+    for process in ranks:
+        process.start()
+    return ranks
+
+
+def free_port() -> int:
+    """A TCP port that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _receive(pipe: Connection, rank: int, seconds: float) -> Any:
@@ -59,12 +76,16 @@ def _rank(
     arguments: tuple[Any, ...],
     pipe: Connection,
 ) -> None:
-    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}
-    os.environ.update({"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in place.items()}})
     try:
-        pipe.send((None, function(*arguments)))
+        pipe.send((None, _call(rank, size, port, function, arguments)))
     except BaseException:
         pipe.send((traceback.format_exc(), None))
         raise
     finally:
         pipe.close()
+
+
+def _call(rank: int, size: int, port: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}
+    os.environ.update({"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in place.items()}})
+    return function(*arguments)
