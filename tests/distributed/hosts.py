@@ -138,7 +138,7 @@ class Host:
     ) -> subprocess.Popen[str]:
         """Start a command in this folder on the host; `options` are Popen's. Signal it with `send`."""
         enter = ["nsenter", f"--target={self.first}", "--net", "--uts", "--ipc", "--mount", "--pid"]
-        enter += ["setpriv", "--pdeathsig", "KILL", "env", f"--chdir={Path.cwd()}"]
+        enter += ["setpriv", "--pdeathsig", "KILL", "env", f"--chdir={options.pop('cwd', Path.cwd())}"]
         return subprocess.Popen([*enter, *command], text=True, env=environment(variables), **options)
 
     def run(
