@@ -3,7 +3,8 @@
     deepspeed launch/train.py launch/recipes/quickstart.yaml
     deepspeed --hostfile HOSTS launch/train.py RECIPE --set train.steps=2000 --work /shared/runs/big
 
-The recipe's dataset has to be prepared already (`bloomery prep RECIPE`). `--stage tune` tunes instead.
+The recipe's dataset has to be prepared already (`bloomery prep RECIPE`). `--stage tune` tunes instead. SIGTERM
+and `--max-minutes` save after the step at hand and leave with status 75: the same command goes on.
 """
 
 import argparse
@@ -28,8 +29,13 @@ def main() -> None:
         config = recipe.load(arguments.recipe, arguments.set).pipeline()
         quieten()
         from pipeline.training.run import run_stage
+        from pipeline.training.stopping import RESUME, StopRequest
 
-        run_stage(arguments.stage, config, work_folder(config, arguments.work), arguments.resume)
+        stop = StopRequest(arguments.max_minutes)
+        stop.listen(siblings=int(os.environ.get("LOCAL_SIZE") or os.environ.get("LOCAL_WORLD_SIZE") or 1))
+        work = work_folder(config, arguments.work)
+        if not run_stage(arguments.stage, config, work, arguments.resume, stop):
+            _leave(RESUME)
     except InputError as error:
         if os.environ.get("RANK", "0") != "0":
             time.sleep(5)  # where rank 0 met it too, it speaks for all and the launcher ends this one
@@ -54,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key")
     parser.add_argument("--work", type=Path, help="work folder; runs/NAME where left out")
     parser.add_argument("--resume", action="store_true", help="refuse to start from nothing")
+    parser.add_argument("--max-minutes", type=float, help="save and leave with status 75 after so long")
     parser.add_argument("--local_rank", type=int, help="set by DeepSpeed's launcher")
     return parser
 

@@ -169,7 +169,14 @@ class OptimizerConfig(Settings):
     """AdamW with a linear warm-up and a cosine decay; shared by pretraining and tuning."""
 
     how: ClassVar[frozenset[str]] = frozenset(
-        {"micro_batch", "checkpoint_every", "keep_checkpoints", "log_every", "step_timeout_seconds"}
+        {
+            "micro_batch",
+            "checkpoint_every",
+            "keep_checkpoints",
+            "keep_every",
+            "log_every",
+            "step_timeout_seconds",
+        }
     )
 
     steps: PositiveInt = 1000
@@ -204,6 +211,8 @@ class OptimizerConfig(Settings):
     """Steps between checkpoints; the last step is always saved."""
     keep_checkpoints: PositiveInt = 2
     """How many of the newest checkpoints stay."""
+    keep_every: PositiveInt | None = None
+    """Checkpoints of steps that this divides stay for good; null keeps the newest alone."""
     log_every: PositiveInt = 10
     """Steps between lines of progress; metrics are kept for every step."""
     step_timeout_seconds: PositiveFloat = 600.0

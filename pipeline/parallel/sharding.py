@@ -5,10 +5,24 @@ Megatron-core's modules mark their parameters: `tensor_model_parallel`, the dime
 the gate and up projections of a gated MLP). The whole tensor is what a model without parallelism would hold.
 """
 
+from typing import NamedTuple
+
 import torch
-import torch.distributed as dist
-from megatron.core import parallel_state
 from torch import Tensor
+
+
+class Cut(NamedTuple):
+    """How a whole tensor is cut."""
+
+    shards: int
+    """Number of ranks that hold a part."""
+    dim: int
+    """Dimension along which it is cut."""
+    stride: int
+    """Number of fused matrices along that dimension, each cut alone."""
+
+
+UNCUT = Cut(1, 0, 1)
 
 
 def is_sharded(parameter: Tensor) -> bool:
@@ -21,30 +35,32 @@ def shard(whole: Tensor, parameter: Tensor, rank: int, size: int) -> Tensor:
 
     >>> # two fused matrices, gate rows 0-3 and up rows 4-7: rank 0 of 2 holds rows 0, 1, 4, 5
     """
-    if size == 1 or not is_sharded(parameter):
+    cut = cut_of(parameter, size)
+    if cut.shards == 1:
         return whole
-    dim, stride = parameter.partition_dim, parameter.partition_stride
-    return torch.cat(whole.chunk(size * stride, dim)[rank::size], dim).contiguous()
+    return torch.cat(whole.chunk(size * cut.stride, cut.dim)[rank::size], cut.dim).contiguous()
 
 
-def unshard(parts: list[Tensor], parameter: Tensor) -> Tensor:
-    """The whole tensor from every rank's part, in rank order."""
-    if len(parts) == 1 or not is_sharded(parameter):
-        return parts[0]
-    dim, stride = parameter.partition_dim, parameter.partition_stride
-    pieces = [part.chunk(stride, dim) for part in parts]
-    return torch.cat([piece[fused] for fused in range(stride) for piece in pieces], dim)
-
-
-def gather(part: Tensor, parameter: Tensor) -> Tensor:
-    """The whole tensor on every tensor-parallel rank; all of them must call this together."""
-    group = parallel_state.get_tensor_model_parallel_group()
-    size = dist.get_world_size(group)
+def cut_of(parameter: Tensor, size: int) -> Cut:
+    """How `size` tensor-parallel ranks cut this parameter."""
     if size == 1 or not is_sharded(parameter):
-        return part
-    parts = [torch.empty_like(part) for _ in range(size)]
-    dist.all_gather(parts, part.contiguous(), group=group)
-    return unshard(parts, parameter)
+        return UNCUT
+    return Cut(size, parameter.partition_dim, parameter.partition_stride)
+
+
+def shard_shape(whole: list[int], cut: Cut) -> list[int]:
+    """Shape of one rank's part of a tensor of this whole shape."""
+    shape = list(whole)
+    shape[cut.dim : cut.dim + 1] = [size // cut.shards for size in shape[cut.dim : cut.dim + 1]]
+    return shape
+
+
+def unshard(parts: list[Tensor], cut: Cut) -> Tensor:
+    """The whole tensor from every rank's part, in rank order."""
+    if len(parts) == 1:
+        return parts[0]
+    pieces = [part.chunk(cut.stride, cut.dim) for part in parts]
+    return torch.cat([piece[fused] for fused in range(cut.stride) for piece in pieces], cut.dim)
 
 
 def whole_shape(parameter: Tensor, size: int) -> torch.Size:

@@ -1,37 +1,54 @@
 """Checkpoints that any layout can read: whole tensors under layout-free names, in safetensors.
 
     checkpoints/step-000200/
-        checkpoint.json                 step, layout, tensors with their shapes, files with their sha256
-        weights-00000.safetensors       float32 weights; every rank writes a share of its stage's
-        optimizer-00000.safetensors     Adam's two moments of the same parameters
+        checkpoint.json                 step, layout, where each tensor's numbers lie, files with their sha256
+        weights-00000.safetensors       float32 weights: the runs of numbers that rank 0 held, flat
+        optimizer-00000.safetensors     Adam's two moments of the same numbers
         random-00000.safetensors        random states of that rank
 
-A folder named `step-N` is complete: `pipeline.training.saving` renames it when everything is there. Nothing
-is pickled.
+A folder named `step-N` is complete: `pipeline.training.writer` renames it when everything is there. Ranks
+write what they hold as it lies; reading puts whole tensors together. Nothing is pickled.
 """
 
 import json
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
+import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from data_prep.contract.receipt import file_hash
 from data_prep.contract.settings import InputError, Settings
+from pipeline.parallel.sharding import UNCUT, Cut, shard_shape, unshard
 
 INDEX = "checkpoint.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[2] = 2
 Moment = Literal["exp_avg", "exp_avg_sq"]
+
+
+class Part(NamedTuple):
+    """A run of numbers of one flattened tensor-parallel shard."""
+
+    rank: int
+    """Rank whose files hold it."""
+    shard: int
+    """Tensor-parallel rank whose shard it is of."""
+    start: int
+    """Where in the shard it begins."""
+    length: int
+    """How many numbers it has."""
 
 
 class TensorEntry(Settings):
     shape: list[int]
     """Shape of the whole tensor."""
-    rank: int
-    """Rank whose files hold it."""
+    cut: Cut = UNCUT
+    """How tensor-parallel ranks cut it."""
+    parts: list[Part]
+    """Where its numbers are; together every number once."""
 
 
 class FileEntry(Settings):
@@ -42,7 +59,7 @@ class FileEntry(Settings):
 
 
 class Index(Settings):
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     """Version of this format."""
     step: int
     """Optimizer steps done."""
@@ -61,6 +78,7 @@ class Checkpoint:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._files: dict[str, Any] = {}
         path = folder / INDEX
         try:
             self.index = Index.model_validate_json(path.read_bytes())
@@ -71,17 +89,27 @@ class Checkpoint:
 
     def weight(self, name: str) -> Tensor:
         """A whole weight, float32."""
-        return self._read("weights", name, name)
+        return self._read("weights", name)
 
     def moment(self, name: str, kind: Moment) -> Tensor:
         """One of Adam's whole moments."""
-        return self._read("optimizer", name, f"{name}.{kind}")
+        return self._read("optimizer", name, f".{kind}")
 
-    def _read(self, file: str, name: str, key: str) -> Tensor:
-        path = self.folder / f"{file}-{self.index.tensors[name].rank:05d}.safetensors"
+    def _read(self, file: str, name: str, suffix: str = "") -> Tensor:
+        entry = self.index.tensors[name]
+        shape = shard_shape(entry.shape, entry.cut)
+        shards = [torch.empty(math.prod(shape)) for _ in range(entry.cut.shards)]
+        for part in entry.parts:
+            found = self._opened(f"{file}-{part.rank:05d}.safetensors", name + suffix)
+            shards[part.shard][part.start : part.start + part.length] = found
+        return unshard([flat.view(shape) for flat in shards], entry.cut)
+
+    def _opened(self, file: str, key: str) -> Tensor:
+        path = self.folder / file
         try:
-            with safe_open(path, "pt") as opened:
-                return opened.get_tensor(key)
+            if file not in self._files:
+                self._files[file] = safe_open(path, "pt")
+            return self._files[file].get_tensor(key)
         except (OSError, SafetensorError) as error:
             raise InputError(f"{path}: cannot be read ({error}); use an earlier checkpoint") from error
 

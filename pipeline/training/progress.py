@@ -60,9 +60,21 @@ class Progress:
             parts.append(f"validation loss {metrics['validation_loss']:.4f}")
         return "  ".join(parts)
 
-    def finish(self, data: list[dict[str, Any]]) -> None:
-        """The training has come to its end: leave the receipt, with what the data was made of."""
+    def stopped(self, done: int, written: dict[str, float], failed: bool) -> None:
+        """The run was asked to stop after so many steps; `written` are the metrics of its checkpoint."""
+        if written:
+            self.tracker.log(done, written)
+        saved = "its checkpoint could not be written, the one before it stays; " if failed else ""
+        self.notify(f"{self.job.stage}: stopped after step {done}; {saved}the same command goes on")
+
+    def finish(self, data: list[dict[str, Any]], written: dict[str, float]) -> None:
+        """The training has come to its end: leave the receipt, with what the data was made of.
+
+        `written` are the metrics of the last checkpoint.
+        """
         job = self.job
+        if written:
+            self.tracker.log(job.optim.steps, written)
         receipt = Receipt(
             stage=job.stage,
             fingerprint=job.fingerprint,

@@ -15,6 +15,7 @@ from pipeline.parallel import world
 from pipeline.training import watchdog
 from pipeline.training.checkpoint import complete
 from pipeline.training.job import Job, open_folder, pretraining, tuning
+from pipeline.training.stopping import StopRequest
 from pipeline.training.trainer import train
 from pipeline.training.watchdog import Watchdog
 from pipeline.tuning.batches import InstructionBatches
@@ -23,10 +24,11 @@ from pipeline.tuning.instructions import instruction_files
 STAGES = {"pretrain": pretraining, "tune": tuning}
 
 
-def run_stage(stage: str, config: PipelineConfig, work: Path, resume: bool = False) -> None:
+def run_stage(stage: str, config: PipelineConfig, work: Path, resume: bool, stop: StopRequest) -> bool:
     """Run `pretrain` or `tune` in this process, one of those that the launcher started.
 
-    With `resume` a run that has no checkpoint yet is an `InputError`, on every rank.
+    With `resume` a run that has no checkpoint yet is an `InputError`, on every rank. Returns whether the last
+    step is done; False where `stop` came before.
     """
     job = STAGES[stage](config, work)
     job.optim.accumulation(config.parallel.data_size(int(os.environ.get("WORLD_SIZE", "1"))))
@@ -39,14 +41,16 @@ def run_stage(stage: str, config: PipelineConfig, work: Path, resume: bool = Fal
     try:
         together(lambda: watchdog.open_folder(beats) if here.is_main else None)
         with Watchdog(beats, job.folder, here.rank, here.size, job.optim.step_timeout_seconds) as watch:
-            train(job, here, batches(job, here), notify, watch)
+            finished = train(job, here, batches(job, here), notify, watch, stop)
             dist.barrier()
+            stop.leave()
         if here.is_main:
             watchdog.remove_folder(beats)
     finally:
         if lock:
             lock.close()
     world.stop()
+    return finished
 
 
 def batches(job: Job, here: world.World) -> BatchSource:

@@ -19,17 +19,28 @@ from pipeline.parallel.engine import Engine
 from pipeline.parallel.world import World
 from pipeline.tracking.tracker import Status
 from pipeline.training import saving
+from pipeline.training.agreement import Signals, agree
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.job import Job
 from pipeline.training.progress import Progress
 from pipeline.training.schedule import learning_rate
+from pipeline.training.stopping import StopRequest
 from pipeline.training.watchdog import Watchdog
+from pipeline.training.writer import Writer
 
 
 def train(
-    job: Job, world: World, source: BatchSource, notify: Callable[[str], None], watch: Watchdog
-) -> None:
-    """Train to the last step, from the newest checkpoint of the run where there is one."""
+    job: Job,
+    world: World,
+    source: BatchSource,
+    notify: Callable[[str], None],
+    watch: Watchdog,
+    stop: StopRequest,
+) -> bool:
+    """Train to the last step, from the newest checkpoint of the run where there is one.
+
+    Returns whether the last step is done; False where the run was asked to stop, and saved what it has.
+    """
     dtype = precision(job.optim, job.config.parallel.zero_stage, world.device)
     layers = decoder_layers(job.config, job.dataset.manifest.vocabulary_size, dtype)
     engine = Engine(layers, world, job.config.parallel, job.optim, dtype, job.config.seed)
@@ -37,8 +48,9 @@ def train(
     progress = Progress(job, start, notify) if world.is_main else None
     status: Status = "FAILED"
     try:
-        Loop(job, engine, source, progress, watch).run(start)
-        status = "FINISHED"
+        finished = Loop(job, engine, source, progress, watch, stop).run(start)
+        status = "FINISHED" if finished else "KILLED"
+        return finished
     finally:
         source.close()
         if progress:
@@ -73,14 +85,24 @@ class Loop:
     """Steps, validations, checkpoints and the receipt at the end."""
 
     def __init__(
-        self, job: Job, engine: Engine, source: BatchSource, progress: Progress | None, watch: Watchdog
+        self,
+        job: Job,
+        engine: Engine,
+        source: BatchSource,
+        progress: Progress | None,
+        watch: Watchdog,
+        stop: StopRequest,
     ) -> None:
         self.job, self.engine, self.source, self.progress = job, engine, source, progress
-        self.watch = watch
+        self.watch, self.stop = watch, stop
         self.validation = list(source.validation())
+        self.writer = Writer(engine, job.folder, job.optim)
 
-    def run(self, start: int) -> None:
-        """From step `start` to the last; `progress` is there on the main rank alone."""
+    def run(self, start: int) -> bool:
+        """From step `start` to the last, or until all ranks agree to stop; returns whether the last is done.
+
+        `progress` is there on the main rank alone.
+        """
         optim = self.job.optim
         for step in range(start, optim.steps):
             done, last = step + 1, step + 1 == optim.steps
@@ -96,16 +118,33 @@ class Loop:
             if last or done % optim.validate_every == 0:
                 self.watch.phase("validation", done)
                 metrics["validation_loss"] = self.engine.evaluate(self.validation)
+            agreed, written = self._agree()
+            metrics |= written
+            if last or agreed.stop or agreed.retry or done % optim.checkpoint_every == 0:
+                self.watch.phase("save", done)
+                metrics |= self.writer.begin(done)
             if self.progress:
                 self.progress.step(done, metrics, seconds, waited)
-            if last or done % optim.checkpoint_every == 0:
-                self.watch.phase("save", done)
-                self._save(done)
-        self.watch.phase("end", optim.steps)
-        if self.progress:
-            self.progress.finish(self.source.report(optim.steps))
+            if agreed.stop and not last:
+                return self._stop(done)
+        self._finish()
+        return True
 
-    def _save(self, step: int) -> None:
-        saving.save(self.engine, self.job.folder, step)
-        if self.engine.world.is_main:
-            saving.keep_newest(self.job.folder, self.job.optim.keep_checkpoints)
+    def _agree(self) -> tuple[Signals, dict[str, float]]:
+        """What the ranks agree on at the end of a step, and metrics of a checkpoint that is complete."""
+        mine = self.writer.signals()._replace(stop=int(self.stop.asked))
+        agreed = agree(mine, self.engine.world)
+        return agreed, self.writer.heed(agreed)
+
+    def _stop(self, done: int) -> bool:
+        self.watch.phase("end", done)
+        written = self.writer.finish()
+        if self.progress:
+            self.progress.stopped(done, written, self.writer.failed)
+        return False
+
+    def _finish(self) -> None:
+        self.watch.phase("end", self.job.optim.steps)
+        written = self.writer.finish_last()
+        if self.progress:
+            self.progress.finish(self.source.report(self.job.optim.steps), written)

@@ -11,7 +11,7 @@ import pytest
 
 from data_prep.contract.settings import InputError
 from pipeline.parallel import world
-from pipeline.training import saving
+from pipeline.training import files, saving
 from pipeline.training.checkpoint import Checkpoint, complete
 from tests.distributed import toy
 from tests.distributed.processes import run_world
@@ -101,9 +101,12 @@ def test_another_architecture_is_refused(saved: tuple[Path, list[float]]) -> Non
 
 
 def test_an_unfinished_save_does_not_count(tmp_path: Path) -> None:
-    (tmp_path / "checkpoints" / ".step-000009.tmp").mkdir(parents=True)
+    unfinished = tmp_path / "checkpoints" / ".step-000009.0123abcd.tmp"
+    unfinished.mkdir(parents=True)
+    (tmp_path / ".receipt.json.77.tmp").touch()
     assert complete(tmp_path) == []
     with pytest.raises(InputError, match="not a checkpoint"):
-        Checkpoint(tmp_path / "checkpoints" / ".step-000009.tmp")
-    saving.keep_newest(tmp_path, 2)
+        Checkpoint(unfinished)
+    files.remove_orphans(tmp_path)
     assert not list((tmp_path / "checkpoints").iterdir())
+    assert not list(tmp_path.glob(".*"))

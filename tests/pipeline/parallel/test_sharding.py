@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.models.initialize import draw
-from pipeline.parallel.sharding import shard, unshard, whole_shape
+from pipeline.parallel.sharding import cut_of, shard, shard_shape, unshard, whole_shape
 
 
 def marked(dim: int, stride: int) -> Tensor:
@@ -28,7 +28,9 @@ def test_unshard_undoes_shard(dim: int, stride: int, size: int) -> None:
     whole = torch.randn(16, 8)
     parameter = marked(dim, stride)
     parts = [shard(whole, parameter, rank, size) for rank in range(size)]
-    assert torch.equal(unshard(parts, parameter), whole)
+    cut = cut_of(parameter, size)
+    assert torch.equal(unshard(parts, cut), whole)
+    assert shard_shape([16, 8], cut) == list(parts[0].shape)
     parameter.data = parts[0]
     assert whole_shape(parameter, size) == whole.shape
 
