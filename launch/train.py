@@ -3,8 +3,8 @@
     deepspeed launch/train.py launch/recipes/quickstart.yaml
     deepspeed --hostfile HOSTS launch/train.py RECIPE --set train.steps=2000 --work /shared/runs/big
 
-The recipe's dataset has to be prepared already (`bloomery prep RECIPE`). `--stage tune` tunes instead. SIGTERM
-and `--max-minutes` save after the step at hand and leave with status 75: the same command goes on.
+The recipe's dataset has to be prepared already (`bloomery prep RECIPE`). `--stage tune` tunes instead.
+SIGTERM and `--max-minutes` save after the step at hand and leave with status 75: the same command goes on.
 """
 
 import argparse
