@@ -60,10 +60,8 @@ class Progress:
             parts.append(f"validation loss {metrics['validation_loss']:.4f}")
         return "  ".join(parts)
 
-    def stopped(self, done: int, written: dict[str, float], failed: bool) -> None:
-        """The run was asked to stop after so many steps; `written` are the metrics of its checkpoint."""
-        if written:
-            self.tracker.log(done, written)
+    def stopped(self, done: int, failed: bool) -> None:
+        """The run was asked to stop after so many steps; `failed` says that it is not saved."""
         saved = "its checkpoint could not be written, the one before it stays; " if failed else ""
         self.notify(f"{self.job.stage}: stopped after step {done}; {saved}the same command goes on")
 
@@ -73,14 +71,12 @@ class Progress:
         `written` are the metrics of the last checkpoint.
         """
         job = self.job
-        if written:
-            self.tracker.log(job.optim.steps, written)
         receipt = Receipt(
             stage=job.stage,
             fingerprint=job.fingerprint,
             config=job.config.model_dump(mode="json"),
             inputs=job.inputs,
-            counts=self._summary() | {"data": data},
+            counts=self._summary() | written | {"data": data},
             seconds=time.time() - self.started,
             versions=versions("torch", "deepspeed", "megatron-core"),
         )

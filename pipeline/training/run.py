@@ -24,12 +24,15 @@ from pipeline.tuning.instructions import instruction_files
 STAGES = {"pretrain": pretraining, "tune": tuning}
 
 
-def run_stage(stage: str, config: PipelineConfig, work: Path, resume: bool, stop: StopRequest) -> bool:
+def run_stage(
+    stage: str, config: PipelineConfig, work: Path, resume: bool = False, stop: StopRequest | None = None
+) -> bool:
     """Run `pretrain` or `tune` in this process, one of those that the launcher started.
 
     With `resume` a run that has no checkpoint yet is an `InputError`, on every rank. Returns whether the last
     step is done; False where `stop` came before.
     """
+    stop = stop or StopRequest()
     job = STAGES[stage](config, work)
     job.optim.accumulation(config.parallel.data_size(int(os.environ.get("WORLD_SIZE", "1"))))
     if resume and not complete(job.folder):

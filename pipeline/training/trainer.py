@@ -138,9 +138,9 @@ class Loop:
 
     def _stop(self, done: int) -> bool:
         self.watch.phase("end", done)
-        written = self.writer.finish()
+        self.writer.finish()
         if self.progress:
-            self.progress.stopped(done, written, self.writer.failed)
+            self.progress.stopped(done, self.writer.failed)
         return False
 
     def _finish(self) -> None:
