@@ -41,7 +41,7 @@ class Cluster:
 
         def run(row: dict[str, Any]) -> dict[str, Any]:
             part: Part = pickle.loads(row["part"])
-            return do_part(work, part.step, part.name, part.folder, part.arguments)
+            return do_part(work, part)
 
         pickled = [{"part": pickle.dumps(part)} for part in parts]
         rows = ray.data.from_items(pickled, override_num_blocks=len(parts))

@@ -5,6 +5,7 @@ on where or how parallel a corpus is prepared.
 """
 
 import hashlib
+import io
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -137,6 +138,14 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
     with temporary.open("wb") as file:
         np.lib.format.write_array(file, array, allow_pickle=False)
     temporary.replace(path)
+
+
+def header_bytes(dtype: np.dtype[Any], length: int) -> int:
+    """Where the values start in the file of a one-dimensional array that `write_array` wrote."""
+    buffer = io.BytesIO()
+    about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
+    np.lib.format.write_array_header_1_0(buffer, about)
+    return buffer.tell()
 
 
 def table_of(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -1,44 +1,49 @@
 """The files of a dataset beside its shards, and the order in its folder."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.contract.dataset import DOCUMENTS, Manifest
-from data_prep.parts import Part
+from data_prep.parts import Part, finished
+from data_prep.storage import Storage
 
 COLUMNS = ["id", "source", "url", "split", "bytes"]
 
 
-def write_documents(folder: Path, kept: Sequence[Path]) -> None:
+def write_documents(storage: Storage, kept: Sequence[Path]) -> None:
     """documents.parquet: where each document came from and where it went, part after part."""
-    path = folder / DOCUMENTS
+    path = storage.folder / DOCUMENTS
     temporary = path.with_name(f".{path.name}.tmp")
-    schema = pa.schema([pq.read_schema(kept[0]).field(name) for name in COLUMNS])
-    with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        for part in kept:
-            writer.write_table(pq.read_table(part, columns=COLUMNS))
+    writer: pq.ParquetWriter | None = None
+    for part in kept:
+        with storage.open(part) as file:
+            table = pq.read_table(file, columns=COLUMNS)
+        writer = writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
+        writer.write_table(table)
+    assert writer is not None
+    writer.close()
     temporary.replace(path)
+    storage.store(path)
 
 
-def forget_missing(folder: Path, shards: Iterable[Part]) -> None:
+def forget_missing(storage: Storage, shards: Sequence[Part]) -> None:
     """Unmark the shards whose tar is gone or of another size, so that they are written again."""
-    for part in shards:
-        done = part.finished()
-        if done:
-            tar = folder / done.counts["shard"]["path"]
-            if not tar.is_file() or tar.stat().st_size != done.counts["shard"]["bytes"]:
-                part.path("json").unlink()
+    done, sizes = finished(shards).values(), storage.files(storage.folder)
+    for part in done:
+        shard = part.counts["shard"]
+        if sizes.get(storage.folder / shard["path"]) != shard["bytes"]:
+            storage.delete(part.path("json"))
 
 
-def remove_strays(folder: Path, manifest: Manifest) -> None:
+def remove_strays(storage: Storage, manifest: Manifest) -> None:
     """Delete shards of an earlier run that the manifest does not name."""
     for split, entry in manifest.splits.items():
-        named = {shard.path for shard in entry.shards}
-        for path in (folder / split).glob("*.tar*"):
-            if path.relative_to(folder).as_posix() not in named:
-                path.unlink()
-        for path in (folder / split).glob(".*.tmp"):
-            path.unlink()
+        named = {storage.folder / shard.path for shard in entry.shards}
+        strays = [
+            path
+            for path in storage.files(storage.folder / split)
+            if (".tar" in path.suffixes or path.suffix == ".tmp") and path not in named
+        ]
+        storage.delete(*strays)

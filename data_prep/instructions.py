@@ -15,20 +15,27 @@ import pyarrow.parquet as pq
 
 from data_prep.contract.receipt import write_atomic
 from data_prep.documents import hash64
+from data_prep.storage import Storage
 
 FOLDER = "instructions"
+FILES = (f"{FOLDER}/train.jsonl", f"{FOLDER}/validation.jsonl")
 INSTRUCTION = "Write a one-line summary of what this Python function does."
 
 
 def write_instructions(
-    folder: Path, pairs: Sequence[Path], kept: Sequence[Path], seed: int
+    storage: Storage, pairs: Sequence[Path], kept: Sequence[Path], seed: int
 ) -> dict[str, int]:
     """Write both files; counts the rows of each. `pairs` and `kept` are the parts' files side by side."""
     found: list[tuple[bool, int, int, str, str]] = []
     for pair_path, kept_path in zip(pairs, kept, strict=True):
-        documents = pq.read_table(kept_path, columns=["id", "split"])
+        with storage.open(pair_path) as file:
+            rows_of_part = pq.read_table(file).to_pylist()
+        if not rows_of_part:
+            continue
+        with storage.open(kept_path) as file:
+            documents = pq.read_table(file, columns=["id", "split"])
         splits = dict(zip(documents["id"].to_pylist(), documents["split"].to_pylist(), strict=True))
-        for row in pq.read_table(pair_path).to_pylist():
+        for row in rows_of_part:
             split = splits.get(row["id"])
             if split:
                 order = hash64(seed, "pairs", row["input"], row["output"])
@@ -38,9 +45,11 @@ def write_instructions(
         row = {"id": f"{document:016x}-{order:016x}", "instruction": INSTRUCTION}
         line = json.dumps(row | {"input": question, "output": answer}, ensure_ascii=False)
         rows["train" if in_train else "validation"].append(line + "\n")
-    (folder / FOLDER).mkdir(exist_ok=True)
     for split, lines in rows.items():
-        write_atomic(folder / FOLDER / f"{split}.jsonl", "".join(lines))
+        path = storage.folder / FOLDER / f"{split}.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        write_atomic(path, "".join(lines))
+        storage.store(path)
     return {split: len(lines) for split, lines in rows.items()}
 
 

@@ -4,21 +4,29 @@ A part's name is the fingerprint of its function's version, its arguments and it
 are called by that name: `parts/<step>/<name>.<suffix>`, then `<name>.json` last. So a finished part can be
 trusted whatever happened since, and a changed recipe can never meet the files of another. Ray Data decides
 where and when parts run; only their arguments and counts go through it.
+
+Where the dataset lies in object storage, a part works in a folder of its own on its node: what it reads is
+copied there before, what it wrote is copied back afterwards, the mark that it is done last.
 """
 
 import json
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from data_prep.contract.receipt import fingerprint, write_atomic
 from data_prep.contract.settings import InputError
+from data_prep.storage import Storage
 
 Work = Callable[..., dict[str, Any]]
 """What a part does: takes `output`, the path of its files without a suffix, and the part's arguments by name;
 returns counts for the receipt."""
+
+FOLDER = "parts"
 
 
 @dataclass(frozen=True)
@@ -27,35 +35,30 @@ class Part:
 
     step: str
     name: str
-    folder: Path
+    storage: Storage
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    sliced: frozenset[str] = frozenset()
+    """Arguments whose files the work reads in pieces, by its argument `storage`; others are there whole."""
     counts: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def path(self, suffix: str) -> Path:
-        """The part's file with this suffix."""
-        return self.folder / f"{self.name}.{suffix}"
-
     @property
     def output(self) -> Path:
-        return self.folder / self.name
+        return self.storage.folder / FOLDER / self.step / self.name
 
-    def finished(self) -> "Part | None":
-        """The part with its counts where it has been done, else None."""
-        try:
-            done = json.loads(self.path("json").read_bytes())
-        except FileNotFoundError:
-            return None
-        return Part(self.step, self.name, self.folder, self.arguments, done["counts"], done["seconds"])
+    def path(self, suffix: str) -> Path:
+        """The part's file with this suffix."""
+        return self.output.with_name(f"{self.name}.{suffix}")
 
 
 def plan(
-    parts_folder: Path,
+    storage: Storage,
     step: str,
     version: int,
     arguments: Mapping[str, Any],
     *depends: Any,
     unnamed: Mapping[str, Any] | None = None,
+    sliced: Iterable[str] = (),
 ) -> Part:
     """A part of `step`, named by all that its result depends on.
 
@@ -64,10 +67,9 @@ def plan(
     time of an input file. `unnamed` goes to the function too but is no part of the name: it only says where
     something lies that `depends` stands for. `version` is raised when the function's result changes.
     """
-    folder = parts_folder / step
-    named = {key: _relative(value, parts_folder.parent) for key, value in arguments.items()}
+    named = {key: _relative(value, storage.folder) for key, value in arguments.items()}
     name = fingerprint(step, version, named, *depends)
-    return Part(step, name, folder, {**arguments, **(unnamed or {})})
+    return Part(step, name, storage, {**arguments, **(unnamed or {})}, frozenset(sliced))
 
 
 def _relative(value: Any, folder: Path) -> Any:
@@ -79,17 +81,73 @@ def _relative(value: Any, folder: Path) -> Any:
     return value
 
 
-def do_part(work: Work, step: str, name: str, folder: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def do_part(work: Work, part: Part) -> dict[str, Any]:
     """Run one part where it is: the row that comes back has its name and its counts, or a sentence."""
     start = time.perf_counter()
-    part = Part(step, name, folder, arguments)
     try:
-        counts = work(part.output, **arguments)
+        with staged(part) as here:
+            counts = work(here.output, **here.arguments)
+            seconds = time.perf_counter() - start
+            write_atomic(here.path("json"), json.dumps({"counts": counts, "seconds": seconds}))
     except InputError as error:
-        return {"name": name, "error": str(error), "counts": "", "seconds": 0.0}
-    seconds = time.perf_counter() - start
-    write_atomic(part.path("json"), json.dumps({"counts": counts, "seconds": seconds}))
-    return {"name": name, "error": "", "counts": json.dumps(counts), "seconds": seconds}
+        return {"name": part.name, "error": str(error), "counts": "", "seconds": 0.0}
+    return {"name": part.name, "error": "", "counts": json.dumps(counts), "seconds": seconds}
+
+
+@contextmanager
+def staged(part: Part) -> Iterator[Part]:
+    """The part as it runs here: what it reads is in its folder, what it wrote goes where it belongs.
+
+    In a folder that every node sees that is the part itself.
+    """
+    if not part.storage.address:
+        part.output.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        return
+    with tempfile.TemporaryDirectory(prefix="bloomery-") as folder:
+        storage = replace(part.storage, folder=Path(folder))
+        moved = {key: _moved(value, part.storage, storage) for key, value in part.arguments.items()}
+        here = replace(part, storage=storage, arguments=moved)
+        here.output.parent.mkdir(parents=True)
+        whole = [value for key, value in moved.items() if key not in part.sliced]
+        read = {path for path in _paths(whole) if path.is_relative_to(storage.folder)}
+        storage.fetch(*sorted(read))
+        yield here
+        written = {path for path in storage.folder.rglob("*") if path.is_file()} - read
+        storage.store(*sorted(written - {here.path("json")}), here.path("json"))
+
+
+def _moved(value: Any, old: Storage, new: Storage) -> Any:
+    """An argument with the paths in the old storage's folder in the new one's."""
+    if isinstance(value, Storage):
+        return new
+    if isinstance(value, Path) and value.is_relative_to(old.folder):
+        return new.folder / value.relative_to(old.folder)
+    if isinstance(value, list):
+        return [_moved(item, old, new) for item in value]
+    if isinstance(value, dict):
+        return {key: _moved(item, old, new) for key, item in value.items()}
+    return value
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _paths(item)
+
+
+def finished(wanted: Sequence[Part]) -> dict[str, Part]:
+    """Those of the parts that have been done, with their counts, by name."""
+    found: dict[str, Part] = {}
+    marks = {part.path("json"): part for part in wanted}
+    for storage, folder in {(part.storage, part.output.parent) for part in wanted}:
+        there = storage.files(folder).keys() & marks.keys()
+        for path, content in storage.read(*there).items():
+            done = json.loads(content)
+            found[marks[path].name] = replace(marks[path], counts=done["counts"], seconds=done["seconds"])
+    return found
 
 
 Execute = Callable[[str, Work, Sequence[Part]], Iterator[dict[str, Any]]]
@@ -97,33 +155,34 @@ Execute = Callable[[str, Work, Sequence[Part]], Iterator[dict[str, Any]]]
 
 
 def run_parts(
-    execute: Execute, work: Work, wanted: Iterable[Part], report: Callable[[Part], None] = lambda part: None
+    execute: Execute,
+    work: Work,
+    wanted: Sequence[Part],
+    done: Mapping[str, Part],
+    report: Callable[[Part], None] = lambda part: None,
 ) -> list[Part]:
     """Do those of the wanted parts that are not done; all of them, in the wanted order.
 
     Raises `InputError` with the sentence of the first part that found something wrong in its input.
     """
-    wanted = list(wanted)
-    done = {part.name: part for part in (part.finished() for part in wanted) if part}
+    result = dict(done)
     todo = {part.name: part for part in wanted if part.name not in done}
-    for part in todo.values():
-        part.folder.mkdir(parents=True, exist_ok=True)
     if todo:
         for row in execute(next(iter(todo.values())).step, work, list(todo.values())):
             if row["error"]:
                 raise InputError(row["error"])
-            asked = todo[row["name"]]
-            counts = json.loads(row["counts"])
-            done[asked.name] = Part(
-                asked.step, asked.name, asked.folder, asked.arguments, counts, row["seconds"]
-            )
-            report(done[asked.name])
-    return [done[part.name] for part in wanted]
+            part = replace(todo[row["name"]], counts=json.loads(row["counts"]), seconds=row["seconds"])
+            result[part.name] = part
+            report(part)
+    return [result[part.name] for part in wanted]
 
 
-def remove_unused(parts_folder: Path, used: Iterable[Part]) -> None:
+def remove_unused(storage: Storage, used: Iterable[Part]) -> None:
     """Delete what other configurations left behind."""
     keep = {part.output for part in used}
-    for path in parts_folder.glob("*/*"):
-        if path.is_file() and path.parent / path.name.lstrip(".").split(".")[0] not in keep:
-            path.unlink()
+    unused = [
+        path
+        for path in storage.files(storage.folder / FOLDER)
+        if path.parent / path.name.lstrip(".").split(".")[0] not in keep
+    ]
+    storage.delete(*unused)

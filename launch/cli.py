@@ -28,7 +28,13 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as train.steps=200."),
 ]
-Work = Annotated[Path | None, typer.Option("--work", help="Work folder; runs/NAME where left out.")]
+Work = Annotated[
+    str | None,
+    typer.Option(
+        "--work",
+        help="Work folder; runs/NAME where left out. With s3://... the dataset lies at that address.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Refuse to start from nothing.")]
 
@@ -135,24 +141,24 @@ def sync(
 
 
 def _one(
-    stage: Callable[[Any], Any], recipe: Path, sets: list[str] | None, work: Path | None, as_json: bool
+    stage: Callable[[Any], Any], recipe: Path, sets: list[str] | None, work: str | None, as_json: bool
 ) -> None:
     with told(as_json) as result:
         receipt = stage(_stages(recipe, sets, work, as_json))
         result |= {"stage": receipt.stage, "fingerprint": receipt.fingerprint, **receipt.counts}
 
 
-def _stages(path: Path, sets: list[str] | None, work: Path | None, as_json: bool) -> Any:
+def _stages(path: Path, sets: list[str] | None, work: str | None, as_json: bool) -> Any:
     from launch import recipe as recipes
     from launch.stages import Stages
-    from launch.work import work_folder
+    from launch.work import work_address, work_folder
 
     recipe = recipes.load(path, sets or [])
     folder = work_folder(recipe, work)
     arguments = [str(path), "--work", str(folder)]
     for override in sets or []:
         arguments += ["--set", override]
-    return Stages(recipe, folder, arguments, say)
+    return Stages(recipe, folder, arguments, say, work_address(work))
 
 
 def say(line: str) -> None:

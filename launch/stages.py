@@ -30,12 +30,16 @@ class Stages:
     arguments: list[str]
     """The command line that reads the same recipe again: its path, --set, --work."""
     notify: Callable[[str], None]
+    address: str = ""
+    """Where the dataset lies in object storage; empty where it lies in the work folder."""
 
     def prep(self) -> Receipt:
         """Raw documents to a dataset."""
         from data_prep.run import prepare
+        from data_prep.storage import Storage
 
-        receipt = prepare(self.recipe.prep(), self.work / "dataset", self.notify)
+        storage = Storage(self.work / "dataset", self.address and f"{self.address}/dataset")
+        receipt = prepare(self.recipe.prep(), storage, self.notify)
         track_stage(self.work, "dataset", self.recipe.tracking, self.notify)
         return receipt
 

@@ -37,6 +37,8 @@ MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.model"
 DOCUMENTS = "documents.parquet"
 BLOCKS = "blocks.npy"
+ADDRESS = "address.txt"
+"""In a folder that stands for a dataset in object storage: where that is. The small files are in both."""
 
 BLOCK_ROW = np.dtype(
     [

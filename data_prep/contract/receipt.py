@@ -90,8 +90,16 @@ def write_receipt(folder: Path, receipt: Receipt) -> None:
 def read_receipt(folder: Path) -> Receipt | None:
     """The receipt in `folder`; None where the stage has not ended or the file cannot be understood."""
     try:
-        return Receipt.model_validate_json((folder / RECEIPT).read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValidationError):
+        return understood((folder / RECEIPT).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def understood(content: bytes) -> Receipt | None:
+    """The receipt in a file's content; None where it is no such thing."""
+    try:
+        return Receipt.model_validate_json(content)
+    except ValidationError:
         return None
 
 

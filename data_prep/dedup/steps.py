@@ -9,6 +9,7 @@ from data_prep.dedup import exact, near
 from data_prep.filters.decide import drops_of
 from data_prep.parts import Part, Work, plan
 from data_prep.planning import Documents
+from data_prep.storage import Storage
 
 ROWS_PER_TASK = 5_000_000
 """Keys that one task holds in memory, about 200 MB."""
@@ -17,20 +18,20 @@ Step = Callable[[Work, Iterable[Part]], list[Part]]
 
 
 def drop_duplicates(
-    step: Step, parts_folder: Path, documents: Sequence[Documents], config: DedupConfig
+    step: Step, storage: Storage, documents: Sequence[Documents], config: DedupConfig
 ) -> dict[str, list[Path]]:
     """Run the steps; the files of duplicates (DROP) by the reason for which they go."""
     found: dict[str, list[Path]] = {}
     if config.exact:
-        found["exact duplicate"] = _exact(step, parts_folder, documents)
+        found["exact duplicate"] = _exact(step, storage, documents)
     if config.near.enabled:
         found["near-duplicate"] = _near(
-            step, parts_folder, documents, found.get("exact duplicate", []), config.near.bands
+            step, storage, documents, found.get("exact duplicate", []), config.near.bands
         )
     return found
 
 
-def _exact(step: Step, parts_folder: Path, documents: Sequence[Documents]) -> list[Path]:
+def _exact(step: Step, storage: Storage, documents: Sequence[Documents]) -> list[Path]:
     shares = 1 + _count(documents) // ROWS_PER_TASK
     arguments = {
         "keys": [part.tagged.path("keys.npy") for part in documents],
@@ -38,14 +39,12 @@ def _exact(step: Step, parts_folder: Path, documents: Sequence[Documents]) -> li
         "ids": [part.tagged.path("signals.parquet") for part in documents],
         "shares": shares,
     }
-    wanted = [
-        plan(parts_folder, "exact", exact.VERSION, arguments | {"share": share}) for share in range(shares)
-    ]
+    wanted = [plan(storage, "exact", exact.VERSION, arguments | {"share": share}) for share in range(shares)]
     return [part.path("drops.npy") for part in step(exact.drop_equal, wanted)]
 
 
 def _near(
-    step: Step, parts_folder: Path, documents: Sequence[Documents], exact_drops: list[Path], bands: int
+    step: Step, storage: Storage, documents: Sequence[Documents], exact_drops: list[Path], bands: int
 ) -> list[Path]:
     together = max(1, min(bands, ROWS_PER_TASK // max(_count(documents), 1)))  # bands in one task
     shares = 1 + _count(documents) // ROWS_PER_TASK
@@ -57,7 +56,7 @@ def _near(
     }
     wanted = [
         plan(
-            parts_folder,
+            storage,
             "edges",
             near.VERSION,
             arguments | {"share": share, "band_numbers": [*range(first, min(first + together, bands))]},
@@ -67,7 +66,7 @@ def _near(
     ]
     edges = [part.path("edges.npy") for part in step(near.find_edges, wanted)]
     signals = [part.tagged.path("signals.parquet") for part in documents]
-    chosen = plan(parts_folder, "components", near.VERSION, {"edges": edges, "signals": signals})
+    chosen = plan(storage, "components", near.VERSION, {"edges": edges, "signals": signals})
     return [part.path("drops.npy") for part in step(near.choose, [chosen])]
 
 

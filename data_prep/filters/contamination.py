@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.filters.words import shingles
-from data_prep.sources.files import open_stream
+from data_prep.sources.files import COMPRESSIONS, open_stream
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Contamination:
     names: list[str]
 
     @classmethod
-    def read(cls, paths: list[str], ngram: int) -> "Contamination":
+    def read(cls, paths: list[Path], ngram: int) -> "Contamination":
         """Read evaluation files; texts shorter than an n-gram count for nothing."""
         hashes, files = [], []
         for number, path in enumerate(paths):
@@ -34,7 +34,7 @@ class Contamination:
         flat = np.concatenate([np.empty(0, np.uint64), *hashes])
         first, index = np.unique(flat, return_index=True)
         return cls(
-            ngram, first, np.concatenate([np.empty(0, int), *files])[index], [Path(p).name for p in paths]
+            ngram, first, np.concatenate([np.empty(0, int), *files])[index], [path.name for path in paths]
         )
 
     def signals(self, text: str) -> dict[str, Any]:
@@ -51,12 +51,12 @@ class Contamination:
         return at[self.hashes[at] == found] if len(self.hashes) else at[:0]
 
 
-def evaluation_texts(path: str) -> Iterator[str]:
+def evaluation_texts(path: Path) -> Iterator[str]:
     """Every string in a JSON lines file, every paragraph of another."""
-    with open_stream(path) as stream:
+    with open_stream(str(path)) as stream:
         raw = stream.read().decode("utf-8", "replace")
-    bare = path.removesuffix(".gz").removesuffix(".xz").removesuffix(".zst")
-    if bare.endswith((".jsonl", ".ndjson", ".json")):
+    bare = path.with_suffix("") if path.suffix in COMPRESSIONS else path
+    if bare.suffix in (".jsonl", ".ndjson", ".json"):
         for line in raw.splitlines():
             if line.strip():
                 yield from _strings(json.loads(line))

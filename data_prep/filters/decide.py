@@ -139,7 +139,8 @@ def _joined(documents: pa.Table, signals: pa.Table) -> pa.Table:
 
 def _finish(table: pa.Table, filters: Mapping[str, Any], mask: bool) -> tuple[pa.Table, int]:
     """The table with the texts that will be trained on, and the number of placeholders in them."""
-    lines = C4Filter.model_validate(filters["c4"]) if "c4" in filters["use"] else None
+    c4_settings = filters["c4"] | {"bad_words": None}  # a rule for pages, which leaves the text as it is
+    lines = C4Filter.model_validate(c4_settings) if "c4" in filters["use"] else None
     if not lines and not mask:
         return table, 0
     texts, masked = [], 0

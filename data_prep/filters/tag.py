@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.config import CorpusConfig, NearDedupConfig
-from data_prep.contract.receipt import file_hash
 from data_prep.contract.settings import InputError
 from data_prep.dedup.minhash import MinHash
 from data_prep.documents import content_hash, write_array, write_table
@@ -29,44 +28,46 @@ VERSION = 2
 PAGE_RULES = {"max_lorem_ipsum", "max_curly_brackets", "min_sentences", "max_bad_words"}
 
 
-def tag_settings(corpus: CorpusConfig) -> tuple[dict[str, Any], list[str]]:
-    """What of the recipe the signals depend on (no threshold of a page among it), and hashes of its files.
+def tag_settings(corpus: CorpusConfig) -> tuple[dict[str, Any], dict[str, list[Path]]]:
+    """What of the recipe the signals depend on (no threshold of a page), and the files that it names by key.
 
     Raises `InputError` where a file that the recipe names is not there.
     """
     filters, repetition = corpus.filters, corpus.filters.gopher_repetition
     settings: dict[str, Any] = {"use": filters.use}
-    files: dict[str, Path] = {}
+    files: dict[str, list[Path]] = {}
     if "gopher_repetition" in filters.use:
         settings["top"], settings["duplicate"] = (
             [*repetition.max_top_ngrams],
             [*repetition.max_duplicate_ngrams],
         )
     if "c4" in filters.use:
-        settings["c4"] = filters.c4.model_dump(mode="json", exclude=PAGE_RULES)
+        settings["c4"] = filters.c4.model_dump(mode="json", exclude={*PAGE_RULES, "bad_words"})
         if filters.c4.bad_words:
-            files["corpus.filters.c4.bad_words"] = filters.c4.bad_words
+            files["filters.c4.bad_words"] = [filters.c4.bad_words]
     if "url" in filters.use and filters.url.blocklist:
-        settings["blocklist"] = str(filters.url.blocklist)
-        files["corpus.filters.url.blocklist"] = filters.url.blocklist
+        files["filters.url.blocklist"] = [filters.url.blocklist]
     if corpus.dedup.near.enabled:
         settings["near"] = corpus.dedup.near.model_dump(mode="json")
     if corpus.decontaminate.paths:
-        settings["contamination"] = corpus.decontaminate.model_dump(mode="json", exclude={"most"})
-        files |= {f"corpus.decontaminate.paths {path}": Path(path) for path in corpus.decontaminate.paths}
-    for key, path in files.items():
-        if not path.is_file():
-            raise InputError(f"{key}: no such file: {path}")
-    return settings, [file_hash(path) for path in files.values()]
+        settings["contamination"] = corpus.decontaminate.model_dump(mode="json", include={"ngram"})
+        files["decontaminate.paths"] = [Path(path) for path in corpus.decontaminate.paths]
+    for key, paths in files.items():
+        for path in paths:
+            if not path.is_file():
+                raise InputError(f"corpus.{key}: no such file: {path}")
+    return settings, files
 
 
-def tag(output: Path, documents: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Compute the signals of a part's documents."""
+def tag(
+    output: Path, documents: Path, settings: dict[str, Any], files: dict[str, list[Path]]
+) -> dict[str, Any]:
+    """Compute the signals of a part's documents; `files` has what the recipe names, by key."""
     columns: dict[str, list[Any]] = {}
     hashes: list[bytes] = []
     bands = []
     minhash = MinHash(NearDedupConfig.model_validate(settings["near"])) if "near" in settings else None
-    signals = signaller(settings)
+    signals = signaller(settings, files)
     size = 0
     for batch in pq.ParquetFile(documents).iter_batches(256, columns=["id", "url", "text"]):
         for row in batch.to_pylist():
@@ -97,11 +98,15 @@ def _table(columns: Mapping[str, list[Any]]) -> pa.Table:
 Signals = Callable[[str, str], tuple[str, dict[str, Any]]]
 
 
-def signaller(settings: Mapping[str, Any]) -> Signals:
+def signaller(settings: Mapping[str, Any], files: Mapping[str, list[Path]]) -> Signals:
     """A function from a document's URL and text to the text that C4's lines leave, and its signals."""
-    blocklist = urls.read_blocklist(Path(settings["blocklist"])) if "blocklist" in settings else frozenset()
-    lines = C4Filter.model_validate(settings["c4"]) if "c4" in settings else C4Filter()
-    contamination = Contamination.read(**settings["contamination"]) if "contamination" in settings else None
+    blocklist = frozenset[str]().union(*map(urls.read_blocklist, files.get("filters.url.blocklist", [])))
+    lines = C4Filter.model_validate(settings.get("c4", {}))
+    for path in files.get("filters.c4.bad_words", []):
+        lines = lines.model_copy(update={"bad_words": path})
+    contamination = None
+    if "contamination" in settings:
+        contamination = Contamination.read(files["decontaminate.paths"], **settings["contamination"])
 
     def signals(url: str, text: str) -> tuple[str, dict[str, Any]]:
         values: dict[str, Any] = {}

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.contract.dataset import Block, ShardWriter
-from data_prep.documents import write_array
+from data_prep.contract.dataset import Block, ShardWriter, token_dtype
+from data_prep.documents import header_bytes, write_array
+from data_prep.storage import Storage
 from data_prep.tokenize.encode import SPLITS
 
 VERSION = 1
@@ -33,7 +34,7 @@ def key_range(shard: int, shards: int) -> tuple[int, int]:
 
 def build(
     output: Path,
-    folder: Path,
+    storage: Storage,
     split: str,
     shard: int,
     shards: int,
@@ -43,8 +44,9 @@ def build(
     indexes: list[Path],
 ) -> dict[str, Any]:
     """Write one shard of a split into the dataset's folder, its rows of the block table beside the part."""
-    rows, arrays = gather(split, key_range(shard, shards), tokens, indexes)
-    writer = ShardWriter(folder, split, vocabulary_size)
+    dtype = token_dtype(vocabulary_size)
+    rows, arrays = gather(split, key_range(shard, shards), tokens, indexes, dtype, storage)
+    writer = ShardWriter(storage.folder, split, vocabulary_size)
     entry, table = writer.write(
         shard, blocks(rows, arrays, block_tokens), int(rows["bytes"].sum(dtype=np.int64))
     )
@@ -53,25 +55,43 @@ def build(
 
 
 def gather(
-    split: str, keys: tuple[int, int], tokens: list[Path], indexes: list[Path]
+    split: str,
+    keys: tuple[int, int],
+    tokens: list[Path],
+    indexes: list[Path],
+    dtype: np.dtype[Any],
+    storage: Storage,
 ) -> tuple[NDArray[Any], list[NDArray[Any]]]:
-    """The index rows with a key in this range in the order of their keys, and the tokens of each."""
-    number = SPLITS.index(split)
-    found, arrays = [], []
-    for token_path, index_path in zip(tokens, indexes, strict=True):
+    """The index rows with a key in this range in the order of their keys, and the tokens of each.
+
+    Of every part's tokens just the slice is read that belongs to the range.
+    """
+    found, starts, stops = [], [], []
+    for index_path in indexes:
         index = np.load(index_path, mmap_mode="r")
-        start, end = np.searchsorted(index["split"], [number, number + 1])
-        key = index["key"][start:end]
-        first = start + np.searchsorted(key, np.uint64(keys[0]), "left")
-        last = start + np.searchsorted(key, np.uint64(keys[1]), "right")
-        mine = np.array(index[first:last])
-        begin = int(index["tokens"][:first].sum(dtype=np.int64))
-        flat = np.load(token_path, mmap_mode="r")[begin : begin + int(mine["tokens"].sum(dtype=np.int64))]
-        arrays += np.split(flat, np.cumsum(mine["tokens"], dtype=np.int64)[:-1]) if len(mine) else []
-        found.append(mine)
+        first, last = key_rows(index, SPLITS.index(split), keys)
+        before, mine, after = (
+            int(rows["tokens"].sum(dtype=np.int64)) for rows in np.split(index, [first, last])
+        )
+        header = header_bytes(dtype, before + mine + after)
+        starts.append(header + before * dtype.itemsize)
+        stops.append(starts[-1] + mine * dtype.itemsize)
+        found.append(np.array(index[first:last]))
+    arrays: list[NDArray[Any]] = []
+    for mine_rows, data in zip(found, storage.slices(tokens, starts, stops), strict=True):
+        ends = np.cumsum(mine_rows["tokens"], dtype=np.int64)
+        arrays += np.split(np.frombuffer(data, dtype), ends[:-1]) if len(ends) else []
     rows = np.concatenate(found)
     order = np.lexsort((rows["id"], rows["key"]))
     return rows[order], [arrays[position] for position in order]
+
+
+def key_rows(index: NDArray[Any], split: int, keys: tuple[int, int]) -> tuple[int, int]:
+    """The rows [first, last) of an index that are of a split and have a key in this range."""
+    start, end = np.searchsorted(index["split"], [split, split + 1])
+    key = index["key"][start:end]
+    first = np.searchsorted(key, np.uint64(keys[0]), "left")
+    return int(start + first), int(start + np.searchsorted(key, np.uint64(keys[1]), "right"))
 
 
 def blocks(rows: NDArray[Any], arrays: list[NDArray[Any]], block_tokens: int) -> Iterator[Block]:

@@ -1,4 +1,4 @@
-"""A finished dataset copied to object storage, so that training nodes elsewhere read it from there."""
+"""A finished dataset, copied without its parts to object storage, for training nodes elsewhere."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +8,13 @@ from data_prep.contract.dataset import BLOCKS, DOCUMENTS, MANIFEST, TOKENIZER, D
 from data_prep.contract.receipt import file_hash
 from data_prep.contract.settings import InputError
 from data_prep.instructions import FOLDER
+from data_prep.storage import Storage
 
 HASHES = "sha256sums"
 """Hashes of the published files, in the form that `sha256sum --check` reads."""
 
 
-def publish(folder: Path, url: str) -> int:
+def publish(storage: Storage, url: str) -> int:
     """Copy a dataset to a URL; returns the number of files that were copied.
 
     Files of the same size and hash are there already and are passed over. An older manifest goes first and
@@ -26,13 +27,14 @@ def publish(folder: Path, url: str) -> int:
     try:
         system, root = fsspec.core.url_to_fs(url)
         known = _hashes(system, f"{root}/{HASHES}")
-        wanted = dict(_files(folder))
+        wanted = dict(_files(storage.folder))
         if known != wanted and system.exists(f"{root}/{MANIFEST}"):
             system.rm_file(f"{root}/{MANIFEST}")
         for name, digest in wanted.items():
             if known.get(name) != digest or not system.exists(f"{root}/{name}") or name == MANIFEST:
                 system.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
-                system.put_file(str(folder / name), f"{root}/{name}")
+                with storage.here(storage.folder / name) as path:
+                    system.put_file(str(path), f"{root}/{name}")
                 copied += 1
         lines = "".join(f"{digest}  {name}\n" for name, digest in wanted.items())
         system.pipe_file(f"{root}/{HASHES}", lines.encode())

@@ -1,5 +1,8 @@
 """Training the tokenizer on a seeded sample of the training documents.
 
+    sample      <name>.sample.parquet       the texts of a part that were drawn
+    tokenizer   <name>.model                the SentencePiece model trained on all of them
+
 Pieces never cross a line end, which is a piece of its own, and white space is kept as it is: decoding gives
 back the very text. The sample and the number of threads are fixed, so the model is the same on every machine.
 """
@@ -11,46 +14,44 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import sentencepiece
 
 from data_prep.config import TokenizerConfig
+from data_prep.contract.receipt import write_atomic
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import BOS, EOS, PAD, RESERVED, UNK
-from data_prep.documents import seeded_order, share_limit
+from data_prep.documents import seeded_order, share_limit, write_table
 from data_prep.sources.text import cut
 
-VERSION = 1
+VERSION = 2
 SENTENCE_BYTES = 8_192
 THREADS = 16  # the trainer's sums depend on how many there are, so it is not the number of cores
 
 
-def train(output: Path, kept: list[Path], tokenizer: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Write `<name>.model`; `InputError` where the text does not support the vocabulary."""
-    config = TokenizerConfig.model_validate(tokenizer)
-    total = sum(_train_bytes(path) for path in kept)
-    texts = sample(kept, min(1.0, config.sample_bytes / max(total, 1)), seed)
-    model = train_model(texts, config)
-    path = output.with_suffix(".model")
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(model)
-    temporary.replace(path)
-    return {"sample_bytes": min(total, config.sample_bytes)}
+def sample(output: Path, kept: Path, share: float, seed: int) -> dict[str, Any]:
+    """Write the texts of about this share of a part's training documents, drawn by their ids."""
+    found = []
+    for batch in pq.ParquetFile(kept).iter_batches(256, columns=["id", "text", "split"]):
+        keys = seeded_order(batch["id"].to_numpy(), seed, "tokenizer")
+        drawn = (keys <= share_limit(share)) & (batch["split"].to_numpy(zero_copy_only=False) == "train")
+        found += [batch["text"][row].as_py() for row in np.flatnonzero(drawn)]
+    write_table(output.with_suffix(".sample.parquet"), pa.table({"text": pa.array(found, pa.large_string())}))
+    return {"documents": len(found), "bytes": sum(len(text.encode()) for text in found)}
 
 
-def _train_bytes(path: Path) -> int:
-    table = pq.read_table(path, columns=["bytes", "split"])
-    return int(table["bytes"].to_numpy()[table["split"].to_numpy(zero_copy_only=False) == "train"].sum())
+def train(output: Path, samples: list[Path], tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """Write the model; `InputError` where the text does not support the vocabulary."""
+    model = train_model(_texts(samples), TokenizerConfig.model_validate(tokenizer))
+    write_atomic(output.with_suffix(".model"), model)
+    return {"model_bytes": len(model)}
 
 
-def sample(kept: list[Path], share: float, seed: int) -> Iterator[str]:
-    """The texts of about this share of the training documents, drawn by their ids."""
-    for path in kept:
-        for batch in pq.ParquetFile(path).iter_batches(256, columns=["id", "text", "split"]):
-            keys = seeded_order(batch["id"].to_numpy(), seed, "tokenizer")
-            drawn = (keys <= share_limit(share)) & (batch["split"].to_numpy(zero_copy_only=False) == "train")
-            for row in np.flatnonzero(drawn):
-                yield batch["text"][row].as_py()
+def _texts(samples: list[Path]) -> Iterator[str]:
+    for path in samples:
+        for batch in pq.ParquetFile(path).iter_batches(256):
+            yield from batch["text"].to_pylist()
 
 
 def train_model(texts: Iterator[str], config: TokenizerConfig) -> bytes:

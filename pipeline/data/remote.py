@@ -15,7 +15,7 @@ import fsspec
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.contract.dataset import BLOCKS, MANIFEST, TOKENIZER, Block, Dataset
+from data_prep.contract.dataset import ADDRESS, BLOCKS, MANIFEST, TOKENIZER, Block, Dataset
 from data_prep.contract.receipt import fingerprint, write_atomic
 from data_prep.contract.settings import InputError
 from pipeline.config import DataConfig
@@ -28,10 +28,14 @@ SLACK = 64
 
 
 def open_dataset(location: str, data: DataConfig) -> Dataset:
-    """The dataset in a folder or at an address."""
-    if "://" not in location:
-        return Dataset(Path(location))
-    return RemoteDataset(location, (data.cache or CACHE).expanduser(), data.cache_bytes)
+    """The dataset in a folder, or at an address: one that is given, or that a folder names as its own."""
+    cache = (data.cache or CACHE).expanduser()
+    if "://" in location:
+        return RemoteDataset(location, cache, data.cache_bytes)
+    folder = Path(location)
+    if (folder / ADDRESS).is_file():
+        return RemoteDataset((folder / ADDRESS).read_text().strip(), cache, data.cache_bytes, folder)
+    return Dataset(folder)
 
 
 class BlockCache:
@@ -90,19 +94,28 @@ class BlockCache:
 
 
 class RemoteDataset(Dataset):
-    """A dataset at an address that fsspec understands. `requests` counts the range reads."""
+    """A dataset at an address that fsspec understands. `requests` counts the range reads.
 
-    def __init__(self, address: str, cache: Path, limit: int) -> None:
+    `standing_in` is a folder that already has its small files; else they go to one in the cache.
+    """
+
+    def __init__(self, address: str, cache: Path, limit: int, standing_in: Path | None = None) -> None:
         self.address = address.rstrip("/")
         try:
             self._files, self._root = fsspec.core.url_to_fs(self.address)
         except (ImportError, ValueError) as error:
             raise InputError(f"{address}: not an address that can be read here ({error})") from error
         manifest = self.download(MANIFEST)
-        folder = cache / fingerprint(manifest.decode())
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / MANIFEST, manifest)
+        self._key = fingerprint(manifest.decode())
+        folder = standing_in or cache / self._key
+        if standing_in is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(folder / MANIFEST, manifest)
         super().__init__(folder)
+        if standing_in and (folder / MANIFEST).read_bytes() != manifest:
+            raise InputError(
+                f"{folder}: {self.address} holds another dataset by now; run `bloomery prep` again"
+            )
         self.cache = BlockCache(cache, limit)
         self.requests = 0
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="blocks")
@@ -166,7 +179,7 @@ class RemoteDataset(Dataset):
             coming.pop(name, None)
 
     def _name(self, path: str, start: int, stop: int) -> str:
-        return f"{self.folder.name}/{path}/{start}-{stop}.block"
+        return f"{self._key}/{path}/{start}-{stop}.block"
 
     def _fetch(self, path: str, start: int, stop: int) -> NDArray[np.uint8]:
         name = self._name(path, start, stop)

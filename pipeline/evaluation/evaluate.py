@@ -22,6 +22,7 @@ from data_prep.contract.receipt import (
 )
 from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
+from pipeline.data.remote import open_dataset
 from pipeline.evaluation.choices import Ask, shot_curve
 from pipeline.evaluation.perplexity import HeldOut, held_out, model_loss, unigram_loss
 from pipeline.evaluation.questions import Task, as_chat, as_text, make_task
@@ -41,7 +42,7 @@ def evaluate(
     load: Load | None = None,
 ) -> Receipt:
     """Measure every run (a run folder or a checkpoint, by the name it is shown under) on the dataset."""
-    data = Dataset(dataset)
+    data = open_dataset(str(dataset), config.data)
     inputs = {"dataset": data.manifest.fingerprint} | {name: identity(path) for name, path in runs.items()}
     expected = fingerprint("eval", config.eval, config.data.sequence_length, config.seed, inputs)
     done = read_receipt(folder)

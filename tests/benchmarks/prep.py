@@ -54,8 +54,7 @@ def our_filters(use: Sequence[str]) -> Callable[[str], str]:
     corpus = CorpusConfig.model_validate(
         {"filters": {"use": list(use), "c4": FINEWEB_C4}, "dedup": {"near": {"enabled": False}}}
     )
-    settings, _ = tag_settings(corpus)
-    signals, order = signaller(settings), rules(corpus.filters, corpus.decontaminate)
+    signals, order = signaller(*tag_settings(corpus)), rules(corpus.filters, corpus.decontaminate)
 
     def verdict(text: str) -> str:
         kept, values = signals("", text)
@@ -141,7 +140,8 @@ def rates(work: Callable[[Any], Any], items: Sequence[Any], repeats: int) -> lis
 
 def tokens_per_second(texts: Sequence[str], repeats: int) -> list[float]:
     """From kept documents on disk to tokens in shuffled order on disk, with a unigram model of 16k pieces."""
-    from data_prep.parts import do_part
+    from data_prep.parts import Part, do_part
+    from data_prep.storage import Storage
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -157,8 +157,9 @@ def tokens_per_second(texts: Sequence[str], repeats: int) -> list[float]:
         found = []
         for _ in range(repeats):
             start = time.process_time()
-            do_part(encode, "encode", "part", folder, arguments)
-            tokens = len(np.load(folder / "part.tokens.npy", mmap_mode="r"))
+            part = Part("encode", "part", Storage(folder), arguments)
+            do_part(encode, part)
+            tokens = len(np.load(part.path("tokens.npy"), mmap_mode="r"))
             found.append(tokens / (time.process_time() - start))
     return found
 

@@ -11,9 +11,10 @@ import pytest
 
 from data_prep.config import PrepConfig
 from data_prep.contract.dataset import Dataset
-from data_prep.parts import Part, Work, do_part
+from data_prep.parts import Execute, Part, Work, do_part
 from data_prep.preparation import Preparation
 from data_prep.sources import list_files
+from data_prep.storage import Storage
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
 SENTENCE = """the quick brown fox jumps over a lazy dog while seven wizards quietly brew strong coffee for
@@ -50,7 +51,7 @@ def write_jsonl(path: Path, texts: Sequence[str]) -> None:
 def here(step: str, work: Work, parts: Sequence[Part]) -> Iterator[dict[str, Any]]:
     """Runs parts in this process, the last one first: the order of execution must not matter."""
     for part in reversed(parts):
-        yield do_part(work, part.step, part.name, part.folder, part.arguments)
+        yield do_part(work, part)
 
 
 def prep_config(paths: Sequence[Path], **changes: Any) -> PrepConfig:
@@ -65,8 +66,14 @@ def prep_config(paths: Sequence[Path], **changes: Any) -> PrepConfig:
 
 def prepare_here(config: PrepConfig, folder: Path) -> dict[str, Any]:
     """A whole preparation without Ray; its counts."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return Preparation(config, folder, here, lambda line: None).run(list_files(config.corpus))
+    return prepare_in(Storage(folder), config)
+
+
+def prepare_in(storage: Storage, config: PrepConfig, execute: Execute | None = None) -> dict[str, Any]:
+    """The same in any storage."""
+    storage.folder.mkdir(parents=True, exist_ok=True)
+    preparation = Preparation(config, storage, execute or here, lambda line: None)
+    return preparation.run(list_files(config.corpus))
 
 
 def texts_of(folder: Path, split: str) -> list[str]:

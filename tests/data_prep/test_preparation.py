@@ -107,6 +107,7 @@ def test_a_changed_key_redoes_what_depends_on_it(
         "edges",
         "components",
         "decide",
+        "sample",
         "tokenizer",
         "encode",
         "shards",

@@ -18,8 +18,9 @@ import sys
 from pathlib import Path
 from data_prep.config import PrepConfig
 from data_prep.run import prepare
+from data_prep.storage import Storage
 if __name__ == "__main__":
-    prepare(PrepConfig.model_validate_json(sys.argv[1]), Path(sys.argv[2]))
+    prepare(PrepConfig.model_validate_json(sys.argv[1]), Storage(Path(sys.argv[2])))
     assert "torch" not in sys.modules
 """
 

@@ -54,7 +54,7 @@ def test_contamination_names_the_file(tmp_path: Path) -> None:
     question = "which of these seven rivers does flow through more countries than any other one"  # 14 words
     (tmp_path / "quiz.jsonl").write_text(json.dumps({"q": question, "choices": ["a", "b"]}) + "\n")
     (tmp_path / "other.txt").write_text("nothing of interest\n\nin here")
-    check = Contamination.read([str(tmp_path / "quiz.jsonl"), str(tmp_path / "other.txt")], 13)
+    check = Contamination.read([tmp_path / "quiz.jsonl", tmp_path / "other.txt"], 13)
     clean = check.signals(question.replace("seven", "eight"))
     assert clean == {"contaminated_ngrams": 0.0, "contaminated_by": None}
     found = check.signals(
@@ -66,9 +66,7 @@ def test_contamination_names_the_file(tmp_path: Path) -> None:
 
 def test_contamination_without_any_long_text(tmp_path: Path) -> None:
     (tmp_path / "tiny.txt").write_text("too short")
-    assert (
-        Contamination.read([str(tmp_path / "tiny.txt")], 13).signals("any " * 20)["contaminated_ngrams"] == 0
-    )
+    assert Contamination.read([tmp_path / "tiny.txt"], 13).signals("any " * 20)["contaminated_ngrams"] == 0
 
 
 @pytest.mark.parametrize(

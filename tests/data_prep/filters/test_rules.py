@@ -21,8 +21,7 @@ PROSE = (
 def verdict(text: str, use: list[str], url: str = "", **filters: Any) -> str:
     """The rule that rejects a text, or nothing."""
     corpus = CorpusConfig.model_validate({"filters": {"use": use, **filters}})
-    settings, _ = tag_settings(corpus)
-    kept, values = signaller(settings)(url, text)
+    kept, values = signaller(*tag_settings(corpus))(url, text)
     values |= {"characters": len(kept)}
     order = rules(corpus.filters, corpus.decontaminate)
     index, _ = judge(pa.table({name: [value] for name, value in values.items()}), order, ["en"])
