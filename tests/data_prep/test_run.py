@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from data_prep.contract.receipt import read_receipt
+from data_prep.storage import Storage
 from tests.data_prep.helpers import fingerprints, prep_config, story, write_jsonl
 
 PROGRAM = """
@@ -20,7 +22,7 @@ from data_prep.config import PrepConfig
 from data_prep.run import prepare
 from data_prep.storage import Storage
 if __name__ == "__main__":
-    prepare(PrepConfig.model_validate_json(sys.argv[1]), Storage(Path(sys.argv[2])))
+    prepare(PrepConfig.model_validate_json(sys.argv[1]), Storage(Path(sys.argv[2]), sys.argv[3]))
     assert "torch" not in sys.modules
 """
 
@@ -33,12 +35,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(corpus: Path, out: Path, workers: int, address: str = "") -> "subprocess.Popen[str]":
+def start(
+    corpus: Path, out: Path, workers: int, cluster: str = "", address: str = ""
+) -> "subprocess.Popen[str]":
     config = prep_config([corpus], corpus={"workers": workers, "part_bytes": 1})
-    command = [sys.executable, "-c", PROGRAM, config.model_dump_json(), str(out)]
+    command = [sys.executable, "-c", PROGRAM, config.model_dump_json(), str(out), address]
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
-    if address:
-        environment["RAY_ADDRESS"] = address
+    if cluster:
+        environment["RAY_ADDRESS"] = cluster
     return subprocess.Popen(
         command,
         env=environment,
@@ -73,10 +77,13 @@ def test_the_second_run_skips(corpus: Path, undisturbed: Path) -> None:
     assert (undisturbed / "receipt.json").stat().st_mtime_ns == before
 
 
-def wait_for_parts(process: "subprocess.Popen[str]", out: Path, wanted: int) -> None:
+def wait_for_parts(process: "subprocess.Popen[str]", storage: Storage, wanted: int) -> None:
     """Until that many parts are done."""
-    while process.poll() is None and len(list((out / "parts").glob("*/*.json"))) < wanted:
-        time.sleep(0.05)
+    while process.poll() is None:
+        found = storage.files(storage.folder / "parts")
+        if sum(path.suffix == ".json" for path in found) >= wanted:
+            return
+        time.sleep(0.1)
 
 
 def test_killed_at_a_random_moment_with_another_number_of_workers(
@@ -84,7 +91,7 @@ def test_killed_at_a_random_moment_with_another_number_of_workers(
 ) -> None:
     """SIGKILL of the whole process group: driver, raylet and workers alike."""
     process = start(corpus, tmp_path / "out", workers=1)
-    wait_for_parts(process, tmp_path / "out", random.Random(time.time_ns()).randint(1, 12))
+    wait_for_parts(process, Storage(tmp_path / "out"), random.Random(time.time_ns()).randint(1, 12))
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert read_receipt(tmp_path / "out") is None
@@ -92,24 +99,40 @@ def test_killed_at_a_random_moment_with_another_number_of_workers(
     assert fingerprints(tmp_path / "out") == fingerprints(undisturbed)
 
 
+@pytest.mark.parametrize("address", ["", "s3://crawl/nodes/dataset"])
 def test_a_cluster_of_two_nodes_that_loses_one(
-    corpus: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: Path,
+    undisturbed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bucket: Any,
+    address: str,
 ) -> None:
+    """On a shared folder; and in a bucket, where each node has nothing but a temporary folder of its own."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     from ray.cluster_utils import Cluster
 
-    node = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=node)
+    def node(name: str) -> dict[str, Any]:
+        (tmp_path / name).mkdir()
+        environment = {"TMPDIR": str(tmp_path / name)}
+        size = {"num_cpus": 1, "object_store_memory": 100 << 20}
+        return {**size, "include_dashboard": False, "env_vars": environment}
+
+    storage = Storage(tmp_path / "out", address)
+    cluster = Cluster(initialize_head=True, head_node_args=node("first"))
     try:
-        second = cluster.add_node(**node)
-        process = start(corpus, tmp_path / "out", workers=1, address=cluster.address)
-        wait_for_parts(process, tmp_path / "out", 3)
+        second = cluster.add_node(**node("second"))
+        process = start(corpus, tmp_path / "out", workers=1, cluster=cluster.address, address=address)
+        wait_for_parts(process, storage, 3)
         cluster.remove_node(second, allow_graceful=False)
         wait(process)
     finally:
         cluster.shutdown()
-    assert fingerprints(tmp_path / "out") == fingerprints(undisturbed)
+    if address:
+        bucket.get(address, str(tmp_path / "back"), recursive=True)
+        assert not list((tmp_path / "out").rglob("*.tar"))
+    assert fingerprints(tmp_path / ("back" if address else "out")) == fingerprints(undisturbed)
 
 
 def test_an_address_where_no_cluster_is(
