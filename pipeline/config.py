@@ -176,6 +176,11 @@ class OptimizerConfig(Settings):
             "keep_every",
             "log_every",
             "step_timeout_seconds",
+            "skip_nonfinite",
+            "spike_threshold",
+            "spike_window",
+            "spike_rollbacks",
+            "spike_skip",
         }
     )
 
@@ -217,6 +222,17 @@ class OptimizerConfig(Settings):
     """Steps between lines of progress; metrics are kept for every step."""
     step_timeout_seconds: PositiveFloat = 600.0
     """A step that takes longer ends the job with a report; start, validation and saving have 4 times it."""
+
+    skip_nonfinite: int = Field(3, ge=0)
+    """Steps in a row whose loss or gradient is not finite and that change nothing; one more ends the run."""
+    spike_threshold: PositiveFloat | None = 8.0
+    """A loss this many robust standard deviations above the recent median is a spike; null looks for none."""
+    spike_window: PositiveInt = 100
+    """How many recent losses that is measured by; there is no spike before there are as many."""
+    spike_rollbacks: int = Field(0, ge=0)
+    """How often a run goes back to the checkpoint before a spike; further spikes are only logged."""
+    spike_skip: PositiveInt = 1
+    """Batches that are then left out: that of the spike and those right before it."""
 
     def accumulation(self, data_size: int) -> int:
         """Micro batches per step on each of `data_size` ranks; InputError where they do not divide evenly."""

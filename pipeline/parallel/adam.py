@@ -50,6 +50,12 @@ def set_steps(optimizer: Any, parameters: Iterable[nn.Parameter], zero_stage: in
         adam.state[parameter]["step"].fill_(float(steps))
 
 
+def steps_taken(optimizer: Any, parameters: Iterable[nn.Parameter], zero_stage: int) -> int:
+    """How many steps AdamW has taken."""
+    adam = optimizer.optimizer if zero_stage else optimizer
+    return int(adam.state[_masters(optimizer, parameters, zero_stage)[0]]["step"])
+
+
 def _masters(optimizer: Any, parameters: Iterable[nn.Parameter], zero_stage: int) -> list[Tensor]:
     """The tensors that AdamW updates: the parameters, or DeepSpeed's flat float32 partitions of them."""
     if zero_stage == 0:

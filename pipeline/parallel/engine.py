@@ -4,6 +4,7 @@ Without pipeline stages the list is one module under a DeepSpeed engine (ZeRO 0 
 DeepSpeed PipelineModule (ZeRO 0 or 1). A caller sees the same few methods either way.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,7 +19,7 @@ from pipeline.data.batches import Batch, weight_sum
 from pipeline.models.initialize import initialize
 from pipeline.models.layer import Layer
 from pipeline.parallel import sharding
-from pipeline.parallel.adam import adamw, allocate_moments
+from pipeline.parallel.adam import adamw, allocate_moments, steps_taken
 from pipeline.parallel.stack import Stack
 from pipeline.parallel.stages import Stages
 from pipeline.parallel.world import World, model_parallel_unit
@@ -55,13 +56,14 @@ class Engine:
         )
         allocate_moments(self.engine.optimizer, self.parameters.values(), self.zero_stage)
         if self.zero_stage == 0:
-            self.engine.clip_fp32_gradients = self._clip
+            self._update = self.engine.optimizer.step
+            self.engine.optimizer.step = self._step
 
     def train_step(self, batches: list[Batch], learning_rate: float) -> tuple[float, float]:
         """One optimizer step on this rank's micro batches.
 
         Returns the loss, a weighted mean over the global batch in nats, and the norm of the whole gradient
-        before clipping.
+        before clipping. Where that is not finite, on whatever rank, no rank has changed anything.
         """
         for group in self.engine.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -125,6 +127,17 @@ class Engine:
     def _gradient_norm(self) -> float:
         return float(self.engine.get_global_grad_norm())
 
+    @property
+    def updates(self) -> int:
+        """How often the weights were updated: the steps taken without those whose gradient was not finite."""
+        return steps_taken(self.engine.optimizer, self.parameters.values(), self.zero_stage)
+
+    def _step(self) -> None:
+        """ZeRO stage 0's step; like DeepSpeed's other stages it does nothing with a gradient of no norm."""
+        self._clip()
+        if math.isfinite(self.engine._global_grad_norm):
+            self._update()
+
     def _clip(self) -> None:
         """Clip by the norm of the whole gradient, each parameter counted once over all ranks."""
         counted = [p.grad for p in self.parameters.values() if p.grad is not None and _is_counted(p)]
@@ -161,7 +174,7 @@ def deepspeed_config(
         "train_batch_size": optim.global_batch,
         "train_micro_batch_size_per_gpu": optim.micro_batch,
         "gradient_accumulation_steps": optim.accumulation(world.data_size),
-        "gradient_clipping": optim.clip,
+        "gradient_clipping": optim.clip if parallel.zero_stage else 0.0,  # stage 0 is clipped by `Engine`
         "zero_optimization": {"stage": parallel.zero_stage, "overlap_comm": torch.cuda.is_available()},
         "bf16": {"enabled": dtype == torch.bfloat16},
         # Stage outputs cut over tensor ranks are not needed here and go wrong with sequence parallelism.

@@ -1,5 +1,6 @@
 """The loss of every objective: cross-entropy weighted by position."""
 
+import torch
 import torch.nn.functional as F
 from megatron.core import parallel_state
 from megatron.core.tensor_parallel import vocab_parallel_cross_entropy
@@ -9,11 +10,20 @@ from torch import Tensor
 def weighted_cross_entropy(logits_SBV: Tensor, labels: tuple[Tensor, Tensor]) -> Tensor:
     """Sum over positions of weight times cross-entropy, in nats.
 
-    `logits_SBV` holds this tensor-parallel rank's columns; `labels` are targets [B, S] and weights [B, S].
+    `logits_SBV` holds this tensor-parallel rank's columns; `labels` are targets [B, S] and weights [B, S]. A
+    loss that is not finite has no gradient that is.
     """
     targets_BS, weights_BS = labels
     losses_SB = token_losses(logits_SBV, targets_BS.t())
-    return (losses_SB * weights_BS.t()).sum()
+    return spread((losses_SB * weights_BS.t()).sum())
+
+
+def spread(loss: Tensor) -> Tensor:
+    """The same loss; where it is not finite its gradients are NaN, which every rank learns from their norm.
+
+    A target whose logit is -inf has an infinite loss and finite gradients.
+    """
+    return loss * torch.where(loss.detach().isfinite(), 1.0, torch.nan)
 
 
 def token_losses(logits_SBV: Tensor, targets_SB: Tensor) -> Tensor:
