@@ -6,54 +6,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from data_prep.contract.settings import InputError, Settings
-
-
-class ModelConfig(Settings):
-    layers: PositiveInt = 4
-    """Number of transformer layers."""
-    hidden_size: PositiveInt = 256
-    """Width of the residual stream."""
-    heads: PositiveInt = 4
-    """Number of attention heads; divides hidden_size."""
-    query_groups: PositiveInt | None = None
-    """Number of key and value heads (grouped queries); null gives every head its own."""
-    feed_forward_size: PositiveInt | None = None
-    """Width inside the MLP; null is 4 times hidden_size."""
-    norm: Literal["layernorm", "rmsnorm"] = "layernorm"
-    """Normalisation before attention, before the MLP and at the end."""
-    activation: Literal["gelu", "swiglu"] = "gelu"
-    """Nonlinearity of the MLP; swiglu has a gate."""
-    positions: Literal["learned", "rope"] = "learned"
-    """Learned absolute positions (GPT-2), or rotary ones (Llama)."""
-    max_positions: PositiveInt | None = None
-    """Length of the table of learned positions, in tokens; null is data.sequence_length."""
-    bias: bool = True
-    """Whether linear layers have biases."""
-    tied_output: bool = True
-    """Whether the output head shares the word embedding's weights."""
-    dropout: float = Field(0.0, ge=0.0, lt=1.0)
-    """Dropout probability on embeddings, attention and residual branches."""
-    norm_epsilon: PositiveFloat = 1e-5
-    """Added to the variance in normalisation."""
-    initial_std: PositiveFloat = 0.02
-    """Standard deviation of initial weights; output projections get 1/sqrt(2 layers) of it, as in GPT-2."""
-
-    @model_validator(mode="after")
-    def _divisible(self) -> Self:
-        if self.hidden_size % self.heads:
-            raise ValueError(f"hidden_size {self.hidden_size} is not divisible by heads {self.heads}")
-        if self.heads % self.key_value_heads:
-            raise ValueError(f"heads {self.heads} is not divisible by query_groups {self.key_value_heads}")
-        return self
-
-    @property
-    def key_value_heads(self) -> int:
-        return self.query_groups or self.heads
-
-    @property
-    def mlp_size(self) -> int:
-        return self.feed_forward_size or 4 * self.hidden_size
-
+from pipeline.models.config import ModelConfig
 
 NoiseKind = Literal["mask", "delete", "infill", "permute_sentences", "rotate"]
 
@@ -144,13 +97,25 @@ class ParallelConfig(Settings):
     """Pipeline parallel size: stages that the layers are split over."""
     data: PositiveInt | None = None
     """Data parallel size; null takes what the other two leave of the processes there are."""
+    sequence: bool = False
+    """Sequence parallelism: tensor-parallel ranks share the sequence where they do not share matrices."""
     zero_stage: int = Field(1, ge=0, le=3)
     """ZeRO stage: 1 shards optimizer states over data-parallel ranks, 2 gradients too, 3 parameters too."""
+    recompute: Literal["none", "selective", "full"] = "none"
+    """What is computed again in the backward pass to save memory: nothing, attention scores, whole layers."""
+    offload: bool = False
+    """Whether optimizer states and steps are on the host's memory and processor."""
+    compile: bool = False
+    """Whether each transformer layer is compiled by torch.compile."""
 
     @model_validator(mode="after")
-    def _zero_fits_pipeline(self) -> Self:
+    def _goes_together(self) -> Self:
         if self.pipeline > 1 and self.zero_stage > 1:
             raise ValueError(f"zero_stage {self.zero_stage} does not go with pipeline stages; 0 or 1 does")
+        if self.offload and (self.zero_stage == 0 or self.pipeline > 1):
+            raise ValueError("offload needs zero_stage 1 or more and no pipeline stages")
+        if self.sequence and self.tensor == 1:
+            raise ValueError("sequence shares the sequence over tensor ranks; it needs tensor 2 or more")
         return self
 
     def data_size(self, processes: int) -> int:
@@ -206,8 +171,8 @@ class OptimizerConfig(Settings):
     """Adam's epsilon."""
     clip: float = Field(1.0, ge=0.0)
     """Largest norm of the whole gradient; 0 does not clip."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Type of weights and activations; auto is bfloat16 on a GPU and float32 on a CPU."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Type of weights and activations; auto is bfloat16 on a GPU, else float32; float16 scales the loss."""
     validate_every: PositiveInt = 100
     """Steps between validations; the last step is always validated."""
     validation_samples: PositiveInt = 256
@@ -282,6 +247,14 @@ class TrackingConfig(Settings):
     """Seconds between samples of processor, memory, disk, network and GPUs while training; 0 takes none."""
 
 
+OBJECTIVES: dict[str, tuple[str, ...]] = {
+    "decoder": ("causal_lm", "prefix_lm"),
+    "encoder": ("masked_lm",),
+    "encoder_decoder": ("span_corruption", "denoising"),
+}
+"""What each architecture can be trained on."""
+
+
 class PipelineConfig(Settings):
     name: str
     """Name of the recipe: the default work folder and the MLflow parent run are called by it."""
@@ -299,25 +272,37 @@ class PipelineConfig(Settings):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         self.data.check_objective(self.objective)
-        model, tensor = self.model, self.parallel.tensor
-        split = {
-            "model.heads": model.heads,
-            "model.query_groups": model.key_value_heads,
-            "model.feed_forward_size": model.mlp_size,
-        }
-        for key, value in split.items():
-            if value % tensor:
-                raise ValueError(f"{key} {value} is not divisible by parallel.tensor {tensor}")
-        if model.layers < self.parallel.pipeline:
+        self._objective_fits_model()
+        self._layout_fits_model()
+        if self.model.max_positions and self.model.max_positions < self.data.sequence_length:
             raise ValueError(
-                f"model.layers {model.layers} is fewer than parallel.pipeline {self.parallel.pipeline}"
-            )
-        if model.max_positions and model.max_positions < self.data.sequence_length:
-            raise ValueError(
-                f"model.max_positions {model.max_positions} is less than "
+                f"model.max_positions {self.model.max_positions} is less than "
                 f"data.sequence_length {self.data.sequence_length}"
             )
         return self
+
+    def _objective_fits_model(self) -> None:
+        kinds = OBJECTIVES[self.model.architecture]
+        if self.objective.kind not in kinds:
+            raise ValueError(
+                f"objective.kind {self.objective.kind} does not train a model.architecture "
+                f"{self.model.architecture}; {' or '.join(kinds)} does"
+            )
+
+    def _layout_fits_model(self) -> None:
+        model, tensor = self.model, self.parallel.tensor
+        split = {"model.heads": model.heads, "model.feed_forward_size": model.mlp_size}
+        if model.key_value_heads > 1:
+            split["model.query_groups"] = model.key_value_heads
+        if self.parallel.sequence:
+            split["data.sequence_length"] = self.data.sequence_length
+        for key, value in split.items():
+            if value % tensor:
+                raise ValueError(f"{key} {value} is not divisible by parallel.tensor {tensor}")
+        if model.layers + model.encoder_depth < self.parallel.pipeline:
+            raise ValueError(
+                f"model.layers {model.layers} is fewer than parallel.pipeline {self.parallel.pipeline}"
+            )
 
     @property
     def position_table(self) -> int:

@@ -27,7 +27,6 @@ batch, whatever the micro batches and ranks it was cut into.
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 Batch = dict[str, NDArray[Any]]
@@ -54,8 +53,3 @@ class BatchSource(Protocol):
     def close(self) -> None:
         """Stop background work."""
         ...
-
-
-def weight_sum(batches: list[Batch]) -> float:
-    """Sum of the loss weights of some batches."""
-    return float(sum(np.sum(batch["weights"], dtype=np.float64) for batch in batches))

@@ -25,8 +25,8 @@ def initialize(
             parameter.copy_(sharding.shard(whole, parameter, tensor_rank, tensor_size))
 
 
-def draw(name: str, seed: int, shape: torch.Size, std: float) -> Tensor:
-    """Normal values for the parameter of this name."""
+def draw(name: str, seed: int, shape: torch.Size, std: float | Tensor) -> Tensor:
+    """Normal values for the parameter of this name; `std` may differ by row."""
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-    return torch.empty(shape).normal_(0.0, std, generator=generator)
+    return torch.empty(shape).normal_(generator=generator) * std

@@ -1,14 +1,33 @@
 """The one description of a model: a plain list of `Layer`s, each a module class with its arguments.
 
-Nothing is built until an engine asks, so a pipeline stage allocates its own layers alone. Layers with the
-same `tie` share one module's weight, wherever they are placed.
+What goes from layer to layer is a `Flow`, tensors by name. Nothing is built until an engine asks, so a
+pipeline stage allocates its own layers alone. Layers with the same `tie` share one module's weight, wherever
+they are placed.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from torch import nn
+from torch import Tensor, nn
+
+Flow: TypeAlias = dict[str, Tensor]
+"""Tensors by name. From a batch: those of `pipeline.data.batches` that are no labels. From layers:
+
+    hidden [S, B, H]          the residual stream; with sequence parallelism this tensor rank's part of S
+    memory [S, B, H]          the encoder's output, for the decoder behind it
+    mask, local_mask          who sees whom, [B or 1, 1 or N, S, S]: True where a query may look, or what is
+                              added to the scores; left out every query sees all, or in a decoder what is
+                              not after it
+    memory_mask [B, 1, 1, S]  True where the decoder may look at the encoder's output
+    rotary [2, ..., S, D]     cosines and sines of rotary positions
+    logit_bias [V]            added to the logits
+    logits [S, B, V]          this tensor rank's columns
+    next_sentence_logits [B, 2]
+"""
+
+FLOATS = ("hidden", "memory", "logit_bias", "next_sentence_logits")
+"""What layers give that travels to the next pipeline stage; it has gradients and goes first."""
 
 
 @dataclass(frozen=True)
@@ -16,15 +35,23 @@ class Layer:
     name: str
     """Prefix of its parameters' names, the same in every layout and every checkpoint."""
     module: Callable[..., nn.Module]
-    """The module's class."""
+    """The module's class; called with a `Flow`, it returns what it adds or replaces."""
     arguments: tuple[Any, ...]
     """What the class is called with."""
-    cost: float
-    """FLOPs of a forward pass per token: what pipeline stages are balanced by."""
+    cost: float = 0.0
+    """FLOPs of a forward pass per sample: what pipeline stages are balanced by."""
     tie: str | None = None
-    """Key of the weight that this layer shares with others."""
-    forward: Callable[[nn.Module, Any], Any] | None = None
-    """What to call instead of the module itself, for the second use of a tied module."""
+    """Key of the weight that this layer shares with others, without dots."""
+    forward: Callable[[nn.Module, Flow], Flow] | None = None
+    """What to call instead of the module itself, where a tied module is used in several ways."""
+    gives: tuple[str, ...] = ()
+    """Names that it adds to the flow."""
+    ends: tuple[str, ...] = ()
+    """Names that nothing after it needs, and that it takes out of the flow."""
+    local: bool = False
+    """Whether what it gives stays in its pipeline stage: later stages that need it have the layer too."""
+    block: bool = False
+    """Whether it is a transformer layer, which can be recomputed and compiled as a whole."""
 
     def build(self) -> nn.Module:
         """Allocate the module."""

@@ -10,7 +10,7 @@ from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import PipelineConfig
-from pipeline.models.decoder import decoder_layers
+from pipeline.models.build import model_layers
 from pipeline.parallel import world
 from pipeline.parallel.stack import Stack
 from pipeline.training.checkpoint import Checkpoint, complete
@@ -30,8 +30,8 @@ class LoadedModel:
     @torch.inference_mode()
     def logits(self, tokens_BS: Tensor) -> Tensor:
         """Next-token logits [B, S, V], float32; V counts the padding rows of the word table too."""
-        outputs_SBV = self.module(tokens_BS.to(self.device))
-        return outputs_SBV.transpose(0, 1).float()
+        outputs = self.module({"tokens": tokens_BS.to(self.device)})
+        return outputs["logits"].transpose(0, 1).float()
 
 
 def load_model(path: Path) -> LoadedModel:
@@ -46,7 +46,7 @@ def load_model(path: Path) -> LoadedModel:
     config, vocabulary = read_config(run), Vocabulary(run / TOKENIZER)
     device = world.start_alone(config.seed).device
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    module = Stack(decoder_layers(config, vocabulary.size, dtype)).to(device).eval()
+    module = Stack(model_layers(config, vocabulary.size, dtype)).to(device).eval()
     named = dict(module.named())
     checkpoint.check_fits({name: list(parameter.shape) for name, parameter in named.items()})
     with torch.no_grad():

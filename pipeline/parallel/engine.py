@@ -5,17 +5,19 @@ DeepSpeed PipelineModule (ZeRO 0 or 1). A caller sees the same few methods eithe
 """
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
 
 import deepspeed
+import numpy as np
 import torch
 import torch.distributed as dist
 from deepspeed.runtime.utils import is_model_parallel_parameter
+from megatron.core import parallel_state
 from torch import Tensor, nn
 
 from pipeline.config import OptimizerConfig, ParallelConfig
-from pipeline.data.batches import Batch, weight_sum
+from pipeline.data.batches import Batch
 from pipeline.models.initialize import initialize
 from pipeline.models.layer import Layer
 from pipeline.parallel import sharding
@@ -23,7 +25,10 @@ from pipeline.parallel.adam import adamw, allocate_moments, steps_taken
 from pipeline.parallel.stack import Stack
 from pipeline.parallel.stages import Stages
 from pipeline.parallel.world import World, model_parallel_unit
-from pipeline.training.loss import weighted_cross_entropy
+from pipeline.training.loss import LABELS, loss
+
+Example: TypeAlias = tuple[dict[str, Tensor], tuple[Tensor, ...]]
+"""Inputs by name, and labels in the order of `pipeline.training.loss.LABELS`."""
 
 
 class Engine:
@@ -38,15 +43,16 @@ class Engine:
         dtype: torch.dtype,
         seed: int,
     ) -> None:
-        self.world, self.optim = world, optim
+        self.world, self.parallel, self.optim = world, parallel, optim
         self.zero_stage = parallel.zero_stage
         self.staged = parallel.pipeline > 1
-        module = Stages(layers, world, weighted_cross_entropy) if self.staged else Stack(layers)
+        module = Stages(layers, world, parallel, loss) if self.staged else Stack(layers, parallel)
         self.parameters = dict(module.named())
         initialize(self.parameters.items(), seed, world.tensor_rank, world.tensor_size)
         if not self.staged:
             module.to(device=world.device)
         mark_counted_copies(self.parameters.values(), world)
+        add_up_parts(self.parameters.values())
         self.engine, *_ = deepspeed.initialize(
             model=module,
             optimizer=adamw(self.parameters, optim),
@@ -69,15 +75,15 @@ class Engine:
             group["lr"] = learning_rate
         examples = self._examples(batches)
         if self.staged:
-            loss = self.engine.train_batch(data_iter=iter(examples))
-            return float(loss), self._gradient_norm()
+            mean = self.engine.train_batch(data_iter=self._staged(examples))
+            return float(mean), self._gradient_norm()
         total = torch.zeros((), device=self.world.device)
         self.engine.train()
         for inputs, labels in examples:
-            loss = weighted_cross_entropy(self.engine(inputs), labels)
-            self.engine.backward(loss)
+            value = loss(self.engine(inputs), labels)
+            self.engine.backward(value)
             self.engine.step()
-            total += loss.detach()
+            total += value.detach()
         return self._mean(total, len(examples)), self._gradient_norm()
 
     @torch.no_grad()
@@ -85,13 +91,13 @@ class Engine:
         """Weighted mean cross-entropy in nats over every rank's batches; all ranks bring equally many."""
         examples = self._examples(batches)
         if self.staged:
-            loss = self.engine.eval_batch(iter(examples), num_micro_batches=len(examples))
+            mean = self.engine.eval_batch(self._staged(examples), num_micro_batches=len(examples))
             self.engine.train()
-            return float(loss)
+            return float(mean)
         self.engine.eval()
         total = torch.zeros((), device=self.world.device)
         for inputs, labels in examples:
-            total += weighted_cross_entropy(self.engine(inputs), labels)
+            total += loss(self.engine(inputs), labels)
         self.engine.train()
         return self._mean(total, len(examples))
 
@@ -104,25 +110,36 @@ class Engine:
         dist.all_reduce(total, group=self.engine.data_parallel_group)
         return float(total) / (count * self.world.data_size)
 
-    def _examples(self, batches: list[Batch]) -> list[tuple[Any, tuple[Tensor, Tensor]]]:
+    def _staged(self, examples: list[Example]) -> Iterator[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
+        """Examples as a pipeline's first and last stage take them."""
+        self.engine.module.expect(examples[0][0])
+        return iter([(tuple(inputs.values()), labels) for inputs, labels in examples])
+
+    def _examples(self, batches: list[Batch]) -> list[Example]:
         """Batches as (inputs, labels) on the device.
 
         DeepSpeed averages over micro batches and data-parallel ranks, so weights are scaled to make that mean
-        the weighted mean over all of them.
+        the weighted mean over all of them: of positions, and apart from these of a sentence task's labels.
         """
-        total = torch.tensor([weight_sum(batches)], dtype=torch.float64, device=self.world.device)
-        dist.all_reduce(total, group=self.engine.data_parallel_group)
-        scale = len(batches) * self.world.data_size / max(float(total), 1e-9)
-        return [self._example(batch, scale) for batch in batches]
+        kinds = [name for name in LABELS if name.endswith("weights") and name in batches[0]]
+        sums = [sum(float(np.sum(batch[kind], dtype=np.float64)) for batch in batches) for kind in kinds]
+        totals = torch.tensor(sums, dtype=torch.float64, device=self.world.device)
+        dist.all_reduce(totals, group=self.engine.data_parallel_group)
+        count = len(batches) * self.world.data_size
+        scales = {kind: count / max(total, 1e-9) for kind, total in zip(kinds, totals.tolist(), strict=True)}
+        return [self._example(batch, scales) for batch in batches]
 
-    def _example(self, batch: Batch, scale: float) -> tuple[Any, tuple[Tensor, Tensor]]:
-        def tensor(name: str) -> Tensor:
-            return torch.from_numpy(batch[name]).to(self.world.device, non_blocking=True)
-
-        inputs: Any = tensor("tokens")
-        if "segments" in batch:
-            inputs = (inputs, tensor("positions"), tensor("segments"))
-        return inputs, (tensor("targets"), tensor("weights") * scale)
+    def _example(self, batch: Batch, scales: dict[str, float]) -> Example:
+        if self.parallel.sequence:
+            batch = filled_up(batch, self.world.tensor_size)
+        tensors = {
+            name: torch.from_numpy(array).to(self.world.device, non_blocking=True)
+            for name, array in batch.items()
+        }
+        for name, scale in scales.items():
+            tensors[name] = tensors[name] * scale
+        labels = tuple(tensors[name] for name in LABELS if name in tensors)
+        return {name: tensor for name, tensor in tensors.items() if name not in LABELS}, labels
 
     def _gradient_norm(self) -> float:
         return float(self.engine.get_global_grad_norm())
@@ -162,6 +179,32 @@ def mark_counted_copies(parameters: Iterable[nn.Parameter], world: World) -> Non
         parameter.model_parallel = world.tensor_rank == 0
 
 
+def add_up_parts(parameters: Iterable[nn.Parameter]) -> None:
+    """Add up gradients over tensor ranks where each rank has seen a part of what the parameter did.
+
+    A hook on the gradient itself, so that what DeepSpeed accumulates, cuts and norms is already whole.
+    """
+    group = parallel_state.get_tensor_model_parallel_group()
+
+    def add_up(gradient: Tensor) -> Tensor:
+        whole = gradient.clone()
+        dist.all_reduce(whole, group=group)
+        return whole
+
+    for parameter in parameters:
+        if getattr(parameter, "partial_gradient", False):
+            parameter.register_hook(add_up)
+
+
+def filled_up(batch: Batch, multiple: int) -> Batch:
+    """A batch whose decoder's sequences are a multiple long, with positions of no weight at their ends."""
+    short = -batch["targets"].shape[1] % multiple
+    if not short:
+        return batch
+    names = {"tokens", "targets", "weights"}
+    return {name: np.pad(a, ((0, 0), (0, short))) if name in names else a for name, a in batch.items()}
+
+
 def _is_counted(parameter: nn.Parameter) -> bool:
     return is_model_parallel_parameter(parameter) and not getattr(parameter, "ds_pipe_replicated", False)
 
@@ -170,13 +213,17 @@ def deepspeed_config(
     parallel: ParallelConfig, optim: OptimizerConfig, world: World, dtype: torch.dtype
 ) -> dict[str, Any]:
     """What DeepSpeed is told; the optimizer and the learning rate are ours."""
+    offload = {"offload_optimizer": {"device": "cpu"}} if parallel.offload else {}
     return {
         "train_batch_size": optim.global_batch,
         "train_micro_batch_size_per_gpu": optim.micro_batch,
         "gradient_accumulation_steps": optim.accumulation(world.data_size),
         "gradient_clipping": optim.clip if parallel.zero_stage else 0.0,  # stage 0 is clipped by `Engine`
-        "zero_optimization": {"stage": parallel.zero_stage, "overlap_comm": torch.cuda.is_available()},
+        "zero_optimization": {"stage": parallel.zero_stage, "overlap_comm": torch.cuda.is_available()}
+        | offload,
+        "zero_force_ds_cpu_optimizer": False,
         "bf16": {"enabled": dtype == torch.bfloat16},
+        "fp16": {"enabled": dtype == torch.float16},
         # Stage outputs cut over tensor ranks are not needed here and go wrong with sequence parallelism.
         "pipeline": {"pipe_partitioned": False, "grad_partitioned": False},
         "steps_per_print": None,

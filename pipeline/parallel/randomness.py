@@ -63,13 +63,24 @@ def tensor_parallel_fork() -> megatron_random.CudaRNGStatesTracker:
     return megatron_random.get_cuda_rng_tracker().fork()
 
 
+def tracked() -> dict[str, torch.Tensor]:
+    """The tracker's states by name, copied."""
+    return {
+        name: state.clone() for name, state in megatron_random.get_cuda_rng_tracker().get_states().items()
+    }
+
+
+def set_tracked(states: dict[str, torch.Tensor]) -> None:
+    """Undo `tracked`."""
+    megatron_random.get_cuda_rng_tracker().set_states(states)
+
+
 def states() -> dict[str, torch.Tensor]:
     """Every random state of this process by name, as tensors on the CPU."""
     found = {"cpu": torch.get_rng_state(), **_python_state(), **_numpy_state()}
     if torch.cuda.is_available():
         found["cuda"] = torch.cuda.get_rng_state()
-    tracked = megatron_random.get_cuda_rng_tracker().get_states()
-    return found | {f"tracker.{name}": state.clone() for name, state in tracked.items()}
+    return found | {f"tracker.{name}": state for name, state in tracked().items()}
 
 
 def restore(saved: dict[str, torch.Tensor]) -> None:
@@ -83,8 +94,7 @@ def restore(saved: dict[str, torch.Tensor]) -> None:
     if torch.cuda.is_available() and "cuda" in saved:
         torch.cuda.set_rng_state(saved["cuda"])
     prefix = "tracker."
-    tracked = {name[len(prefix) :]: state for name, state in saved.items() if name.startswith(prefix)}
-    megatron_random.get_cuda_rng_tracker().set_states(tracked)
+    set_tracked({name[len(prefix) :]: state for name, state in saved.items() if name.startswith(prefix)})
 
 
 def _python_state() -> dict[str, torch.Tensor]:

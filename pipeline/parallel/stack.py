@@ -1,40 +1,75 @@
-"""The list of layers as one module."""
+"""The list of layers as one module, and how layers are run one after the other."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
-from pipeline.models.layer import Layer
+from pipeline.config import ParallelConfig
+from pipeline.models.attention import Attention
+from pipeline.models.layer import Flow, Layer
+from pipeline.parallel.recompute import recomputed
 
 NamedParameters = Iterator[tuple[str, nn.Parameter]]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A built layer."""
+
+    function: Callable[[Flow], Flow]
+    ends: tuple[str, ...]
+
+
+def calls(layers: Iterable[Layer], modules: Iterable[nn.Module], parallel: ParallelConfig) -> list[Call]:
+    """Built layers, recomputed and compiled as the recipe says."""
+    found = []
+    for layer, module in zip(layers, modules, strict=True):
+        if layer.block and parallel.recompute == "selective":
+            for part in module.modules():
+                if isinstance(part, Attention):
+                    part.recompute_core = True
+        if layer.block and parallel.compile:
+            module.compile()
+        function = partial(layer.forward, module) if layer.forward else module
+        full = layer.block and parallel.recompute == "full"
+        found.append(Call(recomputed(function) if full else function, layer.ends))
+    return found
+
+
+def run(layers: Iterable[Call], flow: Flow) -> Flow:
+    """Each layer adds to the flow, and takes away what nothing after it needs."""
+    for layer in layers:
+        flow = flow | layer.function(flow)
+        for name in layer.ends:
+            flow.pop(name, None)
+    return flow
 
 
 class Stack(nn.Module):
     """Every layer in one module, one after the other."""
 
-    def __init__(self, layers: list[Layer]) -> None:
+    def __init__(self, layers: list[Layer], parallel: ParallelConfig | None = None) -> None:
         super().__init__()
         self.parts = nn.ModuleList()
-        self._calls: list[tuple[int, Callable[[nn.Module, Any], Any] | None]] = []
         self._names: list[str] = []
-        tied: dict[str, int] = {}
+        tied: dict[str, nn.Module] = {}
+        modules = []
         for layer in layers:
-            index = tied.get(layer.tie or "", -1)
-            if index < 0:
-                index = len(self.parts)
-                self.parts.append(layer.build())
+            module = tied.get(layer.tie or "")
+            if module is None:
+                module = layer.build()
+                self.parts.append(module)
                 self._names.append(layer.name)
                 if layer.tie:
-                    tied[layer.tie] = index
-            self._calls.append((index, layer.forward))
+                    tied[layer.tie] = module
+            modules.append(module)
+        self._calls = calls(layers, modules, parallel or ParallelConfig())
 
-    def forward(self, inputs: Any) -> Any:
-        """The first layer's inputs to the last layer's outputs."""
-        for index, function in self._calls:
-            part = self.parts[index]
-            inputs = function(part, inputs) if function else part(inputs)
-        return inputs
+    def forward(self, inputs: Flow) -> Flow:
+        """A batch's inputs to the last layer's outputs."""
+        return run(self._calls, inputs)
 
     def named(self) -> NamedParameters:
         """Every parameter under its layout-free name."""

@@ -1,50 +1,102 @@
 """The list of layers as pipeline stages.
 
 Every parameter has the name that it has in `Stack`, `LAYER.PARAMETER`, so that weights can go from one to the
-other.
+other. Between stages DeepSpeed sends tuples of tensors; their names follow from the layers before them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import accumulate, chain, pairwise
 from typing import Any
 
 from deepspeed.pipe import LayerSpec, PipelineModule, TiedLayerSpec
 from deepspeed.runtime.pipe.topology import PipeModelDataParallelTopology
 from deepspeed.runtime.utils import partition_balanced
-from torch import nn
+from torch import Tensor
 
-from pipeline.models.layer import Layer
-from pipeline.parallel.stack import NamedParameters
+from pipeline.config import ParallelConfig
+from pipeline.models.layer import FLOATS, Flow, Layer
+from pipeline.parallel.stack import NamedParameters, calls, run
 from pipeline.parallel.world import World
 
 
 class Stages(PipelineModule):
     """The layers of this process's pipeline stage; stages are cut to cost about the same."""
 
-    def __init__(self, layers: list[Layer], world: World, loss: Callable[[Any, Any], Any]) -> None:
-        self._layers = layers
+    def __init__(
+        self, layers: list[Layer], world: World, parallel: ParallelConfig, loss: Callable[[Any, Any], Any]
+    ) -> None:
+        stages = stage_layers(layers, world.pipeline_size)
+        self._bounds = [0, *accumulate(len(stage) for stage in stages)]
+        self._own = stages[world.pipeline_rank]
+        self._before = list(chain(*stages[: world.pipeline_rank]))
         topology = PipeModelDataParallelTopology(
             num_pp=world.pipeline_size, num_mp=world.tensor_size, num_dp=world.data_size
         )
-        super().__init__([_spec(layer) for layer in layers], topology=topology, loss_fn=loss)
+        super().__init__([_spec(layer) for layer in chain(*stages)], topology=topology, loss_fn=loss)
+        self._modules_in_turn = [self._module(layer, index) for index, layer in enumerate(self._own)]
+        self._calls = calls(self._own, self._modules_in_turn, parallel)
+        self._names_in: list[str] = []
+        self._names_out: list[str] = []
 
     def _partition_layers(self, method: str = "cost") -> None:
-        costs = [layer.cost for layer in self._layers]
-        self.parts = stage_bounds(costs, self.num_stages)
+        self.parts = self._bounds
         stage = self._topo.get_coord(self.global_rank).pipe
         self._set_bounds(start=self.parts[stage], stop=self.parts[stage + 1])
 
+    def _module(self, layer: Layer, index: int) -> Any:
+        if layer.tie:
+            return self.tied_modules[layer.tie]
+        return getattr(self, str(self._local_start + index))
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Tell the stage which inputs the batches have, in the order in which they come."""
+        self._names_in = travelling(self._before, names)
+        self._names_out = travelling([*self._before, *self._own], names)
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | Flow:
+        """What the stage before sent to what the next one needs; the last stage gives the outputs by name."""
+        flow = run(self._calls, dict(zip(self._names_in, inputs, strict=True)))
+        if self._local_stop == self._num_layers:
+            return flow
+        return tuple(flow[name] for name in self._names_out)
+
     def named(self) -> NamedParameters:
         """This stage's parameters under their layout-free names; a tied weight on every stage that has it."""
-        own = self._layers[self._local_start : self._local_stop]
         seen: set[str] = set()
-        for layer, function in zip(own, self.forward_funcs, strict=True):
+        for layer, module in zip(self._own, self._modules_in_turn, strict=True):
             if layer.tie in seen:
                 continue
             if layer.tie:
                 seen.add(layer.tie)
-            module = self.tied_modules[layer.tie] if layer.tie else getattr(function, "inner", function)
             for inner, parameter in module.named_parameters():
                 yield f"{layer.name}.{inner}", parameter
+
+
+def travelling(layers: Iterable[Layer], inputs: Iterable[str]) -> list[str]:
+    """The names that leave the last of these layers for the next stage: those with gradients first.
+
+    DeepSpeed finds a gradient's buffer by its place among all tensors, so integers in front of floats would
+    mix them up.
+    """
+    names = list(inputs)
+    for layer in layers:
+        added = [name for name in layer.gives if name not in names and not layer.local]
+        names = [name for name in [*names, *added] if name not in layer.ends]
+    return sorted(names, key=lambda name: FLOATS.index(name) if name in FLOATS else len(FLOATS))
+
+
+def stage_layers(layers: list[Layer], stages: int) -> list[list[Layer]]:
+    """The layers of each stage; local layers stand again at the start of each stage that still needs them."""
+    bounds = stage_bounds([layer.cost for layer in layers], stages)
+    found = []
+    for start, stop in pairwise(bounds):
+        again = [
+            layer
+            for index, layer in enumerate(layers[:start])
+            if layer.local and not any(layer.gives[0] in later.ends for later in layers[index:start])
+        ]
+        found.append([*again, *layers[start:stop]])
+    return found
 
 
 def stage_bounds(costs: list[float], stages: int) -> list[int]:
@@ -63,26 +115,5 @@ def stage_bounds(costs: list[float], stages: int) -> list[int]:
 
 def _spec(layer: Layer) -> LayerSpec:
     if layer.tie:
-        return TiedLayerSpec(
-            layer.tie,
-            layer.module,
-            *layer.arguments,
-            forward_fn=layer.forward,
-            tied_weight_attr="weight",
-        )
-    if layer.forward:
-        return LayerSpec(_Called, layer)
+        return TiedLayerSpec(layer.tie, layer.module, *layer.arguments, tied_weight_attr="weight")
     return LayerSpec(layer.module, *layer.arguments)
-
-
-class _Called(nn.Module):
-    """An untied layer that is used through a function of its own."""
-
-    def __init__(self, layer: Layer) -> None:
-        super().__init__()
-        self.inner = layer.build()
-        self.function = layer.forward
-
-    def forward(self, inputs: Any) -> Any:
-        assert self.function is not None
-        return self.function(self.inner, inputs)

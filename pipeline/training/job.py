@@ -62,15 +62,14 @@ class Job:
     def parameters(self) -> int:
         """Number of the model's parameters."""
         rows = flops.padded_vocabulary(self.dataset.manifest.vocabulary_size)
-        return flops.parameters(self.config.model, rows, self.config.position_table)
+        sentence_head = self.config.objective.sentence_task != "none"
+        return flops.parameters(self.config.model, rows, self.config.position_table, sentence_head)
 
     @property
     def step_flops(self) -> float:
         """Model FLOPs of one optimizer step, by the formula of `pipeline.models.flops`."""
-        length = self.config.data.sequence_length
         rows = flops.padded_vocabulary(self.dataset.manifest.vocabulary_size)
-        per_token = flops.training_per_token(self.config.model, rows, length)
-        return per_token * self.optim.global_batch * length
+        return flops.training_per_sample(self.config, rows) * self.optim.global_batch
 
     def is_done(self) -> bool:
         """Whether the run's receipt is of this very job."""
@@ -79,11 +78,6 @@ class Job:
 
 def pretraining(config: PipelineConfig, work: Path) -> Job:
     """The job of pretraining on the work folder's dataset."""
-    if config.objective.kind != "causal_lm":
-        raise InputError(
-            f"objective.kind is {config.objective.kind}, which needs an encoder or a prefix mask; "
-            "the models of this version are decoders, trained with causal_lm"
-        )
     dataset = Dataset(work / "dataset")
     inputs = {"dataset": dataset.manifest.fingerprint}
     for entry in config.data.mixture:

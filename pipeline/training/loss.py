@@ -1,4 +1,4 @@
-"""The loss of every objective: cross-entropy weighted by position."""
+"""The loss of every objective: cross-entropy weighted by position, and that of a sentence task beside it."""
 
 import torch
 import torch.nn.functional as F
@@ -6,16 +6,24 @@ from megatron.core import parallel_state
 from megatron.core.tensor_parallel import vocab_parallel_cross_entropy
 from torch import Tensor
 
+from pipeline.models.layer import Flow
 
-def weighted_cross_entropy(logits_SBV: Tensor, labels: tuple[Tensor, Tensor]) -> Tensor:
-    """Sum over positions of weight times cross-entropy, in nats.
+LABELS = ("targets", "weights", "next_sentence", "next_sentence_weights")
+"""The arrays of a batch that are labels, in the order in which `loss` takes those that are there."""
 
-    `logits_SBV` holds this tensor-parallel rank's columns; `labels` are targets [B, S] and weights [B, S]. A
+
+def loss(outputs: Flow, labels: tuple[Tensor, ...]) -> Tensor:
+    """Sum of weight times cross-entropy, in nats, over positions and over the labels of a sentence task.
+
+    `labels` are targets [B, S] and weights [B, S], and with a sentence task its labels [B] and weights [B]. A
     loss that is not finite has no gradient that is.
     """
-    targets_BS, weights_BS = labels
-    losses_SB = token_losses(logits_SBV, targets_BS.t())
-    return spread((losses_SB * weights_BS.t()).sum())
+    total = weighted_cross_entropy(outputs["logits"], labels[0], labels[1])
+    if len(labels) > 2:
+        logits_B2 = outputs["next_sentence_logits"].float()
+        losses_B = F.cross_entropy(logits_B2, labels[2], reduction="none")
+        total = total + (losses_B * labels[3]).sum()
+    return spread(total)
 
 
 def spread(loss: Tensor) -> Tensor:
@@ -24,6 +32,11 @@ def spread(loss: Tensor) -> Tensor:
     A target whose logit is -inf has an infinite loss and finite gradients.
     """
     return loss * torch.where(loss.detach().isfinite(), 1.0, torch.nan)
+
+
+def weighted_cross_entropy(logits_SBV: Tensor, targets_BS: Tensor, weights_BS: Tensor) -> Tensor:
+    """Sum over positions of weight times cross-entropy; the logits are this tensor rank's columns."""
+    return (token_losses(logits_SBV, targets_BS.t()) * weights_BS.t()).sum()
 
 
 def token_losses(logits_SBV: Tensor, targets_SB: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from data_prep.contract.settings import InputError
 from pipeline.config import OptimizerConfig
 from pipeline.data.batches import BatchSource
-from pipeline.models.decoder import decoder_layers
+from pipeline.models.build import model_layers
 from pipeline.parallel.engine import Engine
 from pipeline.parallel.world import World
 from pipeline.tracking.tracker import Status
@@ -42,7 +42,7 @@ def train(
     Returns whether the last step is done; False where the run was asked to stop, and saved what it has.
     """
     dtype = precision(job.optim, job.config.parallel.zero_stage, world.device)
-    layers = decoder_layers(job.config, job.dataset.manifest.vocabulary_size, dtype)
+    layers = model_layers(job.config, job.dataset.manifest.vocabulary_size, dtype)
     engine = Engine(layers, world, job.config.parallel, job.optim, dtype, job.config.seed)
     start = resume(engine, job, notify)
     progress = Progress(job, start, notify) if world.is_main else None
@@ -62,12 +62,12 @@ def precision(optim: OptimizerConfig, zero_stage: int, device: torch.device) -> 
     name = optim.precision
     if name == "auto":
         name = "bfloat16" if device.type == "cuda" else "float32"
-    if name == "bfloat16" and zero_stage == 0:
+    if name != "float32" and zero_stage == 0:
         raise InputError(
-            "parallel.zero_stage is 0 and the precision bfloat16: stage 0 keeps no float32 copy of the "
+            f"parallel.zero_stage is 0 and the precision {name}: stage 0 keeps no float32 copy of the "
             "weights; use stage 1 or more, or precision float32"
         )
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
 
 
 def resume(engine: Engine, job: Job, notify: Callable[[str], None]) -> int:

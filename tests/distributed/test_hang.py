@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from pipeline.models.decoder import decoder_layers
+from pipeline.models.build import model_layers
 from pipeline.parallel import world
 from pipeline.parallel.engine import Engine
 from pipeline.training import watchdog
@@ -39,7 +39,7 @@ def train_until_it_hangs(run: Path, how: str) -> None:
     dist.barrier()
     with Watchdog(run / "beats", run, here.rank, here.size, TIMEOUT) as watch:
         engine = Engine(
-            decoder_layers(given, toy.VOCABULARY, torch.float32),
+            model_layers(given, toy.VOCABULARY, torch.float32),
             here,
             given.parallel,
             given.train,

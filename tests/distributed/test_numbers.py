@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from pipeline.config import PipelineConfig
-from pipeline.models.decoder import decoder_layers
+from pipeline.models.build import model_layers
 from pipeline.parallel import world
 from pipeline.parallel.engine import Engine
 from pipeline.training.loss import spread
@@ -43,7 +43,7 @@ def train_past(given: PipelineConfig, here: world.World, how: str) -> Trained:
 
     `how` is what is bad about it: the loss on all ranks, or a matrix's gradient on the last rank alone.
     """
-    layers = decoder_layers(given, toy.VOCABULARY, torch.float32)
+    layers = model_layers(given, toy.VOCABULARY, torch.float32)
     engine = Engine(layers, here, given.parallel, given.train, torch.float32, given.seed)
     accumulation = given.train.accumulation(here.data_size)
     seen: list[float] = []

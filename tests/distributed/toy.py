@@ -6,15 +6,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.config import DataConfig, ModelConfig, ParallelConfig, PipelineConfig, TrainConfig
+from pipeline.config import (
+    DataConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    ParallelConfig,
+    PipelineConfig,
+    TrainConfig,
+)
 from pipeline.data.batches import Batch
-from pipeline.models.decoder import decoder_layers
+from pipeline.models.build import model_layers
 from pipeline.parallel import world
 from pipeline.parallel.engine import Engine
 from pipeline.training import saving
 from pipeline.training.schedule import learning_rate
 
 VOCABULARY, LENGTH, GLOBAL_BATCH, MICRO_BATCH = 300, 16, 8, 2
+OBJECTIVES = {
+    "decoder": ObjectiveConfig(),
+    "encoder": ObjectiveConfig(kind="masked_lm", sentence_task="next_sentence"),
+    "encoder_decoder": ObjectiveConfig(kind="span_corruption"),
+}
 GPT: dict[str, Any] = {"layers": 3, "hidden_size": 32, "heads": 4}
 LLAMA: dict[str, Any] = GPT | {
     "query_groups": 2,
@@ -24,15 +36,37 @@ LLAMA: dict[str, Any] = GPT | {
     "bias": False,
     "tied_output": False,
 }
+BERT: dict[str, Any] = GPT | {
+    "architecture": "encoder",
+    "norm_placement": "post",
+    "embedding_norm": True,
+    "token_types": 2,
+    "activation": "gelu",
+}
+T5: dict[str, Any] = GPT | {
+    "architecture": "encoder_decoder",
+    "layers": 2,
+    "norm": "rmsnorm",
+    "positions": "relative",
+    "activation": "geglu",
+    "bias": False,
+    "scaled_attention": False,
+    "initialization": "t5",
+}
+FALCON: dict[str, Any] = GPT | {"query_groups": 1, "parallel_block": "one_norm", "positions": "rope"}
+BLOOM: dict[str, Any] = GPT | {"positions": "alibi", "embedding_norm": True, "local_window": 5}
 
 
-def config(model: dict[str, Any], tensor: int = 1, pipeline: int = 1, zero_stage: int = 1) -> PipelineConfig:
+def config(
+    model: dict[str, Any], tensor: int = 1, pipeline: int = 1, zero_stage: int = 1, **parallel: Any
+) -> PipelineConfig:
     """A configuration whose gradients are clipped in every step, so that the norm counts too."""
     return PipelineConfig(
         name="toy",
         model=ModelConfig(**model),
+        objective=OBJECTIVES[model.get("architecture", "decoder")],
         data=DataConfig(sequence_length=LENGTH),
-        parallel=ParallelConfig(tensor=tensor, pipeline=pipeline, zero_stage=zero_stage),
+        parallel=ParallelConfig(tensor=tensor, pipeline=pipeline, zero_stage=zero_stage, **parallel),
         train=TrainConfig(
             steps=8,
             global_batch=GLOBAL_BATCH,
@@ -44,7 +78,7 @@ def config(model: dict[str, Any], tensor: int = 1, pipeline: int = 1, zero_stage
     )
 
 
-def global_batch(step: int, documents: bool = False) -> Batch:
+def global_batch(step: int, documents: bool = False, architecture: str = "decoder") -> Batch:
     """The global batch of a step: random tokens with uneven weights, a few of them zero."""
     rng = np.random.default_rng(step)
     shape = (GLOBAL_BATCH, LENGTH)
@@ -54,6 +88,15 @@ def global_batch(step: int, documents: bool = False) -> Batch:
         "targets": rng.integers(0, VOCABULARY, shape),
         "weights": weights.astype(np.float32),
     }
+    if architecture == "encoder":
+        batch["token_types"] = (np.arange(LENGTH) > 6).astype(np.int64) * np.ones(shape, np.int64)
+        batch["next_sentence"] = rng.integers(0, 2, GLOBAL_BATCH)
+        batch["next_sentence_weights"] = rng.random(GLOBAL_BATCH).astype(np.float32)
+    if architecture == "encoder_decoder":
+        batch = {name: array[:, :9] for name, array in batch.items()}
+        batch["encoder_tokens"] = rng.integers(0, VOCABULARY, shape)
+        padding = rng.integers(0, 4, (GLOBAL_BATCH, 1))
+        batch["encoder_segments"] = (np.arange(LENGTH) < LENGTH - padding).astype(np.int32)
     if documents:
         cut = rng.integers(1, LENGTH, (GLOBAL_BATCH, 1))
         batch["segments"] = (np.arange(LENGTH) >= cut).astype(np.int32)
@@ -90,7 +133,7 @@ def train(
     Two batches take turns, so that there is something to learn.
     """
     here = world.start(given.parallel, given.seed)
-    layers = decoder_layers(given, VOCABULARY, torch.float32)
+    layers = model_layers(given, VOCABULARY, torch.float32)
     engine = Engine(layers, here, given.parallel, given.train, torch.float32, given.seed)
     accumulation = given.train.accumulation(here.data_size)
     start = 0
@@ -101,10 +144,11 @@ def train(
         start = saving.load(engine, found)
     seen: list[float] = []
     for step in range(start, given.train.steps):
-        batches = share(global_batch(step % 2, documents), here, accumulation)
+        batches = share(global_batch(step % 2, documents, given.model.architecture), here, accumulation)
         seen += engine.train_step(batches, learning_rate(step, given.train))
         if run is not None and step + 1 == save_at:
             saving.save(engine, run, save_at)
-    seen.append(engine.evaluate(share(global_batch(1000, documents), here, accumulation)))
+    held_out = global_batch(1000, documents, given.model.architecture)
+    seen.append(engine.evaluate(share(held_out, here, accumulation)))
     world.stop()
     return seen

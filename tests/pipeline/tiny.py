@@ -10,7 +10,7 @@ import sentencepiece
 
 from data_prep.contract.dataset import TOKENIZER, Block, Manifest, ShardWriter, write_manifest
 from data_prep.contract.vocabulary import RESERVED, Vocabulary
-from pipeline.config import PipelineConfig
+from pipeline.config import OBJECTIVES, PipelineConfig
 
 WORDS = (
     "adds",
@@ -90,5 +90,8 @@ def write_pairs(path: Path, count: int, seed: int = 0) -> None:
 
 
 def config(**sections: dict[str, object]) -> PipelineConfig:
-    """A pipeline configuration with some sections given as dictionaries."""
+    """A pipeline configuration with some sections given as dictionaries and a model for its objective."""
+    kind = sections.get("objective", {}).get("kind", "causal_lm")
+    architecture = next((name for name, kinds in OBJECTIVES.items() if kind in kinds), "decoder")
+    sections["model"] = {"architecture": architecture} | sections.get("model", {})
     return PipelineConfig.model_validate({"name": "tiny", **sections})

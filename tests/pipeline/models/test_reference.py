@@ -12,7 +12,7 @@ import transformers
 from torch import Tensor
 
 from pipeline.config import DataConfig, ModelConfig, PipelineConfig
-from pipeline.models.decoder import decoder_layers
+from pipeline.models.build import model_layers
 from pipeline.models.initialize import initialize
 from pipeline.parallel import world
 from pipeline.parallel.stack import Stack
@@ -29,7 +29,7 @@ def ours(**model: Any) -> tuple[Stack, dict[str, Tensor]]:
         model=ModelConfig(layers=LAYERS, hidden_size=HIDDEN, heads=HEADS, initial_std=0.2, **model),
         data=DataConfig(sequence_length=LENGTH),
     )
-    stack = Stack(decoder_layers(config, VOCABULARY, torch.float32))
+    stack = Stack(model_layers(config, VOCABULARY, torch.float32))
     named = dict(stack.named())
     initialize(named.items(), 0, 0, 1)
     generator = torch.Generator().manual_seed(1)
@@ -38,6 +38,11 @@ def ours(**model: Any) -> tuple[Stack, dict[str, Tensor]]:
             if parameter.dim() == 1:
                 parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
     return stack, named
+
+
+def logits(stack: Stack, **inputs: Tensor) -> Tensor:
+    """[S, B, V]."""
+    return stack(inputs)["logits"]
 
 
 def split_qkv(fused: Tensor, groups: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -145,13 +150,13 @@ def test_logits_and_gradients_equal_transformers(build: Any) -> None:
     tokens = torch.randint(0, VOCABULARY, (BATCH, LENGTH), generator=generator)
     targets = torch.randint(0, VOCABULARY, (BATCH, LENGTH), generator=generator)
 
-    logits_SBV = stack(tokens)
+    logits_SBV = logits(stack, tokens=tokens)
     expected = reference(tokens).logits
     tolerance = 1e-5 * float(expected.detach().abs().max())
     torch.testing.assert_close(logits_SBV.transpose(0, 1), expected, rtol=0, atol=tolerance)
 
     weights = torch.full((BATCH, LENGTH), 1 / (BATCH * LENGTH))
-    weighted_cross_entropy(logits_SBV, (targets, weights)).backward()
+    weighted_cross_entropy(logits_SBV, targets, weights).backward()
     torch.nn.functional.cross_entropy(expected.flatten(0, 1), targets.flatten()).backward()
     gradients = {name: parameter.grad for name, parameter in named.items()}
     renamed = gpt2_names(gradients) if build is gpt2 else llama_names(gradients, 2)
@@ -170,8 +175,8 @@ def test_attention_stays_inside_documents(positions: str) -> None:
     first, second = (torch.randint(0, VOCABULARY, (1, n), generator=generator) for n in (9, 15))
     segments = torch.tensor([[0] * 9 + [1] * 15], dtype=torch.int32)
     where = torch.cat((torch.arange(9), torch.arange(15))).unsqueeze(0)
-    packed = stack((torch.cat((first, second), 1), where, segments))
-    apart = torch.cat((stack(first), stack(second)))
+    packed = logits(stack, tokens=torch.cat((first, second), 1), positions=where, segments=segments)
+    apart = torch.cat((logits(stack, tokens=first), logits(stack, tokens=second)))
     torch.testing.assert_close(packed, apart, rtol=0, atol=1e-5 * float(apart.abs().max()))
 
 
@@ -180,6 +185,6 @@ def test_no_position_sees_the_future() -> None:
     tokens = torch.arange(LENGTH).unsqueeze(0)
     changed = tokens.clone()
     changed[0, 10] = 99
-    before, after = stack(tokens), stack(changed)
+    before, after = logits(stack, tokens=tokens), logits(stack, tokens=changed)
     assert torch.equal(before[:10], after[:10])
     assert not torch.allclose(before[10:], after[10:])

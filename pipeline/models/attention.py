@@ -1,0 +1,185 @@
+"""Multi-head attention with grouped queries, on itself or on an encoder's output.
+
+Heads are cut over tensor-parallel ranks. Where key and value heads are as many as can be cut, one projection
+holds for each of them: its query heads, its key, its value. A single key and value head (multi-query) is held
+by every rank, and used there for that rank's query heads.
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from megatron.core import ModelParallelConfig
+from megatron.core.tensor_parallel.mappings import (
+    copy_to_tensor_model_parallel_region,
+    gather_from_sequence_parallel_region,
+)
+from torch import Tensor, nn
+
+from pipeline.models.config import ModelConfig
+from pipeline.models.linear import WholeLinear, column_linear, row_linear
+from pipeline.parallel.randomness import tensor_parallel_fork
+from pipeline.parallel.recompute import recomputed
+
+Heads = tuple[Tensor, Tensor, Tensor]
+"""Queries, keys and values [B, N, S, D]."""
+
+
+class Attention(nn.Module):
+    """Scaled dot products and the output projection; what is projected to what is up to the kinds below."""
+
+    recompute_core = False
+    """Whether scores are computed again in the backward pass instead of being kept."""
+
+    def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, causal: bool) -> None:
+        super().__init__()
+        self.causal, self.dropout, self.size = causal, model.dropout, model.head_width
+        self.grouped = model.heads != model.key_value_heads
+        self.scale = model.head_width**-0.5 if model.scaled_attention else 1.0
+        width = model.heads * model.head_width
+        std = output_std(model, width)
+        self.output = row_linear(megatron, width, model.hidden_size, bias=model.bias, std=std)
+
+    def attend(self, heads: Heads, mask: Tensor | None, rotary: Tensor | None = None) -> Tensor:
+        """[S, B, H]; without a mask every query sees all, or where it is causal what came before."""
+        q, k, v = heads
+        if rotary is not None:
+            q, k = rotate(q, rotary), rotate(k, rotary)
+        core = recomputed(self._core) if self.recompute_core else self._core
+        out_BNSD = core(q, k, v, mask)
+        out, _ = self.output(out_BNSD.permute(2, 0, 1, 3).flatten(2))
+        return out
+
+    def _core(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        options: dict[str, Any] = {
+            "attn_mask": mask,
+            "is_causal": self.causal and mask is None,
+            "scale": self.scale,
+            "enable_gqa": self.grouped,
+        }
+        if self.dropout and self.training:
+            with tensor_parallel_fork():
+                return F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout, **options)
+        return F.scaled_dot_product_attention(q, k, v, **options)
+
+
+class SelfAttention(Attention):
+    """Queries, keys and values of one input, by one projection."""
+
+    def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, causal: bool) -> None:
+        super().__init__(model, megatron, causal)
+        self.queries = model.heads // model.key_value_heads
+        fused = (model.heads + 2 * model.key_value_heads) * self.size
+        std = fused_std(model) if model.initialization == "t5" else model.initial_std
+        self.qkv = column_linear(megatron, model.hidden_size, fused, bias=model.bias, std=std)
+
+    def forward(self, x_SBH: Tensor, mask: Tensor | None, rotary: Tensor | None) -> Tensor:
+        """Attend to the own sequence."""
+        return self.attend(self.project(x_SBH), mask, rotary)
+
+    def project(self, x_SBH: Tensor) -> Heads:
+        """Queries, keys and values of this rank's heads."""
+        fused, _ = self.qkv(x_SBH)
+        grouped = fused.unflatten(2, (-1, self.queries + 2, self.size))
+        q, k, v = grouped.split([self.queries, 1, 1], dim=3)
+        return heads_first(q.flatten(2, 3)), heads_first(k.flatten(2, 3)), heads_first(v.flatten(2, 3))
+
+
+class MultiQueryAttention(Attention):
+    """Queries of this rank's heads, and the one key and value head (Shazeer, 2019)."""
+
+    def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, causal: bool) -> None:
+        super().__init__(model, megatron, causal)
+        self.parts, width, hidden = megatron.sequence_parallel, model.heads * self.size, model.hidden_size
+        self.query = column_linear(megatron, hidden, width, bias=model.bias, std=query_std(model))
+        std = input_std(model, hidden)
+        self.key_value = WholeLinear(megatron, hidden, 2 * self.size, bias=model.bias, std=std)
+        for parameter in self.key_value.parameters():
+            parameter.partial_gradient = megatron.tensor_model_parallel_size > 1
+
+    def forward(self, x_SBH: Tensor, mask: Tensor | None, rotary: Tensor | None) -> Tensor:
+        """Attend to the own sequence."""
+        return self.attend(self.project(x_SBH), mask, rotary)
+
+    def project(self, x_SBH: Tensor) -> Heads:
+        """Queries of this rank's heads and the shared head, which each rank gives a part of its gradient."""
+        q, _ = self.query(x_SBH)
+        if self.parts:
+            x_SBH = gather_from_sequence_parallel_region(x_SBH, tensor_parallel_output_grad=True)
+        else:
+            x_SBH = copy_to_tensor_model_parallel_region(x_SBH)
+        k, v = self.key_value(x_SBH).unsqueeze(2).chunk(2, dim=-1)
+        return heads_first(q.unflatten(2, (-1, self.size))), heads_first(k), heads_first(v)
+
+
+class CrossAttention(Attention):
+    """Queries of one input, keys and values of an encoder's output."""
+
+    def __init__(self, model: ModelConfig, megatron: ModelParallelConfig) -> None:
+        super().__init__(model, megatron, causal=False)
+        width, both = model.heads * self.size, 2 * model.key_value_heads * self.size
+        hidden, bias = model.hidden_size, model.bias
+        self.query = column_linear(megatron, hidden, width, bias=bias, std=query_std(model))
+        self.key_value = column_linear(megatron, hidden, both, bias=bias, std=input_std(model, hidden))
+
+    def forward(self, x_SBH: Tensor, memory_SBH: Tensor, mask: Tensor | None) -> Tensor:
+        """Attend to the encoder's output."""
+        return self.attend((self.project(x_SBH), *self.project_memory(memory_SBH)), mask)
+
+    def project(self, x_SBH: Tensor) -> Tensor:
+        """Queries of this rank's heads."""
+        q: Tensor = self.query(x_SBH)[0]
+        return heads_first(q.unflatten(2, (-1, self.size)))
+
+    def project_memory(self, memory_SBH: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of this rank's heads, which stay as they are while a decoder goes on."""
+        both: Tensor = self.key_value(memory_SBH)[0]
+        k, v = both.unflatten(2, (-1, 2, self.size)).unbind(3)
+        return heads_first(k), heads_first(v)
+
+
+def self_attention(model: ModelConfig, megatron: ModelParallelConfig, causal: bool) -> Attention:
+    """The kind of attention that the number of key and value heads asks for."""
+    multi_query = model.key_value_heads == 1 and model.heads > 1
+    return (MultiQueryAttention if multi_query else SelfAttention)(model, megatron, causal)
+
+
+def heads_first(x_SBND: Tensor) -> Tensor:
+    """[S, B, N, D] to [B, N, S, D]."""
+    return x_SBND.permute(1, 2, 0, 3)
+
+
+def rotate(x_BNSD: Tensor, rotary: Tensor) -> Tensor:
+    """Turn each pair (i, i + D/2) by its position's angle (Su et al., 2021), in Llama's order."""
+    cos, sin = rotary
+    low, high = x_BNSD.float().chunk(2, dim=-1)
+    turned = torch.cat((-high, low), dim=-1)
+    return (x_BNSD.float() * cos + turned * sin).to(x_BNSD.dtype)
+
+
+def output_std(model: ModelConfig, inputs: int) -> float:
+    """Initial scale of a projection into the residual stream (Radford et al., 2019, section 2.3)."""
+    if model.initialization == "t5":
+        return inputs**-0.5
+    scaled = model.initialization == "scaled"
+    return model.initial_std / math.sqrt(2 * model.layers) if scaled else model.initial_std
+
+
+def input_std(model: ModelConfig, inputs: int) -> float:
+    """Initial scale of every other matrix."""
+    return inputs**-0.5 if model.initialization == "t5" else model.initial_std
+
+
+def query_std(model: ModelConfig) -> float:
+    """Initial scale of queries; T5, whose scores are not scaled, has smaller ones instead."""
+    small = model.head_width**-0.5 if model.initialization == "t5" else 1.0
+    return small * input_std(model, model.hidden_size)
+
+
+def fused_std(model: ModelConfig) -> Tensor:
+    """[rows, 1], the initial scale of each row of a fused projection."""
+    queries = model.heads // model.key_value_heads
+    group = [query_std(model)] * queries + [input_std(model, model.hidden_size)] * 2
+    rows = torch.tensor(group).repeat_interleave(model.head_width)
+    return rows.repeat(model.key_value_heads).unsqueeze(1)

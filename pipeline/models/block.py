@@ -1,0 +1,93 @@
+"""A transformer layer of any family: attention, attention on an encoder's output, MLP."""
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from megatron.core import ModelParallelConfig
+from torch import Tensor, nn
+
+from pipeline.models.attention import CrossAttention, input_std, output_std, self_attention
+from pipeline.models.config import ModelConfig
+from pipeline.models.layer import Flow
+from pipeline.models.linear import column_linear, row_linear
+from pipeline.models.norm import Dropout, Norm
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "relu": F.relu,
+    "swiglu": F.silu,
+    "geglu": lambda x: F.gelu(x, approximate="tanh"),
+}
+
+
+class MLP(nn.Module):
+    """Two linear layers with a nonlinearity, or three of which one is a gate (Shazeer, 2020)."""
+
+    def __init__(self, model: ModelConfig, megatron: ModelParallelConfig) -> None:
+        super().__init__()
+        self.gated, self.activation = model.gated, ACTIVATIONS[model.activation]
+        fused = 2 if model.gated else 1
+        std = input_std(model, model.hidden_size)
+        self.up = column_linear(
+            megatron, model.hidden_size, fused * model.mlp_size, bias=model.bias, std=std, fused=fused
+        )
+        std = output_std(model, model.mlp_size)
+        self.down = row_linear(megatron, model.mlp_size, model.hidden_size, bias=model.bias, std=std)
+
+    def forward(self, x_SBH: Tensor) -> Tensor:
+        """Apply to every position alone."""
+        inner, _ = self.up(x_SBH)
+        if self.gated:
+            gate, value = inner.chunk(2, dim=-1)
+            inner = self.activation(gate) * value
+        else:
+            inner = self.activation(inner)
+        out, _ = self.down(inner)
+        return out
+
+
+class Block(nn.Module):
+    """A transformer layer, with `cross` one that also looks at an encoder's output; `mask` names its mask."""
+
+    def __init__(
+        self, model: ModelConfig, megatron: ModelParallelConfig, causal: bool, cross: bool, mask: str
+    ) -> None:
+        super().__init__()
+        self.mask, self.post, self.beside = mask, model.norm_placement == "post", model.parallel_block
+        self.attention_norm = Norm(model, megatron)
+        self.attention = self_attention(model, megatron, causal)
+        if cross:
+            self.cross_norm = Norm(model, megatron)
+            self.cross = CrossAttention(model, megatron)
+        if self.beside != "one_norm":
+            self.mlp_norm = Norm(model, megatron)
+        self.mlp = MLP(model, megatron)
+        self.dropout = Dropout(model, megatron)
+
+    def forward(self, flow: Flow) -> Flow:
+        """Add each branch to the residual stream."""
+        x_SBH, mask, rotary = flow["hidden"], flow.get(self.mask), flow.get("rotary")
+
+        def attend(x_SBH: Tensor) -> Tensor:
+            return self.attention(x_SBH, mask, rotary)
+
+        def attend_memory(x_SBH: Tensor) -> Tensor:
+            return self.cross(x_SBH, flow["memory"], flow.get("memory_mask"))
+
+        if self.beside != "none":
+            return {"hidden": self._side_by_side(x_SBH, attend)}
+        x_SBH = self._branch(x_SBH, self.attention_norm, attend)
+        if hasattr(self, "cross"):
+            x_SBH = self._branch(x_SBH, self.cross_norm, attend_memory)
+        return {"hidden": self._branch(x_SBH, self.mlp_norm, self.mlp)}
+
+    def _branch(self, x_SBH: Tensor, norm: Norm, branch: Callable[[Tensor], Tensor]) -> Tensor:
+        if self.post:
+            return norm(x_SBH + self.dropout(branch(x_SBH)))
+        return x_SBH + self.dropout(branch(norm(x_SBH)))
+
+    def _side_by_side(self, x_SBH: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
+        normed = self.attention_norm(x_SBH)
+        for_mlp = normed if self.beside == "one_norm" else self.mlp_norm(x_SBH)
+        return x_SBH + self.dropout(attend(normed)) + self.dropout(self.mlp(for_mlp))

@@ -1,0 +1,167 @@
+"""A recipe's model as a list of layers, the same for one process and for every parallel layout."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from megatron.core import ModelParallelConfig
+
+from pipeline.config import PipelineConfig
+from pipeline.models import flops
+from pipeline.models.block import Block
+from pipeline.models.config import ModelConfig
+from pipeline.models.context import Mask, MemoryMask, RelativePositions, Rotary
+from pipeline.models.embeddings import (
+    PositionTable,
+    Projection,
+    TypeTable,
+    WordTable,
+    drop,
+    embed,
+    embed_encoder,
+    project,
+)
+from pipeline.models.heads import MaskedHead, SentenceHead, logits
+from pipeline.models.layer import Flow, Layer
+from pipeline.models.linear import megatron_config
+from pipeline.models.norm import Dropout, Norm, normalise
+
+Forward = Callable[[torch.nn.Module, Flow], Flow]
+STACK_ENDS = {
+    "": ("mask", "local_mask", "rotary", "positions", "segments", "prefix"),
+    "encoder.": ("mask", "rotary"),
+    "decoder.": ("mask", "rotary", "memory_mask", "memory", "encoder_segments"),
+}
+"""What nothing after a stack's last block needs, by the stack's prefix."""
+
+
+def model_layers(config: PipelineConfig, vocabulary_size: int, dtype: torch.dtype) -> list[Layer]:
+    """Every layer from tokens to logits."""
+    return Builder(config, vocabulary_size, dtype).layers()
+
+
+class Builder:
+    """The layers of one model; a stack is embeddings, what its blocks share, blocks."""
+
+    def __init__(self, config: PipelineConfig, vocabulary_size: int, dtype: torch.dtype) -> None:
+        self.config, self.model = config, config.model
+        self.megatron = megatron_config(dtype, config.parallel.sequence)
+        self.common: tuple[ModelConfig, ModelParallelConfig] = (self.model, self.megatron)
+        self.rows = flops.padded_vocabulary(vocabulary_size)
+
+    def layers(self) -> list[Layer]:
+        """The list."""
+        kind = self.model.architecture
+        stacks = self._stack("encoder.", causal=False) if kind == "encoder_decoder" else []
+        prefix = "decoder." if kind == "encoder_decoder" else ""
+        return [*stacks, *self._stack(prefix, causal=kind != "encoder"), *self._head()]
+
+    def _stack(self, prefix: str, *, causal: bool) -> list[Layer]:
+        inner = prefix == "encoder."
+        tokens, segments = ("encoder_tokens", "encoder_segments") if inner else ("tokens", "segments")
+        return [
+            self._words("words", embed_encoder if inner else embed, gives="hidden", ends=(tokens,)),
+            *self._embeddings(prefix),
+            *self._context(prefix, causal, segments),
+            *self._blocks(prefix, causal),
+            *self._last(prefix),
+        ]
+
+    def _words(
+        self, name: str, forward: Forward, *, gives: str, ends: tuple[str, ...], cost: float = 0.0
+    ) -> Layer:
+        """One use of a word table; all uses of the same name share it."""
+        shared = self.model.tied_output or self.model.architecture == "encoder_decoder"
+        std = self.model.initial_std
+        if self.model.initialization == "t5":
+            std = 1.0 if name == "words" else self.model.hidden_size**-0.5
+        return Layer(
+            name,
+            WordTable,
+            (*self.common, self.rows, std),
+            cost,
+            tie="words" if shared and name == "words" else None,
+            forward=forward,
+            gives=(gives,),
+            ends=ends,
+        )
+
+    def _embeddings(self, prefix: str) -> list[Layer]:
+        found = []
+        if self.model.word_size:
+            found.append(Layer(f"{prefix}project_in", Projection, (*self.common, True), forward=project))
+        if self.model.positions == "learned":
+            table = (*self.common, self.config.position_table)
+            found.append(Layer(f"{prefix}positions", PositionTable, table))
+        if self.model.token_types:
+            found.append(Layer(f"{prefix}types", TypeTable, self.common, ends=("token_types",)))
+        if self.model.embedding_norm:
+            found.append(Layer(f"{prefix}embedding_norm", Norm, self.common, forward=normalise))
+        if self.model.dropout:
+            found.append(Layer(f"{prefix}dropout", Dropout, self.common, forward=drop))
+        return found
+
+    def _context(self, prefix: str, causal: bool, segments: str) -> list[Layer]:
+        """What the blocks share; the last block ends it."""
+        relative = self.model.positions == "relative"
+        kind, name = (RelativePositions, "relative") if relative else (Mask, "mask")
+        found = [
+            Layer(
+                f"{prefix}{name}",
+                kind,
+                (*self.common, causal, segments),
+                tie=f"{prefix}{name}".replace(".", "_") if relative else None,
+                gives=("mask", "local_mask"),
+                local=True,
+            )
+        ]
+        if self.model.positions == "rope":
+            found.append(Layer(f"{prefix}rotary", Rotary, self.common, gives=("rotary",), local=True))
+        if prefix == "decoder.":
+            found.append(Layer("memory_mask", MemoryMask, (), gives=("memory_mask",), local=True))
+        return found
+
+    def _blocks(self, prefix: str, causal: bool) -> list[Layer]:
+        model, inner = self.model, prefix == "encoder."
+        count = model.encoder_depth if inner else model.layers
+        cost = flops.block_cost(self.config, inner)
+        masks = ["local_mask" if model.local_window and i % 2 else "mask" for i in range(count)]
+        return [
+            Layer(
+                f"{prefix}blocks.{i}",
+                Block,
+                (*self.common, causal, prefix == "decoder.", mask),
+                cost,
+                ends=STACK_ENDS[prefix] if i == count - 1 else (),
+                block=True,
+            )
+            for i, mask in enumerate(masks)
+        ]
+
+    def _last(self, prefix: str) -> list[Layer]:
+        """What stands at a stack's end: the norm of a pre-norm stack; the encoder's output is memory."""
+        normed = self.model.norm_placement == "pre"
+        if prefix == "encoder.":
+            module, arguments = (Norm, self.common) if normed else (torch.nn.Identity, ())
+            name = "encoder.norm" if normed else "encoder.end"
+            return [Layer(name, module, arguments, forward=remember, gives=("memory",), ends=("hidden",))]
+        return [Layer(f"{prefix}norm", Norm, self.common, forward=normalise)] if normed else []
+
+    def _head(self) -> list[Layer]:
+        found = []
+        if self.model.word_size:
+            found.append(Layer("project_out", Projection, (*self.common, False), forward=project))
+        if self.config.objective.sentence_task != "none":
+            gives = ("next_sentence_logits",)
+            found.append(Layer("next_sentence", SentenceHead, self.common, gives=gives))
+        if self.model.architecture == "encoder":
+            found.append(Layer("masked_head", MaskedHead, (*self.common, self.rows), gives=("logit_bias",)))
+        predict = partial(logits, scale=self.model.logit_scale, parts=self.megatron.sequence_parallel)
+        name = "words" if self.model.tied_output else "head"
+        cost = flops.head_cost(self.config, self.rows)
+        return [*found, self._words(name, predict, gives="logits", ends=("hidden", "logit_bias"), cost=cost)]
+
+
+def remember(last: torch.nn.Module, flow: Flow) -> Flow:
+    """Finish the encoder's stack; what it gives is the decoder's memory."""
+    return {"memory": last(flow["hidden"])}

@@ -1,0 +1,173 @@
+"""What all transformer layers of a stack share: who sees whom, and how positions enter attention.
+
+These layers are local: each pipeline stage has its own, computed from the small integers that travel with the
+activations. A mask is only made where something asks for one; a plain decoder has none.
+"""
+
+import math
+
+import torch
+from megatron.core import ModelParallelConfig, parallel_state
+from torch import Tensor, nn
+
+from pipeline.models.attention import input_std
+from pipeline.models.config import ModelConfig
+from pipeline.models.layer import Flow
+from pipeline.models.linear import mark_sharded, whole_length
+
+
+class Mask(nn.Module):
+    """Who sees whom by the order and the segments of a stack's tokens, and ALiBi's slopes."""
+
+    def __init__(
+        self, model: ModelConfig, megatron: ModelParallelConfig, causal: bool, segments: str
+    ) -> None:
+        super().__init__()
+        self.megatron, self.causal, self.segments = megatron, causal, segments
+        self.window = model.local_window
+        self.slopes = own_heads(alibi_slopes(model.heads)) if model.positions == "alibi" else None
+
+    def forward(self, flow: Flow) -> Flow:
+        """Add `mask` where the order of tokens does not say it all, and `local_mask` for banded layers."""
+        hidden_SBH = flow["hidden"]
+        length, device = whole_length(hidden_SBH, self.megatron), hidden_SBH.device
+        extra = allowed(flow.get(self.segments), flow.get("prefix") if self.causal else None, length)
+        before = torch.ones(length, length, dtype=torch.bool, device=device).tril() if self.causal else None
+        found: Flow = {}
+        if extra is not None:
+            found["mask"] = extra & before if before is not None and "prefix" not in flow else extra
+        if self.slopes is not None:
+            assert before is not None
+            slopes_N11 = self.slopes.to(device).view(-1, 1, 1)
+            bias = slopes_N11 * torch.arange(length, device=device)
+            found["mask"] = additive(bias.to(hidden_SBH.dtype), found.get("mask", before))
+        if self.window is not None:
+            assert before is not None
+            banded = before.triu(1 - self.window)
+            found["local_mask"] = within(found.get("mask"), banded)
+        return found
+
+
+class RelativePositions(nn.Module):
+    """T5's bias by bucketed distance, one table for a whole stack (Raffel et al. 2020, section 2.1)."""
+
+    def __init__(
+        self, model: ModelConfig, megatron: ModelParallelConfig, causal: bool, segments: str
+    ) -> None:
+        super().__init__()
+        self.megatron, self.causal, self.segments = megatron, causal, segments
+        self.distance = model.relative_distance
+        heads = model.heads // megatron.tensor_model_parallel_size
+        self.weight = nn.Parameter(torch.empty(model.relative_buckets, heads, dtype=megatron.params_dtype))
+        mark_sharded(self.weight, 1, 1)
+        self.weight.initial_std = input_std(model, model.hidden_size)
+
+    def forward(self, flow: Flow) -> Flow:
+        """Add `mask` [B or 1, N, S, S]: this rank's heads' biases, minus infinity where nothing is seen."""
+        hidden_SBH = flow["hidden"]
+        length, device = whole_length(hidden_SBH, self.megatron), hidden_SBH.device
+        places = torch.arange(length, device=device)
+        buckets_SS = relative_buckets(
+            places - places.unsqueeze(1), self.weight.shape[0], self.distance, both_ways=not self.causal
+        )
+        bias_NSS = torch.nn.functional.embedding(buckets_SS, self.weight).permute(2, 0, 1)
+        seen = allowed(flow.get(self.segments), None, length)
+        if self.causal:
+            before = places <= places.unsqueeze(1)
+            seen = before if seen is None else seen & before
+        return {"mask": additive(bias_NSS, seen)}
+
+
+class MemoryMask(nn.Module):
+    """What a decoder may see of the encoder's output: all but padding."""
+
+    def forward(self, flow: Flow) -> Flow:
+        """Add `memory_mask` where the batch says what is padding."""
+        if "encoder_segments" not in flow:
+            return {}
+        return {"memory_mask": (flow["encoder_segments"] != 0)[:, None, None, :]}
+
+
+class Rotary(nn.Module):
+    """Angles of rotary positions (Su et al., 2021)."""
+
+    def __init__(self, model: ModelConfig, megatron: ModelParallelConfig) -> None:
+        super().__init__()
+        self.megatron, self.size, self.base = megatron, model.head_width, model.rope_base
+
+    def forward(self, flow: Flow) -> Flow:
+        """Add `rotary` [2, S, D], or [2, B, 1, S, D] where positions restart with each document."""
+        device = flow["hidden"].device
+        positions = flow.get("positions")
+        if positions is None:
+            positions = torch.arange(whole_length(flow["hidden"], self.megatron), device=device)
+        else:
+            positions = positions.unsqueeze(1)
+        steps = torch.arange(0, self.size, 2, dtype=torch.float32, device=device)
+        angles = positions.float().unsqueeze(-1) * self.base ** (-steps / self.size)
+        angles = torch.cat((angles, angles), dim=-1)
+        return {"rotary": torch.stack((angles.cos(), angles.sin()))}
+
+
+def allowed(segments_BS: Tensor | None, prefix_B: Tensor | None, length: int) -> Tensor | None:
+    """[B, 1, S, S], True where a query may look by segments or a prefix; None where neither is there.
+
+    Equal segments see each other. A prefix is seen whole by every position, the rest from before alone.
+    """
+    seen = None
+    if segments_BS is not None:
+        seen = (segments_BS.unsqueeze(2) == segments_BS.unsqueeze(1)).unsqueeze(1)
+    if prefix_B is not None:
+        places = torch.arange(length, device=prefix_B.device)
+        in_prefix = (places < prefix_B.unsqueeze(1))[:, None, None, :]
+        given = in_prefix | (places <= places.unsqueeze(1))
+        seen = given if seen is None else seen & given
+    return seen
+
+
+def additive(bias: Tensor, seen: Tensor | None) -> Tensor:
+    """[B or 1, N, S, S], a bias [N, S, S] with minus infinity where nothing is seen."""
+    return bias.unsqueeze(0) if seen is None else bias.masked_fill(~seen, -math.inf)
+
+
+def within(mask: Tensor | None, banded_SS: Tensor) -> Tensor:
+    """A mask, of either kind, limited to a band."""
+    if mask is None:
+        return banded_SS
+    return mask & banded_SS if mask.dtype == torch.bool else mask.masked_fill(~banded_SS, -math.inf)
+
+
+def alibi_slopes(heads: int) -> Tensor:
+    """[N] slopes of a geometric series (Press et al., 2022); other counts than powers of two fill up from the
+    series of twice as many heads, every second one, as the authors' code does."""
+    power = 2 ** math.floor(math.log2(heads))
+    slopes = [2 ** (-8 * (i + 1) / power) for i in range(power)]
+    slopes += [2 ** (-4 * (2 * i + 1) / power) for i in range(heads - power)]
+    return torch.tensor(slopes)
+
+
+def own_heads(whole_N: Tensor) -> Tensor:
+    """This tensor rank's part."""
+    size = parallel_state.get_tensor_model_parallel_world_size()
+    return whole_N.chunk(size)[parallel_state.get_tensor_model_parallel_rank()]
+
+
+def relative_buckets(offsets: Tensor, buckets: int, distance: int, both_ways: bool) -> Tensor:
+    """Bucket of each offset (key's place minus query's): exact while near, then by its logarithm.
+
+    With `both_ways` the upper half of the buckets is for keys after the query; else those count as 0.
+
+    >>> relative_buckets(torch.tensor([-20, -3, 0, 3, 20]), 32, 128, True).tolist()
+    [10, 3, 0, 19, 26]
+    """
+    side = torch.zeros_like(offsets)
+    if both_ways:
+        buckets //= 2
+        side = (offsets > 0) * buckets
+        steps = offsets.abs()
+    else:
+        steps = (-offsets).clamp(min=0)
+    exact = buckets // 2
+    scale = (buckets - exact) / math.log(distance / exact)
+    far = exact + (torch.log(steps.clamp(min=1).float() / exact) * scale).long()
+    return side + torch.where(steps < exact, steps, far.clamp(max=buckets - 1))

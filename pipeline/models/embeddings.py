@@ -1,0 +1,108 @@
+"""From tokens to the residual stream."""
+
+import torch
+import torch.nn.functional as F
+from megatron.core import ModelParallelConfig
+from megatron.core.tensor_parallel.layers import VocabParallelEmbedding
+from torch import Tensor, nn
+
+from pipeline.models.config import ModelConfig
+from pipeline.models.layer import Flow
+from pipeline.models.linear import WholeLinear, mark_partial, mark_sharded, own_rows, whole_length
+from pipeline.models.norm import Dropout
+
+
+class WordTable(nn.Module):
+    """One row a token, cut by rows over tensor-parallel ranks; embeds at one end, predicts at the other."""
+
+    def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, rows: int, std: float) -> None:
+        super().__init__()
+        self.parts = megatron.sequence_parallel
+        self.table = VocabParallelEmbedding(
+            rows,
+            model.word_size or model.hidden_size,
+            init_method=nn.init.zeros_,
+            reduce_scatter_embeddings=self.parts,
+            config=megatron,
+        )
+        mark_sharded(self.table.weight, 0, 1)
+        self.table.weight.initial_std = std
+
+    @property
+    def weight(self) -> Tensor:
+        """The rows of this rank."""
+        return self.table.weight
+
+    def forward(self, tokens_BS: Tensor) -> Tensor:
+        """Tokens [B, S] to rows [S, B, H]."""
+        rows: Tensor = self.table(tokens_BS) if self.parts else self.table(tokens_BS.t())
+        return rows
+
+
+def embed(words: nn.Module, flow: Flow) -> Flow:
+    """The embeddings of a decoder's tokens, or of a lone encoder's."""
+    return {"hidden": words(flow["tokens"])}
+
+
+def embed_encoder(words: nn.Module, flow: Flow) -> Flow:
+    """The embeddings of what the encoder in front of a decoder reads."""
+    return {"hidden": words(flow["encoder_tokens"])}
+
+
+class PositionTable(nn.Module):
+    """Learned absolute positions, added to the word embeddings."""
+
+    def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, rows: int) -> None:
+        super().__init__()
+        self.megatron = megatron
+        self.weight = nn.Parameter(torch.empty(rows, model.hidden_size, dtype=megatron.params_dtype))
+        self.weight.initial_std = model.initial_std
+        mark_partial(self.weight, megatron)
+
+    def forward(self, flow: Flow) -> Flow:
+        """Add row i to position i, counted from each document's start where positions are given."""
+        hidden_SBH = flow["hidden"]
+        if "positions" in flow:
+            positions_SB = own_rows(flow["positions"], 1, self.megatron).t()
+            return {"hidden": hidden_SBH + F.embedding(positions_SB, self.weight)}
+        rows_SH = own_rows(self.weight[: whole_length(hidden_SBH, self.megatron)], 0, self.megatron)
+        return {"hidden": hidden_SBH + rows_SH.unsqueeze(1)}
+
+
+class TypeTable(nn.Module):
+    """Token types, added to the word embeddings; without any in the batch all are of type 0."""
+
+    def __init__(self, model: ModelConfig, megatron: ModelParallelConfig) -> None:
+        super().__init__()
+        self.megatron = megatron
+        shape = (model.token_types, model.hidden_size)
+        self.weight = nn.Parameter(torch.empty(shape, dtype=megatron.params_dtype))
+        self.weight.initial_std = model.initial_std
+        mark_partial(self.weight, megatron)
+
+    def forward(self, flow: Flow) -> Flow:
+        """Add the row of each token's type."""
+        if "token_types" not in flow:
+            return {"hidden": flow["hidden"] + self.weight[0]}
+        types_SB = own_rows(flow["token_types"], 1, self.megatron).t()
+        return {"hidden": flow["hidden"] + F.embedding(types_SB, self.weight)}
+
+
+class Projection(WholeLinear):
+    """Between the width of the word table and that of the residual stream."""
+
+    def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, inward: bool) -> None:
+        assert model.word_size is not None
+        sizes = (model.word_size, model.hidden_size)
+        inputs, outputs = sizes if inward else sizes[::-1]
+        super().__init__(megatron, inputs, outputs, bias=False, std=model.initial_std)
+
+
+def project(projection: nn.Module, flow: Flow) -> Flow:
+    """A projection as a layer of its own."""
+    return {"hidden": projection(flow["hidden"])}
+
+
+def drop(dropout: Dropout, flow: Flow) -> Flow:
+    """Dropout as a layer of its own."""
+    return {"hidden": dropout(flow["hidden"])}

@@ -1,0 +1,66 @@
+"""From the residual stream to what is predicted."""
+
+import torch
+import torch.nn.functional as F
+from megatron.core import ModelParallelConfig
+from megatron.core.tensor_parallel.mappings import (
+    copy_to_tensor_model_parallel_region,
+    gather_from_sequence_parallel_region,
+)
+from torch import nn
+
+from pipeline.models.block import ACTIVATIONS
+from pipeline.models.config import ModelConfig
+from pipeline.models.layer import Flow
+from pipeline.models.linear import WholeLinear, mark_sharded
+from pipeline.models.norm import Norm
+
+
+def logits(words: nn.Module, flow: Flow, *, scale: float, parts: bool) -> Flow:
+    """This rank's columns of the logits [S, B, V / tensor size], by the rows of a word table."""
+    hidden_SBH = flow["hidden"] if scale == 1.0 else flow["hidden"] * scale
+    if parts:
+        hidden_SBH = gather_from_sequence_parallel_region(hidden_SBH, tensor_parallel_output_grad=True)
+    else:
+        hidden_SBH = copy_to_tensor_model_parallel_region(hidden_SBH)
+    return {"logits": F.linear(hidden_SBH, words.weight, flow.get("logit_bias"))}
+
+
+class MaskedHead(nn.Module):
+    """What stands before an encoder's output words (Devlin et al. 2019): dense, nonlinearity, norm, bias."""
+
+    def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, rows: int) -> None:
+        super().__init__()
+        size, std = model.hidden_size, model.initial_std
+        self.dense = WholeLinear(megatron, size, size, bias=True, std=std)
+        self.activation = ACTIVATIONS[model.activation]
+        self.norm = Norm(model, megatron)
+        own = rows // megatron.tensor_model_parallel_size
+        self.bias = nn.Parameter(torch.zeros(own, dtype=megatron.params_dtype))
+        mark_sharded(self.bias, 0, 1)
+
+    def forward(self, flow: Flow) -> Flow:
+        """Transform the hidden states; the bias of this rank's columns is added by the head."""
+        hidden_SBH = self.norm(self.activation(self.dense(flow["hidden"])))
+        return {"hidden": hidden_SBH, "logit_bias": self.bias}
+
+
+class SentenceHead(nn.Module):
+    """BERT's second task: a pooled first token and two logits."""
+
+    def __init__(self, model: ModelConfig, megatron: ModelParallelConfig) -> None:
+        super().__init__()
+        self.parts = megatron.sequence_parallel
+        size, std = model.hidden_size, model.initial_std
+        self.pool = WholeLinear(megatron, size, size, bias=True, std=std)
+        self.classify = WholeLinear(megatron, size, 2, bias=True, std=std)
+        for parameter in self.parameters():
+            parameter.partial_gradient = False  # every rank sees the first token, whoever holds it
+
+    def forward(self, flow: Flow) -> Flow:
+        """Add `next_sentence_logits` [B, 2]."""
+        hidden_SBH = flow["hidden"]
+        if self.parts:
+            hidden_SBH = gather_from_sequence_parallel_region(hidden_SBH, tensor_parallel_output_grad=False)
+        pooled_BH = torch.tanh(self.pool(hidden_SBH[0]))
+        return {"next_sentence_logits": self.classify(pooled_BH)}
