@@ -45,8 +45,10 @@ class Cluster:
 
         pickled = [{"part": pickle.dumps(part)} for part in parts]
         rows = ray.data.from_items(pickled, override_num_blocks=len(parts))
-        run.__name__ = step  # what the dashboard and Ray's own logs call it
-        yield from rows.map(run, num_cpus=1).iter_rows()
+        run.__name__ = step  # what the dashboard and Ray's own logs call the tasks
+        mapped = rows.map(run, num_cpus=1)
+        mapped.set_name(step)  # and what it calls the whole
+        yield from mapped.iter_rows()
 
     def start(self) -> None:
         """Start Ray or connect to it, where that has not been done; `InputError` where no cluster answers."""
