@@ -1,51 +1,8 @@
-"""What a preparation tells people while it runs and when it is done."""
+"""The funnel: what is left after each step of a preparation, and which rules took the rest."""
 
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
-
-SECONDS_BETWEEN_LINES = 5.0
-
-
-@dataclass
-class Progress:
-    """Counts the documents and bytes of a step's finished parts and says so now and then."""
-
-    notify: Callable[[str], None]
-    step: str = ""
-    total: int = 0
-    done: int = 0
-    documents: int = 0
-    bytes: int = 0
-    started: float = field(default_factory=time.perf_counter)
-    last: float = field(default_factory=time.perf_counter)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def begin(self, step: str, parts: int) -> None:
-        self.step, self.total, self.done, self.documents, self.bytes = step, parts, 0, 0, 0
-        self.started = self.last = time.perf_counter()
-
-    def part(self, documents: int, size: int) -> None:
-        """One part ended that had so many documents and bytes of text."""
-        self.done += 1
-        self.documents += documents
-        self.bytes += size
-        if time.perf_counter() - self.last > SECONDS_BETWEEN_LINES:
-            self.last = time.perf_counter()
-            self.notify(self._line())
-
-    def end(self) -> None:
-        self.seconds[self.step] = self.seconds.get(self.step, 0.0) + time.perf_counter() - self.started
-        if self.done:
-            self.notify(self._line())
-
-    def _line(self) -> str:
-        passed = max(time.perf_counter() - self.started, 1e-9)
-        rates = f", {self.documents / passed:,.0f} documents/s, {self.bytes / 1e6 / passed:.1f} MB/s"
-        parts = f"{self.step}: {self.done} of {self.total} parts in {passed:.1f} s"
-        return parts + (rates if self.documents else "")
 
 
 def funnel_step(step: str, documents: int, size: int, removed: Mapping[str, int]) -> dict[str, Any]:

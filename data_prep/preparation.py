@@ -22,6 +22,15 @@ from typing import Any
 
 import numpy as np
 
+from data_prep.amounts import (
+    collected_size,
+    decided_size,
+    judged_size,
+    nothing,
+    read_size,
+    shard_size,
+    split_size,
+)
 from data_prep.collect import collect
 from data_prep.config import PrepConfig
 from data_prep.contract.dataset import (
@@ -39,7 +48,7 @@ from data_prep.contract.vocabulary import Vocabulary
 from data_prep.dedup.steps import digest_of_drops, drop_duplicates
 from data_prep.filters import decide, tag
 from data_prep.finish import forget_missing, remove_strays, write_documents
-from data_prep.funnel import Progress, funnel_step, show_funnel
+from data_prep.funnel import funnel_step, show_funnel
 from data_prep.instructions import write_instructions
 from data_prep.parts import Execute, Part, Work, finished, plan, remove_unused, run_parts
 from data_prep.planning import (
@@ -50,6 +59,7 @@ from data_prep.planning import (
     validation_below,
     wave,
 )
+from data_prep.progress import START, Amount, Progress, as_counts
 from data_prep.shards import build
 from data_prep.shards.publish import publish
 from data_prep.sources.files import InputFile
@@ -76,6 +86,16 @@ class Preparation:
 
     def run(self, files: Sequence[InputFile]) -> dict[str, Any]:
         """Every step; returns the receipt's counts."""
+        with self.progress:
+            manifest, pairs = self.steps(files)
+        if self.config.corpus.shards.publish:
+            copied = publish(self.storage, self.config.corpus.shards.publish)
+            self.notify(f"published: {copied} files to {self.config.corpus.shards.publish}")
+        show_funnel(self.funnel, self.notify)
+        return self.counts(manifest, pairs)
+
+    def steps(self, files: Sequence[InputFile]) -> tuple[Manifest, dict[str, int]]:
+        """The dataset's manifest, and the number of instruction pairs of each split."""
         collected = self.collect(files)
         documents = self.tag_and_judge(collected)
         kept = self.decide(documents)
@@ -88,22 +108,18 @@ class Preparation:
         manifest = self.shards(encoded, model)
         remove_unused(self.storage, self.used)
         remove_strays(self.storage, manifest)
-        if self.config.corpus.shards.publish:
-            copied = publish(self.storage, self.config.corpus.shards.publish)
-            self.notify(f"published: {copied} files to {self.config.corpus.shards.publish}")
-        show_funnel(self.funnel, self.notify)
-        return self.counts(manifest, pairs)
+        return manifest, pairs
 
-    def step(self, work: Work, wanted: Iterable[Part], size: Callable[[Part], tuple[int, int]]) -> list[Part]:
-        """Run the parts of one step; `size` says how many documents and bytes a finished part had."""
+    def step(self, work: Work, wanted: Iterable[Part], size: Callable[[Part], Amount]) -> list[Part]:
+        """Run the parts of one step; `size` says what a finished part looked at."""
         wanted = list(wanted)
         done = finished(wanted)
         if len(done) < len(wanted):
-            self.progress.begin("start", 0)  # what it takes to start Ray is no step's own time
+            self.progress.begin(START, 0)
             self.start()
             self.progress.end()
-        self.progress.begin(wanted[0].step if wanted else "", len(wanted))
-        parts = run_parts(self.execute, work, wanted, done, lambda part: self.progress.part(*size(part)))
+        self.progress.begin(wanted[0].step if wanted else "", len(wanted), len(done))
+        parts = run_parts(self.execute, work, wanted, done, lambda part: self.progress.part(size(part)))
         self.progress.end()
         self.used += parts
         return parts
@@ -118,7 +134,7 @@ class Preparation:
         done: list[Part] = []
         while len(done) < len(wanted) and (limit is None or text_bytes(done) < limit):
             batch = wanted[len(done) :][: wave(done, wanted, limit)]
-            done += self.step(collect, batch, read_size)
+            done += self.step(collect, batch, collected_size)
         while limit is not None and text_bytes(done[:-1]) >= limit:
             done.pop()  # read ahead by a wave; what is taken must not depend on the waves
         for line in [line for part in done for line in part.counts["damaged"]]:
@@ -160,7 +176,7 @@ class Preparation:
             before += part.counts["bytes"]
             arguments = self.judging() | {"signals": tags.path("signals.parquet"), "most_bytes": most}
             wanted.append(self.plan("judge", decide.VERSION, arguments))
-        judged = self.step(decide.judge_part, wanted, nothing)
+        judged = self.step(decide.judge_part, wanted, judged_size)
         for name, field, reasons in (
             ("collected", "taken", total(part.counts["failures"] for part in collected)),
             ("kept by the rules", "kept", total(part.counts["rejected"] for part in judged)),
@@ -196,7 +212,7 @@ class Preparation:
             )
             for number, part in enumerate(documents)
         ]
-        kept = self.step(decide.decide_part, wanted, split_size)
+        kept = self.step(decide.decide_part, wanted, decided_size)
         for reason in drops:
             gone = total(part.counts["dropped"][reason] for part in kept)
             left = {name: self.funnel[-1][name] - gone[name] for name in ("documents", "bytes")}
@@ -302,32 +318,10 @@ class Preparation:
             for split in manifest.splits
             for field in ("documents", "tokens", "text_bytes", "blocks")
         }
-        seconds = self.progress.seconds
-        taken = self.funnel[0]
-        rate = taken["documents"] / max(sum(seconds.values()), 1e-9)
         return {
             "funnel": self.funnel,
             **totals,
             "instruction_pairs": pairs,
             "vocabulary_size": manifest.vocabulary_size,
-            "seconds_by_step": {step: round(value, 3) for step, value in seconds.items()},
-            "documents_per_second": round(rate, 1),
+            **as_counts(self.progress, self.funnel[0]["documents"]),
         }
-
-
-def nothing(part: Part) -> tuple[int, int]:
-    """The size of a part whose work is not measured in documents."""
-    return 0, 0
-
-
-def read_size(part: Part) -> tuple[int, int]:
-    return part.counts["documents"], part.counts["bytes"]
-
-
-def split_size(part: Part) -> tuple[int, int]:
-    both = total(part.counts["splits"][name] for name in encode.SPLITS)
-    return both["documents"], both["bytes"]
-
-
-def shard_size(part: Part) -> tuple[int, int]:
-    return part.counts["shard"]["documents"], part.counts["shard"]["text_bytes"]

@@ -4,6 +4,7 @@ Imported inside the report alone: matplotlib takes half a second to load.
 """
 
 import io
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -14,6 +15,8 @@ from pipeline.evaluation.findings import TRAINED, Findings
 from pipeline.tracking.metrics import series
 
 COLOURS = {"pretrained": "#3a5a8c", "tuned": "#c2571a", "other": "#4f7d4f"}
+MOST_RULES = 20
+"""Rules in the funnel's lower half; those that removed most."""
 GREY, LIGHT = "#6b7280", "#d6dae1"
 STYLE = {
     "svg.fonttype": "none",
@@ -35,6 +38,8 @@ def figures(findings: Findings) -> dict[str, Figure]:
     """Every figure that the findings have data for, in the order they are shown in."""
     with mpl.rc_context(STYLE):
         drawn: dict[str, Figure] = {}
+        if findings.funnel:
+            drawn["funnel"] = funnel(findings.funnel)
         for stage, model in TRAINED.items():
             if stage in findings.metrics:
                 drawn[f"{stage}_loss"] = loss_curve(findings, stage, COLOURS[model])
@@ -59,6 +64,37 @@ def png(figure: Figure) -> bytes:
     with mpl.rc_context(STYLE):
         figure.savefig(buffer, format="png", dpi=150)
     return buffer.getvalue()
+
+
+def funnel(steps: Sequence[Mapping[str, Any]]) -> Figure:
+    """Documents left after each step of data preparation, and below what each rule took away."""
+    removed = [item for step in steps for item in step["removed"].items()]
+    rules = sorted(removed, key=lambda item: -item[1])[:MOST_RULES]
+    left = [(step["step"], step["documents"]) for step in steps]
+    first = max(1, left[0][1])
+    panels = [("documents left after", left, COLOURS["pretrained"], lambda n: f"{n:,}  {n / first:.1%}")]
+    if rules:
+        panels.append(("removed by", rules, COLOURS["tuned"], lambda n: f"{n:,}"))
+    heights = [len(rows) + 0.5 for _, rows, _, _ in panels]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 0.6 + 0.24 * sum(heights)), layout="constrained")
+        axes = figure.subplots(len(panels), 1, height_ratios=heights, squeeze=False)[:, 0]
+        for place, (title, rows, colour, label) in zip(axes, panels, strict=True):
+            place.set_title(title, fontsize=9, color=GREY, loc="left")
+            _bars(place, rows, colour, label)
+    return figure
+
+
+def _bars(axes: Any, rows: Sequence[tuple[str, int]], colour: str, label: Callable[[int], str]) -> None:
+    """Horizontal bars from the top down, with their values."""
+    values = [value for _, value in rows]
+    bars = axes.barh(range(len(rows)), values, color=colour, height=0.7)
+    axes.bar_label(bars, [label(value) for value in values], padding=4, color=GREY, fontsize=8)
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+    axes.set(ylim=(len(rows) - 0.4, -0.6), xlim=(0, 1.3 * max([1, *values])), xticks=[])
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False)
+    axes.spines["bottom"].set_visible(False)
 
 
 def loss_curve(findings: Findings, stage: str, colour: str) -> Figure:

@@ -1,11 +1,13 @@
 """What MLflow shows of a work folder, worked out from its findings: words, figures, models, tables."""
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from data_prep.contract.dataset import MANIFEST, Manifest
-from data_prep.contract.receipt import write_atomic
+from data_prep.contract.receipt import Receipt, write_atomic
 from pipeline.evaluation.evaluate import SAMPLES
 from pipeline.evaluation.findings import TRAINED, Findings, headlines, last_checkpoint, step_of
 from pipeline.evaluation.report import REPORT
@@ -14,6 +16,7 @@ from pipeline.tracking.record import STAGE_RECORD
 from pipeline.tracking.tracker import describe_dataset, flatten
 
 TABLE = "prompts_and_answers.json"
+FUNNEL = "funnel.png"
 
 
 def description(findings: Findings) -> str:
@@ -40,6 +43,21 @@ def numbers(counts: dict[str, Any]) -> dict[str, float]:
     """The numbers among nested counts, by dotted name."""
     flat = flatten(counts)
     return {name: float(value) for name, value in flat.items() if isinstance(value, int | float)}
+
+
+def funnel_figures(funnel: list[dict[str, Any]]) -> dict[str, float]:
+    """What each step of data preparation left and each rule took, by names that MLflow takes."""
+    figures = {}
+    for step in funnel:
+        for name in ("documents", "bytes"):
+            figures[f"funnel.{_plain(step['step'])}.{name}"] = float(step[name])
+        figures |= {f"removed.{_plain(rule)}": float(count) for rule, count in step["removed"].items()}
+    return figures
+
+
+def _plain(words: str) -> str:
+    """Words without what the name of a metric may not have."""
+    return " ".join(re.sub(r"[^\w /.-]", "", words).split())
 
 
 def describe_model(findings: Findings, stage: str) -> ModelDescription | None:
@@ -92,3 +110,13 @@ def write_table(folder: Path) -> None:
         ],
     }
     write_atomic(folder / TABLE, json.dumps(table, ensure_ascii=False))
+
+
+def write_funnel(folder: Path, receipt: Receipt, notify: Callable[[str], None]) -> None:
+    """Data preparation's funnel as an image; nodes that only prepare data may lack what draws it."""
+    try:
+        from pipeline.evaluation.plots import funnel, png
+    except ImportError as error:
+        notify(f"no picture of the funnel: {error}")
+        return
+    write_atomic(folder / FUNNEL, png(funnel(receipt.counts["funnel"])))

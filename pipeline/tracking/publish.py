@@ -22,12 +22,15 @@ from pipeline.evaluation.findings import (
 from pipeline.evaluation.report import PLOTS, REPORT
 from pipeline.tracking.courier import Courier, one_line, parent_record
 from pipeline.tracking.describe import (
+    FUNNEL,
     TABLE,
     describe_model,
     description,
+    funnel_figures,
     numbers,
     read_manifest,
     results,
+    write_funnel,
     write_table,
 )
 from pipeline.tracking.record import STAGE_RECORD, Record, read_state, sole_sender
@@ -60,11 +63,14 @@ def track_stage(
     if (work / "dataset" / MANIFEST).is_file():
         context = "output" if folder == "dataset" else "validation"
         tracker.dataset(read_manifest(work), work / "dataset", context)
-    tracker.values({"seconds": receipt.seconds, **numbers(receipt.counts)}, receipt.finished)
+    values = {"seconds": receipt.seconds, **numbers(receipt.counts)}
+    tracker.values(values | funnel_figures(receipt.counts.get("funnel", [])), receipt.finished)
     if (work / folder / SAMPLES).is_file():
         write_table(work / folder)
         tracker.tags({"mlflow.loggedArtifacts": json.dumps([{"path": TABLE, "type": "table"}])})
-    for name in (RECEIPT, RESULTS, SAMPLES, TABLE):
+    if receipt.counts.get("funnel"):
+        write_funnel(work / folder, receipt, notify)
+    for name in (RECEIPT, RESULTS, SAMPLES, TABLE, FUNNEL):
         if (work / folder / name).is_file():
             tracker.artifact(work / folder / name)
     if tracker.close("FINISHED") and (work / folder / TOKENIZER).is_file():

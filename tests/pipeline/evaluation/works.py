@@ -17,7 +17,8 @@ def finished_work(work: Path) -> None:
         {"step": "collected", "documents": 200, "bytes": 3 << 20, "removed": {}},
         {"step": "cleaned", "documents": 150, "bytes": 2 << 20, "removed": {"<too short>": 50}},
     ]
-    counts = {"funnel": funnel, "train_tokens": 1_234_000}
+    steps = {"collect": {"documents_per_second": 25.0, "megabytes_per_second": 0.5, "kept_share": 0.75}}
+    counts = {"funnel": funnel, "train_tokens": 1_234_000, "steps": steps}
     write_receipt(work / "dataset", Receipt(stage="prep", fingerprint="p", config={}, counts=counts))
     for stage in ("pretrain", "tune"):
         (work / stage / "checkpoints" / "step-20").mkdir(parents=True)

@@ -30,6 +30,10 @@ def test_stages_and_results_stand_in_one_parent_run(work: Path, store: Store) ->
     assert [store.run(name).data.tags["mlflow.parentRunId"] for name in stages] == [parent.info.run_id] * 3
     assert {store.run(name).info.status for name in ("demo", *stages)} == {"FINISHED"}
     assert store.artifacts("tokenizer") == {"tokenizer.model"}
+    assert {"funnel.png", "receipt.json"} <= store.artifacts("prep")
+    assert store.values("prep", "steps.collect.documents_per_second") == {0: 25.0}
+    assert store.values("prep", "funnel.cleaned.documents") == {0: 150.0}
+    assert store.values("prep", "removed.too short") == {0: 50.0}
     assert store.values("tokenizer", "bytes_per_token")[0] > 1
     assert store.steps("demo", "tuned_accuracy_4_shot") == once(range(1))
     assert store.values("demo", "unigram_loss") == {0: 6.5}
