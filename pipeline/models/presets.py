@@ -1,9 +1,186 @@
-"""Published models as values of the recipe's `model` section."""
+"""Published models as values of the recipe's `model` section: their sizes, parts and initial weights.
+
+    model: {preset: llama2-7b}                     the model as published
+    model: {preset: gpt2-124m, dropout: 0.1}       further keys override the preset's
+
+Each family also has a `-tiny` size with the same parts for tests. Dropout differs by run and is left at 0.
+Where a paper contradicts itself, the values of its own parameter count are taken: GPT-3's table 2.1 has
+24 heads of 128 at 1.3B and a width of 5140 at 13B, its table D.1 counts 16 heads and a width of 5120.
+"""
 
 import difflib
 from typing import Any
 
-PRESETS: dict[str, dict[str, Any]] = {}
+Values = dict[str, Any]
+
+# What the sizes of a family have in common.
+GPT1: Values = {"norm_placement": "post", "initialization": "plain", "max_positions": 512}
+GPT2: Values = {"max_positions": 1024}
+GPT3: Values = {"max_positions": 2048, "local_window": 128}
+MT_NLG: Values = {"max_positions": 2048}
+OPT: Values = {"max_positions": 2048, "activation": "relu"}
+BLOOM: Values = {"positions": "alibi", "embedding_norm": True}
+PALM: Values = {
+    "positions": "rope",
+    "activation": "swiglu",
+    "parallel_block": "one_norm",
+    "query_groups": 1,
+    "norm_bias": False,
+    "bias": False,
+}
+FALCON: Values = {"positions": "rope", "activation": "gelu", "bias": False}
+LLAMA: Values = {
+    "positions": "rope",
+    "activation": "swiglu",
+    "norm": "rmsnorm",
+    "norm_epsilon": 1e-6,
+    "bias": False,
+    "tied_output": False,
+    "initialization": "plain",
+}
+LLAMA2: Values = LLAMA | {"norm_epsilon": 1e-5}
+ROBERTA: Values = {
+    "architecture": "encoder",
+    "norm_placement": "post",
+    "norm_epsilon": 1e-5,
+    "embedding_norm": True,
+    "activation": "gelu",
+    "token_types": 1,
+    "initialization": "plain",
+    "max_positions": 512,
+}
+BERT: Values = ROBERTA | {"token_types": 2, "norm_epsilon": 1e-12}
+T5: Values = {
+    "architecture": "encoder_decoder",
+    "positions": "relative",
+    "norm": "rmsnorm",
+    "norm_epsilon": 1e-6,
+    "activation": "relu",
+    "scaled_attention": False,
+    "bias": False,
+    "initialization": "t5",
+}
+T5_1_1: Values = T5 | {"activation": "geglu", "tied_output": False}
+BART: Values = {
+    "architecture": "encoder_decoder",
+    "norm_placement": "post",
+    "embedding_norm": True,
+    "activation": "gelu",
+    "initialization": "plain",
+    "max_positions": 1024,
+}
+
+
+def sized(layers: int, hidden_size: int, heads: int, **more: Any) -> Values:
+    """The keys that differ by size."""
+    return {"layers": layers, "hidden_size": hidden_size, "heads": heads} | more
+
+
+def tied_t5(layers: int, hidden_size: int, heads: int, feed_forward_size: int, **more: Any) -> Values:
+    """T5 1.0, which shares its words with the output head, scaled by the width's root."""
+    scale = {"logit_scale": hidden_size**-0.5, "feed_forward_size": feed_forward_size}
+    return T5 | sized(layers, hidden_size, heads, **scale) | more
+
+
+def palm(layers: int, hidden_size: int, heads: int, head_size: int = 256) -> Values:
+    """PaLM, whose heads do not fill the width at 540B."""
+    return PALM | sized(layers, hidden_size, heads, head_size=head_size, logit_scale=hidden_size**-0.5)
+
+
+TINY = sized(2, 64, 4)
+
+PRESETS: dict[str, Values] = {
+    # Radford et al. 2018
+    "gpt1-117m": GPT1 | sized(12, 768, 12),
+    "gpt1-tiny": GPT1 | TINY,
+    # Radford et al. 2019
+    "gpt2-124m": GPT2 | sized(12, 768, 12),
+    "gpt2-355m": GPT2 | sized(24, 1024, 16),
+    "gpt2-774m": GPT2 | sized(36, 1280, 20),
+    "gpt2-1.5b": GPT2 | sized(48, 1600, 25),
+    "gpt2-tiny": GPT2 | TINY,
+    # Brown et al. 2020, tables 2.1 and D.1
+    "gpt3-125m": GPT3 | sized(12, 768, 12),
+    "gpt3-350m": GPT3 | sized(24, 1024, 16),
+    "gpt3-760m": GPT3 | sized(24, 1536, 16),
+    "gpt3-1.3b": GPT3 | sized(24, 2048, 16),
+    "gpt3-2.7b": GPT3 | sized(32, 2560, 32),
+    "gpt3-6.7b": GPT3 | sized(32, 4096, 32),
+    "gpt3-13b": GPT3 | sized(40, 5120, 40),
+    "gpt3-175b": GPT3 | sized(96, 12288, 96),
+    "gpt3-tiny": GPT3 | TINY | {"local_window": 8},
+    # Smith et al. 2022, section 2.3
+    "mt-nlg-530b": MT_NLG | sized(105, 20480, 128),
+    "mt-nlg-tiny": MT_NLG | TINY,
+    # Zhang et al. 2022, table 1; the 350M model is post-norm with a narrower word table
+    "opt-125m": OPT | sized(12, 768, 12),
+    "opt-350m": OPT | sized(24, 1024, 16, norm_placement="post", word_size=512),
+    "opt-1.3b": OPT | sized(24, 2048, 32),
+    "opt-2.7b": OPT | sized(32, 2560, 32),
+    "opt-6.7b": OPT | sized(32, 4096, 32),
+    "opt-13b": OPT | sized(40, 5120, 40),
+    "opt-30b": OPT | sized(48, 7168, 56),
+    "opt-66b": OPT | sized(64, 9216, 72),
+    "opt-175b": OPT | sized(96, 12288, 96),
+    "opt-tiny": OPT | TINY,
+    "opt-post-tiny": OPT | TINY | {"norm_placement": "post", "word_size": 48},
+    # BigScience 2022, table 3
+    "bloom-560m": BLOOM | sized(24, 1024, 16),
+    "bloom-1.1b": BLOOM | sized(24, 1536, 16),
+    "bloom-1.7b": BLOOM | sized(24, 2048, 16),
+    "bloom-3b": BLOOM | sized(30, 2560, 32),
+    "bloom-7.1b": BLOOM | sized(30, 4096, 32),
+    "bloom-176b": BLOOM | sized(70, 14336, 112),
+    "bloom-tiny": BLOOM | TINY,
+    # Chowdhery et al. 2022, table 1
+    "palm-8b": palm(32, 4096, 16),
+    "palm-62b": palm(64, 8192, 32),
+    "palm-540b": palm(118, 18432, 48),
+    "palm-tiny": palm(2, 64, 4, head_size=24),
+    # Almazrouei et al. 2023
+    "falcon-7b": FALCON | sized(32, 4544, 71, query_groups=1, parallel_block="one_norm"),
+    "falcon-40b": FALCON | sized(60, 8192, 128, query_groups=8, parallel_block="two_norms"),
+    "falcon-180b": FALCON | sized(80, 14848, 232, query_groups=8, parallel_block="two_norms"),
+    "falcon-tiny": FALCON | TINY | {"query_groups": 1, "parallel_block": "one_norm"},
+    "falcon-grouped-tiny": FALCON | TINY | {"query_groups": 2, "parallel_block": "two_norms"},
+    # Touvron et al. 2023, table 2
+    "llama-7b": LLAMA | sized(32, 4096, 32, feed_forward_size=11008),
+    "llama-13b": LLAMA | sized(40, 5120, 40, feed_forward_size=13824),
+    "llama-33b": LLAMA | sized(60, 6656, 52, feed_forward_size=17920),
+    "llama-65b": LLAMA | sized(80, 8192, 64, feed_forward_size=22016),
+    "llama-tiny": LLAMA | TINY | {"feed_forward_size": 96},
+    # Touvron et al. 2023 (Llama 2), table 1 and appendix A.2.1
+    "llama2-7b": LLAMA2 | sized(32, 4096, 32, feed_forward_size=11008),
+    "llama2-13b": LLAMA2 | sized(40, 5120, 40, feed_forward_size=13824),
+    "llama2-70b": LLAMA2 | sized(80, 8192, 64, query_groups=8, feed_forward_size=28672),
+    "llama2-tiny": LLAMA2 | TINY | {"query_groups": 2, "feed_forward_size": 96},
+    # Devlin et al. 2019
+    "bert-base": BERT | sized(12, 768, 12),
+    "bert-large": BERT | sized(24, 1024, 16),
+    "bert-tiny": BERT | TINY,
+    # Liu et al. 2019
+    "roberta-base": ROBERTA | sized(12, 768, 12),
+    "roberta-large": ROBERTA | sized(24, 1024, 16),
+    "roberta-tiny": ROBERTA | TINY,
+    # Raffel et al. 2020, section 3.7
+    "t5-small": tied_t5(6, 512, 8, 2048),
+    "t5-base": tied_t5(12, 768, 12, 3072),
+    "t5-large": tied_t5(24, 1024, 16, 4096),
+    "t5-3b": tied_t5(24, 1024, 32, 16384, head_size=128),
+    "t5-11b": tied_t5(24, 1024, 128, 65536, head_size=128),
+    "t5-tiny": tied_t5(2, 64, 4, 128),
+    # the same authors' release 1.1, after Shazeer 2020
+    "t5-1.1-small": T5_1_1 | sized(8, 512, 6, head_size=64, feed_forward_size=1024),
+    "t5-1.1-base": T5_1_1 | sized(12, 768, 12, feed_forward_size=2048),
+    "t5-1.1-large": T5_1_1 | sized(24, 1024, 16, feed_forward_size=2816),
+    "t5-1.1-xl": T5_1_1 | sized(24, 2048, 32, feed_forward_size=5120),
+    "t5-1.1-xxl": T5_1_1 | sized(24, 4096, 64, feed_forward_size=10240),
+    "t5-1.1-tiny": T5_1_1 | TINY | {"feed_forward_size": 96},
+    # Lewis et al. 2020; layers are those of the encoder and of the decoder
+    "bart-base": BART | sized(6, 768, 12),
+    "bart-large": BART | sized(12, 1024, 16),
+    "bart-tiny": BART | TINY,
+}
 
 
 def suggestion(name: str) -> str:
