@@ -5,6 +5,7 @@ Only what `--help` needs is imported at the top: torch, Ray and MLflow wait for 
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,13 +38,29 @@ Work = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Refuse to start from nothing.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        "--max-minutes", min=0.0, help="Save after so long and leave with status 75: to go on later."
+    ),
+]
+Hostfile = Annotated[
+    Path | None, typer.Option("--hostfile", help="DeepSpeed's hostfile; this machine where left out.")
+]
 
 
 @app.command(epilog="Example: bloomery run launch/recipes/quickstart.yaml --set train.steps=200")
-def run(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_json: Json = False) -> None:
+def run(
+    recipe: RecipePath,
+    sets: Overrides = None,
+    work: Work = None,
+    max_minutes: Minutes = None,
+    hostfile: Hostfile = None,
+    as_json: Json = False,
+) -> None:
     """Every stage of the recipe, skipping what is done."""
     with told(as_json) as result:
-        stages = _stages(recipe, sets, work, as_json)
+        stages = _stages(recipe, sets, work, max_minutes, hostfile)
         stages.all()
         result |= _places(stages.work)
         for name, place in _places(stages.work).items():
@@ -62,10 +79,12 @@ def train(
     sets: Overrides = None,
     work: Work = None,
     resume: Resume = False,
+    max_minutes: Minutes = None,
+    hostfile: Hostfile = None,
     as_json: Json = False,
 ) -> None:
-    """A dataset to a pretrained model; goes on from the newest checkpoint where there is one."""
-    _one(lambda stages: stages.train(resume), recipe, sets, work, as_json)
+    """A dataset to a pretrained model; goes on by itself where a process fails."""
+    _one(lambda stages: stages.train(resume), recipe, sets, work, as_json, max_minutes, hostfile)
 
 
 @app.command(epilog="Example: bloomery tune launch/recipes/quickstart.yaml --set 'tune.data=[pairs.jsonl]'")
@@ -74,10 +93,12 @@ def tune(
     sets: Overrides = None,
     work: Work = None,
     resume: Resume = False,
+    max_minutes: Minutes = None,
+    hostfile: Hostfile = None,
     as_json: Json = False,
 ) -> None:
     """A pretrained model and instructions to a tuned one."""
-    _one(lambda stages: stages.tune(resume), recipe, sets, work, as_json)
+    _one(lambda stages: stages.tune(resume), recipe, sets, work, as_json, max_minutes, hostfile)
 
 
 @app.command("eval", epilog="Example: bloomery eval launch/recipes/quickstart.yaml --set eval.questions=300")
@@ -141,14 +162,26 @@ def sync(
 
 
 def _one(
-    stage: Callable[[Any], Any], recipe: Path, sets: list[str] | None, work: str | None, as_json: bool
+    stage: Callable[[Any], Any],
+    recipe: Path,
+    sets: list[str] | None,
+    work: str | None,
+    as_json: bool,
+    max_minutes: float | None = None,
+    hostfile: Path | None = None,
 ) -> None:
     with told(as_json) as result:
-        receipt = stage(_stages(recipe, sets, work, as_json))
+        receipt = stage(_stages(recipe, sets, work, max_minutes, hostfile))
         result |= {"stage": receipt.stage, "fingerprint": receipt.fingerprint, **receipt.counts}
 
 
-def _stages(path: Path, sets: list[str] | None, work: str | None, as_json: bool) -> Any:
+def _stages(
+    path: Path,
+    sets: list[str] | None,
+    work: str | None,
+    max_minutes: float | None = None,
+    hostfile: Path | None = None,
+) -> Any:
     from launch import recipe as recipes
     from launch.stages import Stages
     from launch.work import work_address, work_folder
@@ -158,7 +191,8 @@ def _stages(path: Path, sets: list[str] | None, work: str | None, as_json: bool)
     arguments = [str(path), "--work", str(folder)]
     for override in sets or []:
         arguments += ["--set", override]
-    return Stages(recipe, folder, arguments, say, work_address(work))
+    deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+    return Stages(recipe, folder, arguments, say, work_address(work), deadline, hostfile)
 
 
 def say(line: str) -> None:
@@ -170,6 +204,7 @@ def say(line: str) -> None:
 def told(as_json: bool) -> Iterator[dict[str, Any]]:
     """Errors of the user's become one sentence and status 2; with --json the result ends stdout."""
     from launch.stages import TrainingFailedError
+    from pipeline.training.stopping import RESUME
 
     result: dict[str, Any] = {}
     try:
@@ -178,7 +213,7 @@ def told(as_json: bool) -> Iterator[dict[str, Any]]:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except TrainingFailedError as error:
-        if error.status != 2:  # with 2 the process that met the error has said all there is to say
+        if error.status not in (2, RESUME):  # with these, what there is to say has been said
             print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.status if error.status > 0 else 1) from None
     if as_json:

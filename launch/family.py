@@ -8,6 +8,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Ask Linux to end this process when its parent ends, however that ends; elsewhere nothing happens."""
+    """Ask Linux to kill this process when its parent ends, however that ends; elsewhere nothing happens.
+
+    SIGKILL, since SIGTERM asks a rank to save first, and the same command is to find nothing in its way.
+    """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Starting a training on this machine with DeepSpeed's launcher.
+"""Starting a training's processes on this machine with DeepSpeed's launcher.
 
 This calls the part of the `deepspeed` command that runs on every node, which saves importing everything once
 more for a decision that is already made: all processes are here.
@@ -10,32 +10,40 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.contract.settings import InputError
-from launch.family import die_with_parent
 from pipeline.config import OptimizerConfig, ParallelConfig
 
 SCRIPT = Path(__file__).with_name("train.py")
 
 
-def run_training(arguments: list[str], parallel: ParallelConfig, optim: OptimizerConfig) -> int:
-    """Start `launch/train.py` in as many processes as the layout wants; returns the exit status."""
-    gpus = count_gpus()
-    processes = choose_processes(parallel, optim, gpus or min(2, os.cpu_count() or 1), exact=gpus == 0)
-    world = base64.urlsafe_b64encode(json.dumps({"localhost": list(range(processes))}).encode()).decode()
-    command = [sys.executable, "-m", "deepspeed.launcher.launch", "--log_level=critical", "--no_local_rank"]
-    command += [f"--world_info={world}", f"--master_port={free_port()}", str(SCRIPT), *arguments]
-    environment = dict(os.environ)
-    if gpus == 0:
-        environment["DS_ACCELERATOR"] = "cpu"
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-    child = subprocess.Popen(command, env=environment, preexec_fn=die_with_parent)
-    try:
-        return child.wait()
-    except KeyboardInterrupt:
-        child.wait()
-        raise
+@dataclass(frozen=True)
+class LocalLauncher:
+    """Starts `launch/train.py` here, in as many processes as the layout wants."""
+
+    arguments: list[str]
+    """The recipe and its overrides, as train.py takes them."""
+    parallel: ParallelConfig
+    optim: OptimizerConfig
+
+    def command(self, attempt: str, flags: list[str]) -> tuple[list[str], dict[str, str]]:
+        """The launcher's command and its environment."""
+        gpus = count_gpus()
+        available = gpus or min(2, os.cpu_count() or 1)
+        processes = choose_processes(self.parallel, self.optim, available, exact=gpus == 0)
+        world = base64.urlsafe_b64encode(json.dumps({"localhost": list(range(processes))}).encode()).decode()
+        command = [sys.executable, "-m", "deepspeed.launcher.launch", "--log_level=critical"]
+        command += ["--no_local_rank", f"--world_info={world}", f"--master_port={free_port()}"]
+        environment = dict(os.environ)
+        if gpus == 0:
+            environment["DS_ACCELERATOR"] = "cpu"
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+        return [*command, str(SCRIPT), *self.arguments, *flags], environment
+
+    def clean(self, attempt: str) -> None:
+        """Nothing is left: ranks die with the launcher."""
 
 
 def choose_processes(parallel: ParallelConfig, optim: OptimizerConfig, available: int, exact: bool) -> int:

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from data_prep.config import CorpusConfig, PrepConfig, TokenizerConfig
 from data_prep.contract.settings import InputError
+from launch.settings import SuperviseConfig
 from pipeline.config import PipelineConfig
 
 PATHS = (
@@ -31,6 +32,7 @@ PATHS = (
 class Recipe(PipelineConfig):
     corpus: CorpusConfig = CorpusConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
+    supervise: SuperviseConfig = SuperviseConfig()
 
     def prep(self) -> PrepConfig:
         """What data preparation is given."""

@@ -7,8 +7,11 @@ from pathlib import Path
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.receipt import Receipt, read_receipt
 from data_prep.contract.settings import InputError
-from launch.local import run_training
+from launch.attempts import folder_of
+from launch.hosts import HostsLauncher
+from launch.local import LocalLauncher
 from launch.recipe import Recipe
+from launch.supervise import Launcher, Supervisor
 from pipeline.tracking.publish import publish, track_stage
 from pipeline.training import job
 
@@ -32,6 +35,10 @@ class Stages:
     notify: Callable[[str], None]
     address: str = ""
     """Where the dataset lies in object storage; empty where it lies in the work folder."""
+    deadline: float | None = None
+    """When, by `time.monotonic`, a training is to save and leave."""
+    hostfile: Path | None = None
+    """Hosts to train on; None is this machine."""
 
     def prep(self) -> Receipt:
         """Raw documents to a dataset."""
@@ -78,8 +85,9 @@ class Stages:
 
     def _training(self, what: job.Job, resume: bool) -> Receipt:
         if not what.is_done():
-            flags = ["--stage", what.stage, *(["--resume"] if resume else [])]
-            status = run_training([*self.arguments, *flags], what.config.parallel, what.optim)
+            flags = ["--resume"] if resume else []
+            launcher = self._launcher(what, [*self.arguments, *flags])
+            status = Supervisor(what, launcher, self.recipe.supervise, self.notify, self.deadline).run()
             if status:
                 raise TrainingFailedError(what.stage, status)
         else:
@@ -87,3 +95,12 @@ class Stages:
         receipt = read_receipt(what.folder)
         assert receipt is not None
         return receipt
+
+    def _launcher(self, what: job.Job, arguments: list[str]) -> Launcher:
+        parallel, optim = what.config.parallel, what.optim
+        if self.hostfile is None:
+            return LocalLauncher(arguments, parallel, optim)
+        folder = folder_of(self.work, what.stage)
+        return HostsLauncher(
+            arguments, self.hostfile, folder, parallel, optim, self.recipe.supervise, self.notify
+        )

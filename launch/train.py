@@ -13,12 +13,16 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 from data_prep.contract.settings import InputError
 from launch import recipe
+from launch.attempts import folder_of, follow, read, report
 from launch.family import die_with_parent
 from launch.quiet import quieten
 from launch.work import work_folder
+from pipeline.config import PipelineConfig
+from pipeline.training.stopping import RESUME, StopRequest
 
 
 def main() -> None:
@@ -27,27 +31,38 @@ def main() -> None:
     arguments = _parser().parse_args()
     try:
         config = recipe.load(arguments.recipe, arguments.set).pipeline()
-        quieten()
-        from pipeline.training.run import run_stage
-        from pipeline.training.stopping import RESUME, StopRequest
-
-        stop = StopRequest(arguments.max_minutes)
-        stop.listen(siblings=int(os.environ.get("LOCAL_SIZE") or os.environ.get("LOCAL_WORLD_SIZE") or 1))
-        work = work_folder(config, arguments.work)
-        if not run_stage(arguments.stage, config, work, arguments.resume, stop):
-            _leave(RESUME)
+        arguments.work = work_folder(config, arguments.work)
+        if not _train(config, arguments):
+            _leave(RESUME, arguments)
     except InputError as error:
         if os.environ.get("RANK", "0") != "0":
             time.sleep(5)  # where rank 0 met it too, it speaks for all and the launcher ends this one
         print(f"error: {error}", file=sys.stderr, flush=True)
-        _leave(2)
+        _leave(2, arguments)
     except Exception:
         traceback.print_exc()
-        _leave(1)
+        _leave(1, arguments)
 
 
-def _leave(status: int) -> None:
+def _train(config: PipelineConfig, arguments: argparse.Namespace) -> bool:
+    """Whether the last step is done, and not the time up."""
+    stop = StopRequest(arguments.max_minutes)
+    stop.listen(siblings=int(os.environ.get("LOCAL_SIZE") or os.environ.get("LOCAL_WORLD_SIZE") or 1))
+    current = read(folder_of(arguments.work, arguments.stage)) if arguments.attempt else None
+    if arguments.attempt:
+        follow(folder_of(arguments.work, arguments.stage), arguments.attempt, stop.ask)
+    quieten()
+    from pipeline.training.run import run_stage
+
+    return run_stage(
+        arguments.stage, config, arguments.work, arguments.resume, stop, current.restarts if current else 0
+    )
+
+
+def _leave(status: int, arguments: argparse.Namespace) -> NoReturn:
     """End now: other ranks may be waiting in a collective that this one will not join."""
+    if arguments.attempt and arguments.work:
+        report(folder_of(arguments.work, arguments.stage), arguments.attempt, status)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
@@ -61,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--work", type=Path, help="work folder; runs/NAME where left out")
     parser.add_argument("--resume", action="store_true", help="refuse to start from nothing")
     parser.add_argument("--max-minutes", type=float, help="save and leave with status 75 after so long")
+    parser.add_argument("--attempt", help="set by the supervisor of `bloomery train`")
     parser.add_argument("--local_rank", type=int, help="set by DeepSpeed's launcher")
     return parser
 

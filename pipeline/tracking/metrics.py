@@ -18,6 +18,8 @@ from typing import Any
 from data_prep.contract.receipt import write_atomic
 
 METRICS = "metrics.jsonl"
+TAIL_BYTES = 65536
+"""More than a line has."""
 Line = dict[str, Any]
 
 
@@ -61,6 +63,16 @@ def read_from(path: Path, offset: int) -> Iterator[tuple[Line, int]]:
                 return
             offset += len(raw)
             yield json.loads(raw), offset
+
+
+def newest_step(path: Path) -> int:
+    """Step of the last whole line, read from the file's end; 0 where there is none."""
+    if not path.is_file():
+        return 0
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        lines = file.read().split(b"\n")[:-1]
+    return int(json.loads(lines[-1])["step"]) if lines else 0
 
 
 def drop_after(path: Path, step: int) -> None:

@@ -23,6 +23,7 @@ from torch import Tensor
 from data_prep.contract.receipt import file_hash
 from data_prep.contract.settings import InputError, Settings
 from pipeline.parallel.sharding import UNCUT, Cut, shard_shape, unshard
+from pipeline.training.job import checkpoint_folder, saved_steps
 
 INDEX = "checkpoint.json"
 SCHEMA_VERSION: Literal[2] = 2
@@ -142,7 +143,7 @@ class Checkpoint:
 
 def complete(run: Path) -> list[Path]:
     """The folders of complete checkpoints of a run, oldest first."""
-    return sorted((run / "checkpoints").glob("step-*"), key=lambda path: int(path.name.split("-")[1]))
+    return [checkpoint_folder(run, step) for step in saved_steps(run)]
 
 
 def describe(folder: Path) -> dict[str, object]:

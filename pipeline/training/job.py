@@ -7,6 +7,7 @@ its own, never overwritten; where the same one is found, training goes on from i
 import fcntl
 import json
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from pipeline.tuning.instructions import instruction_files
 
 IDENTITY = "identity.json"
 CONFIG = "config.yaml"
+LOCK_SECONDS = 10.0
+"""How long a process that is being ended may hold the lock of a run's folder."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Job:
     """Fingerprints of what goes in."""
     start_from: Path | None = None
     """The checkpoint whose weights to start with; None draws them."""
+    restarts: int = 0
+    """How often a supervisor has started it again after a failure."""
 
     @property
     def folder(self) -> Path:
@@ -106,17 +111,20 @@ def checkpoint_folder(run: Path, step: int) -> Path:
     return run / "checkpoints" / f"step-{step:06d}"
 
 
+def saved_steps(run: Path) -> list[int]:
+    """The steps of a run's complete checkpoints, oldest first."""
+    return sorted(int(path.name.split("-")[1]) for path in (run / "checkpoints").glob("step-*"))
+
+
 def open_folder(job: Job, notify: Callable[[str], None]) -> IO[str]:
     """Make the run's folder ready; returns its lock, held until it is closed.
 
-    Raises `InputError` where another process is training in it.
+    Raises `InputError` where another process is training in it, and goes on doing so: one that is being ended
+    is waited for.
     """
     job.work.mkdir(parents=True, exist_ok=True)
     lock = (job.work / f".{job.stage}.lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise InputError(f"{job.folder}: another process is training here; wait for it or end it") from None
+    _take(lock, job)
     _set_aside_another(job, notify)
     job.folder.mkdir(parents=True, exist_ok=True)
     write_config(job.folder, job.config)
@@ -126,12 +134,32 @@ def open_folder(job: Job, notify: Callable[[str], None]) -> IO[str]:
     return lock
 
 
+def _take(lock: IO[str], job: Job) -> None:
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise InputError(
+                    f"{job.folder}: another process is training here; wait for it or end it"
+                ) from None
+            time.sleep(0.2)
+
+
+def has_begun(job: Job) -> bool:
+    """Whether the job's folder is there and of this very job."""
+    return _identity(job.folder) == job.fingerprint
+
+
+def _identity(run: Path) -> str | None:
+    path = run / IDENTITY
+    return json.loads(path.read_text())["fingerprint"] if path.is_file() else None
+
+
 def _set_aside_another(job: Job, notify: Callable[[str], None]) -> None:
-    path = job.folder / IDENTITY
-    if not path.is_file():
-        return
-    found = json.loads(path.read_text())["fingerprint"]
-    if found == job.fingerprint:
+    found = _identity(job.folder)
+    if found in (None, job.fingerprint):
         return
     aside = job.folder.with_name(f"{job.stage}.{found}")
     if aside.exists():

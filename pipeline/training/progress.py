@@ -38,6 +38,7 @@ class Progress:
             "tokens_per_second": tokens / seconds,
             "model_flops_per_second": self.job.step_flops / seconds,
             "data_wait_share": waited / seconds,
+            "restarts": float(self.job.restarts),
         }
         self._last |= metrics
         self.tracker.log(done, metrics)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -25,7 +26,12 @@ STAGES = {"pretrain": pretraining, "tune": tuning}
 
 
 def run_stage(
-    stage: str, config: PipelineConfig, work: Path, resume: bool = False, stop: StopRequest | None = None
+    stage: str,
+    config: PipelineConfig,
+    work: Path,
+    resume: bool = False,
+    stop: StopRequest | None = None,
+    restarts: int = 0,
 ) -> bool:
     """Run `pretrain` or `tune` in this process, one of those that the launcher started.
 
@@ -33,7 +39,7 @@ def run_stage(
     step is done; False where `stop` came before.
     """
     stop = stop or StopRequest()
-    job = STAGES[stage](config, work)
+    job = replace(STAGES[stage](config, work), restarts=restarts)
     job.optim.accumulation(config.parallel.data_size(int(os.environ.get("WORLD_SIZE", "1"))))
     if resume and not complete(job.folder):
         raise InputError(f"{job.folder}: nothing to resume, the run has no complete checkpoint")
