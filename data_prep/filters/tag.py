@@ -24,7 +24,7 @@ from data_prep.filters.contamination import Contamination
 from data_prep.filters.settings import C4Filter
 from data_prep.filters.words import Parsed
 
-VERSION = 2
+VERSION = 3
 PAGE_RULES = {"max_lorem_ipsum", "max_curly_brackets", "min_sentences", "max_bad_words"}
 
 
@@ -63,18 +63,18 @@ def tag(
     output: Path, documents: Path, settings: dict[str, Any], files: dict[str, list[Path]]
 ) -> dict[str, Any]:
     """Compute the signals of a part's documents; `files` has what the recipe names, by key."""
-    columns: dict[str, list[Any]] = {}
     hashes: list[bytes] = []
     bands = []
     minhash = MinHash(NearDedupConfig.model_validate(settings["near"])) if "near" in settings else None
     signals = signaller(settings, files)
+    columns: dict[str, list[Any]] = {name: [] for name in ("id", "bytes", "characters", *signals("", "")[1])}
     size = 0
     for batch in pq.ParquetFile(documents).iter_batches(256, columns=["id", "url", "text"]):
         for row in batch.to_pylist():
             text, values = signals(row["url"], row["text"])
             values = {"id": row["id"], "bytes": len(text.encode()), "characters": len(text), **values}
             for name, value in values.items():
-                columns.setdefault(name, []).append(value)
+                columns[name].append(value)
             hashes.append(content_hash(text))
             size += values["bytes"]
             if minhash:
@@ -91,8 +91,9 @@ def _table(columns: Mapping[str, list[Any]]) -> pa.Table:
     """Columns with the types that an empty part has too."""
     types = {"id": pa.uint64(), "bytes": pa.int64(), "characters": pa.int64()}
     types |= {"language": pa.string(), "contaminated_by": pa.string()}
-    names = columns or {"id": [], "bytes": [], "characters": []}
-    return pa.table({name: pa.array(values, types.get(name, pa.float64())) for name, values in names.items()})
+    return pa.table(
+        {name: pa.array(values, types.get(name, pa.float64())) for name, values in columns.items()}
+    )
 
 
 Signals = Callable[[str, str], tuple[str, dict[str, Any]]]

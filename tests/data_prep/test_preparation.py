@@ -150,6 +150,16 @@ def test_rejected_documents_are_kept_with_rule_and_value(corpus: Path, tmp_path:
     assert {row["duplicate_of"] for row in by_rule["exact duplicate"]} <= kept
 
 
+def test_a_file_without_documents_passes_through_every_filter(corpus: Path, tmp_path: Path) -> None:
+    (corpus / "empty.jsonl").write_text('{"text": " "}\n')
+    names = ["url", "language", "gopher_repetition", "gopher_quality", "c4", "fineweb"]
+    filters = {"use": names, "language": {"keep": []}, "fineweb": {"max_short_lines": 1.0}}
+    counts = prepare_here(
+        prep_config([corpus], corpus={"part_bytes": 1, "filters": filters}), tmp_path / "out"
+    )
+    assert counts["funnel"][0]["removed"] == {"empty text": 1}
+
+
 def test_a_small_corpus_still_holds_something_out(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "two.jsonl", [story(1, 600), story(2, 600)])
     config = prep_config([tmp_path / "two.jsonl"], corpus={"validation_share": 0.001})
