@@ -1,73 +1,85 @@
-"""Data preparation beside datatrove, one process, the same pages, processor time.
+"""Data preparation beside datatrove, on the same pages, in one run.
 
-    python -m tests.benchmarks.prep [--pages 400] [--repeats 3] [--at-least 3]
+    python -m tests.benchmarks.prep [--pages 400] [--crawl 1000] [--repeats 2] [--at-least 3]
 
-Needs ../shared/data/web_pages and datatrove (`pip install -e '.[bench]'`). Steps: the FineWeb filters on
-extracted texts, MinHash signatures (14 x 8, word 5-grams), and pages to kept documents (extraction,
-language, filters). Also prints how the two filters' verdicts differ, with datatrove's word splitter and with
-ours in its place, and our rate from texts to shards. The ratio is that of pages to kept documents.
+Needs ../shared/data/web_pages and datatrove (`pip install -e '.[bench]'`). In one process, by processor
+time: the FineWeb filters on extracted texts, MinHash signatures (14 x 8, word 5-grams), extraction with
+language and filters, and our rate from kept documents to shards. Then both pipelines whole, by the clock: a
+crawl of WARC files to kept documents on disk with the same steps on two workers, and ours on one; what each
+pipeline takes for a crawl of 64 pages, which is mostly the start of its processes, is taken off. datatrove
+reads WARC files with our reader, which is quicker than its own. Also prints how the filters' verdicts
+differ, with datatrove's word splitter and with ours in its place. The ratio is that of the whole pipelines on
+two workers.
 """
 
 import argparse
+import functools
+import io
 import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from data_prep.config import CorpusConfig, NearDedupConfig, TokenizerConfig
+from data_prep.cluster import Cluster
+from data_prep.config import CorpusConfig, NearDedupConfig, PrepConfig, TokenizerConfig
+from data_prep.contract.dataset import token_dtype
 from data_prep.dedup.minhash import MinHash
 from data_prep.documents import Page, normalise, write_table
 from data_prep.extract.html import ExtractionError, decode, extract
 from data_prep.filters import words as word_rule
 from data_prep.filters.rules import judge, rules
 from data_prep.filters.tag import signaller, tag_settings
-from data_prep.sources import warc
+from data_prep.parts import Part, do_part
+from data_prep.preparation import Preparation
+from data_prep.shards import build
+from data_prep.sources import list_files, warc
 from data_prep.sources.files import find_local
+from data_prep.storage import Storage
 from data_prep.tokenize.encode import encode
 from data_prep.tokenize.train import train_model
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "web_pages"
 FILTERS = ["language", "gopher_repetition", "gopher_quality", "c4", "fineweb"]
+FILES, WORKERS = 8, 2
+FEW_PAGES = 64
 FINEWEB_C4 = {"terminal_punctuation": False, "min_line_words": 3, "min_sentences": 5}
 
 
-def read_pages(limit: int) -> list[Page]:
-    """Every third page of the three archives, so that languages and sites mix."""
+def read_pages(step: int) -> list[Page]:
+    """Every so manieth page of the three archives, so that languages and sites mix."""
     found = [
         page
         for archive in find_local(str(DATA), (".warc",))
         for page in warc.read(archive, 10_000_000)
         if isinstance(page, Page)
     ]
-    return found[::3][:limit]
+    return found[::step]
 
 
-def our_filters(use: Sequence[str]) -> Callable[[str], str]:
-    """A function from a text to the rule that rejects it, or nothing."""
+def our_filters(use: Sequence[str]) -> Callable[[Sequence[str]], list[str]]:
+    """A function from texts to the rule that rejects each, or nothing."""
     corpus = CorpusConfig.model_validate(
         {"filters": {"use": list(use), "c4": FINEWEB_C4}, "dedup": {"near": {"enabled": False}}}
     )
     signals, order = signaller(*tag_settings(corpus)), rules(corpus.filters, corpus.decontaminate)
 
-    def verdict(text: str) -> str:
-        kept, values = signals("", text)
-        table = pa.table({name: [value] for name, value in (values | {"characters": len(kept)}).items()})
-        index, _ = judge(table, order, ["en"])
-        return order[index[0]].name if index[0] >= 0 else ""
+    def verdicts(texts: Sequence[str]) -> list[str]:
+        rows = [values | {"characters": len(kept)} for kept, values in (signals("", text) for text in texts)]
+        index, _ = judge(pa.Table.from_pylist(rows), order, ["en"])
+        return [order[number].name if number >= 0 else "" for number in index]
 
-    return verdict
+    return verdicts
 
 
-def their_filters(use: Sequence[str]) -> Callable[[str], str]:
-    """The same with datatrove's filters in FineWeb's order."""
-    from datatrove.data import Document
+def their_steps(use: Sequence[str]) -> list[Any]:
+    """datatrove's filters of these names."""
     from datatrove.pipeline import filters
 
     makers = {
@@ -77,7 +89,14 @@ def their_filters(use: Sequence[str]) -> Callable[[str], str]:
         "c4": lambda: filters.C4QualityFilter(filter_no_terminal_punct=False),
         "fineweb": filters.FineWebQualityFilter,
     }
-    chain = [makers[name]() for name in use]
+    return [makers[name]() for name in use]
+
+
+def their_filters(use: Sequence[str]) -> Callable[[Sequence[str]], list[str]]:
+    """The same as `our_filters` with datatrove's filters in FineWeb's order."""
+    from datatrove.data import Document
+
+    chain = their_steps(use)
 
     def verdict(text: str) -> str:
         document = Document(text=text, id="")
@@ -87,7 +106,7 @@ def their_filters(use: Sequence[str]) -> Callable[[str], str]:
                 return str(result[1]) if isinstance(result, tuple) else "language"
         return ""
 
-    return verdict
+    return lambda texts: [*map(verdict, texts)]
 
 
 def our_language(text: str) -> bool:
@@ -127,40 +146,132 @@ def their_minhash() -> Callable[[str], Any]:
 
 
 def rates(work: Callable[[Any], Any], items: Sequence[Any], repeats: int) -> list[float]:
-    """Items per second of processor time, once per repeat; the first item warms up and is not counted."""
-    work(items[0])
+    """Items per second of processor time, once per repeat; the first item warms up."""
+    work(items[:1])
     found = []
     for _ in range(repeats):
         start = time.process_time()
-        for item in items:
-            work(item)
+        work(items)
         found.append(len(items) / (time.process_time() - start))
     return found
 
 
 def tokens_per_second(texts: Sequence[str], repeats: int) -> list[float]:
-    """From kept documents on disk to tokens in shuffled order on disk, with a unigram model of 16k pieces."""
-    from data_prep.parts import Part, do_part
-    from data_prep.storage import Storage
-
+    """From kept documents on disk to a tar shard in shuffled order, with a unigram model of 16k pieces."""
+    size = 16_384
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        config = TokenizerConfig(vocabulary_size=16_384)
-        (folder / "tokenizer.model").write_bytes(train_model(iter(texts), config))
+        model = folder / "tokenizer.model"
+        model.write_bytes(train_model(iter(texts), TokenizerConfig(vocabulary_size=size)))
         table = pa.table(
             {"id": pa.array(range(len(texts)), pa.uint64()), "text": pa.array(texts, pa.large_string())}
         )
         table = table.append_column("bytes", pa.array([len(text.encode()) for text in texts], pa.int64()))
         table = table.append_column("split", pa.array(["train"] * len(texts)))
         write_table(folder / "kept.parquet", table)
-        arguments = {"kept": folder / "kept.parquet", "model": folder / "tokenizer.model", "seed": 1}
+        arguments = {"kept": folder / "kept.parquet", "model": model, "seed": 1}
+        storage = Storage(folder)
+        encoded = Part("encode", "part", storage, arguments)
+        layout = {"storage": storage, "split": "train", "shard": 0, "shards": 1, "block_tokens": 1 << 20}
+        layout |= {"vocabulary_size": size, "tokens": [encoded.path("tokens.npy")]}
+        layout |= {"indexes": [encoded.path("index.npy")]}
         found = []
         for _ in range(repeats):
             start = time.process_time()
-            part = Part("encode", "part", Storage(folder), arguments)
-            do_part(encode, part)
-            tokens = len(np.load(part.path("tokens.npy"), mmap_mode="r"))
-            found.append(tokens / (time.process_time() - start))
+            do_part(encode, encoded)
+            do_part(build.build, Part("shards", "shard", storage, layout))
+            seconds = time.process_time() - start
+            tokens = np.load(encoded.path("tokens.npy"), mmap_mode="r")
+            assert tokens.dtype == token_dtype(size)
+            found.append(len(tokens) / seconds)
+    return found
+
+
+def write_crawl(folder: Path, pages: Sequence[Page]) -> Path:
+    """The pages as WARC files of HTTP responses."""
+    from warcio.statusandheaders import StatusAndHeaders
+    from warcio.warcwriter import WARCWriter
+
+    folder.mkdir()
+    for number in range(FILES):
+        with (folder / f"{number}.warc.gz").open("wb") as file:
+            writer = WARCWriter(file, gzip=True)
+            for page in pages[number::FILES]:
+                assert isinstance(page.content, bytes)
+                text = decode(page.content, page.charset).encode("utf-8", "replace")
+                headers = [("Content-Type", "text/html; charset=utf-8")]
+                http = StatusAndHeaders("200 OK", headers, protocol="HTTP/1.1")
+                record = writer.create_warc_record(
+                    page.url or "http://x.test/", "response", payload=io.BytesIO(text), http_headers=http
+                )
+                writer.write_record(record)
+    return folder
+
+
+def our_crawl(crawl: Path, out: Path, workers: int) -> int:
+    """Our pipeline from WARC files to kept documents; how many there are."""
+    corpus = {"kind": "warc", "paths": [str(crawl)], "part_bytes": 1, "pii": False}
+    corpus["filters"] = {"use": FILTERS, "c4": FINEWEB_C4}
+    corpus["dedup"] = {"exact": False, "near": {"enabled": False}}
+    config = PrepConfig.model_validate({"corpus": corpus})
+    with Cluster(workers) as cluster:
+        run = Preparation(config, Storage(out), cluster.execute, lambda line: None, cluster.start)
+        kept = run.decide(run.tag_and_judge(run.collect(list_files(config.corpus))))
+    return sum(
+        part.counts["splits"][split]["documents"] for part in kept for split in ("train", "validation")
+    )
+
+
+def their_reader(folder: str, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
+    """A first step of datatrove: the pages of a task's share of the files."""
+    from datatrove.data import Document
+
+    for archive in find_local(folder, (".warc",))[rank::world_size]:
+        for page in warc.read(archive, 10_000_000):
+            if isinstance(page, Page) and isinstance(page.content, bytes):
+                yield Document(text=decode(page.content, page.charset), id=f"{archive.name}/{page.offset}")
+
+
+def their_crawl(crawl: Path, out: Path, workers: int) -> int:
+    """datatrove's, with the same steps."""
+    from datatrove.executor import LocalPipelineExecutor
+    from datatrove.pipeline.extractors import Trafilatura
+    from datatrove.pipeline.writers import ParquetWriter
+    from loguru import logger
+
+    steps: list[Any] = [
+        functools.partial(their_reader, str(crawl)),
+        Trafilatura(timeout=10),
+        *their_steps(FILTERS),
+    ]
+    steps.append(ParquetWriter(str(out / "kept")))
+    logger.disable("datatrove")
+    stats = LocalPipelineExecutor(
+        steps, tasks=FILES, workers=workers, logging_dir=str(out / "logs"), skip_completed=False
+    ).run()
+    return int(stats.stats[-1].stats["total"].total)
+
+
+Pipeline = Callable[[Path, Path, int], int]
+
+
+def crawl_rates(pages: Sequence[Page], pipelines: Sequence[tuple[Pipeline, int]], repeats: int) -> list[Any]:
+    """Pages per second of each pipeline with a number of workers, and how many documents it keeps."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        crawl, small = write_crawl(folder / "crawl", pages), write_crawl(folder / "small", pages[:FEW_PAGES])
+
+        def seconds(pipeline: Pipeline, crawl: Path, workers: int) -> tuple[float, int]:
+            with tempfile.TemporaryDirectory(dir=folder) as out:
+                start = time.perf_counter()
+                kept = pipeline(crawl, Path(out), workers)
+                return time.perf_counter() - start, kept
+
+        found = []
+        for pipeline, workers in pipelines:
+            idle = min(seconds(pipeline, small, workers)[0] for _ in range(repeats))
+            runs = [seconds(pipeline, crawl, workers) for _ in range(repeats)]
+            found.append(([(len(pages) - FEW_PAGES) / (spent - idle) for spent, _ in runs], runs[0][1], idle))
     return found
 
 
@@ -172,12 +283,12 @@ def compare(texts: Sequence[str]) -> None:
         gopher_repetition_filter,
     )
 
-    mine = [our_filters(FILTERS[1:])(text) for text in texts]
+    mine = our_filters(FILTERS[1:])(texts)
     for name in ("its own words", "our words"):
         if name == "our words":
             for module in (fineweb_quality_filter, gopher_quality_filter, gopher_repetition_filter):
                 module.split_into_words = lambda text, language="": word_rule.WORD.findall(text)
-        theirs = [their_filters(FILTERS[1:])(text) for text in texts]
+        theirs = their_filters(FILTERS[1:])(texts)
         differ = [pair for pair in zip(mine, theirs, strict=True) if bool(pair[0]) != bool(pair[1])]
         kept = sum(not one for one in mine), sum(not one for one in theirs)
         print(f"datatrove with {name}: kept {kept[0]} and {kept[1]}; {len(differ)} of {len(texts)} differ")
@@ -185,39 +296,65 @@ def compare(texts: Sequence[str]) -> None:
             print(f"    {count:>4}  ours: {one or 'kept':<32} theirs: {other or 'kept'}")
 
 
+def show(step: str, ours: Sequence[float], theirs: Sequence[float] | None, unit: str = "") -> float:
+    """Print a row of the table: medians, their ratio, the spread over the repeats. Returns the ratio."""
+    mine, peer = statistics.median(ours), statistics.median(theirs) if theirs else 0.0
+    spread = " ".join(f"{max(found) / min(found) - 1:.0%}" for found in (ours, theirs) if found)
+    beside = f"{peer:>12.1f} {mine / peer:>7.2f}" if theirs else f"{'':>12} {'':>7}"
+    print(f"{step:<26} {mine:>12,.1f} {beside}   {spread} {unit}")
+    return mine / peer if theirs else 0.0
+
+
+def one_process(pages: Sequence[Page], repeats: int) -> list[str]:
+    """Print the steps one by one; returns the texts."""
+    texts = [text for text in map(our_pages, pages) if text]
+    print(f"{len(pages)} pages, {len(texts)} texts of {sum(map(len, texts)) // len(texts)} characters")
+    filters, theirs = our_filters(FILTERS), their_filters(FILTERS)
+    extracted, minhash, their_hash = their_pages(), MinHash(NearDedupConfig()), their_minhash()
+    steps: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], Sequence[Any]]] = {
+        "filters, no language": (our_filters(FILTERS[1:]), their_filters(FILTERS[1:]), texts),
+        "MinHash 14 x 8": (
+            lambda items: [*map(minhash.bands, items)],
+            lambda items: [*map(their_hash, items)],
+            texts,
+        ),
+        "pages to kept, one process": (
+            lambda items: filters([*map(our_pages, items)]),
+            lambda items: theirs([*map(extracted, items)]),
+            pages,
+        ),
+    }
+    print(f"{'step':<26} {'ours/s':>12} {'datatrove/s':>12} {'ratio':>7}   spread of {repeats} runs")
+    for name, (our, their, items) in steps.items():
+        show(name, rates(our, items, repeats), rates(their, items, repeats))
+    show("documents to shards", tokens_per_second(texts, repeats), None, "tokens/s/core")
+    return texts
+
+
+def two_workers(pages: Sequence[Page], repeats: int) -> float:
+    """Print the whole pipelines; returns their ratio."""
+    pipelines: list[tuple[Pipeline, int]] = [(our_crawl, WORKERS), (their_crawl, WORKERS), (our_crawl, 1)]
+    (two, kept, idle), (theirs, their_kept, their_idle), (one, _, _) = crawl_rates(pages, pipelines, repeats)
+    ratio = show(f"{len(pages)} pages, 2 workers", two, theirs, f"(kept {kept} and {their_kept})")
+    show("... ours, 1 worker", one, None)
+    print(f"two workers to one: {statistics.median(two) / statistics.median(one):.2f}", end="; ")
+    print(f"taken off for the start: {idle:.1f} s, datatrove {their_idle:.1f} s")
+    return ratio
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pages", type=int, default=400)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--pages", type=int, default=400, help="pages for the steps one by one")
+    parser.add_argument("--crawl", type=int, default=1000, help="pages for the whole pipelines")
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--at-least", type=float, default=0.0)
     arguments = parser.parse_args()
     if not DATA.is_dir():
         sys.exit(f"{DATA}: not on this machine")
-    pages = read_pages(arguments.pages)
-    texts = [text for text in map(our_pages, pages) if text]
-    filters, theirs = our_filters(FILTERS), their_filters(FILTERS)
-    extracted, minhash = their_pages(), MinHash(NearDedupConfig())
-    steps: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], Sequence[Any]]] = {
-        "filters, no language": (our_filters(FILTERS[1:]), their_filters(FILTERS[1:]), texts),
-        "MinHash 14 x 8": (minhash.bands, their_minhash(), texts),
-        "pages to kept": (lambda page: filters(our_pages(page)), lambda page: theirs(extracted(page)), pages),
-    }
-    print(f"{len(pages)} pages, {len(texts)} texts of {sum(map(len, texts)) // len(texts)} characters")
-    print(
-        f"{'step':<22} {'ours/s':>10} {'datatrove/s':>12} {'ratio':>7}   spread of {arguments.repeats} runs"
-    )
-    ratio = 0.0
-    for name, (our, their, items) in steps.items():
-        one, other = rates(our, items, arguments.repeats), rates(their, items, arguments.repeats)
-        ratio = statistics.median(one) / statistics.median(other)
-        spread = " ".join(f"{max(found) / min(found) - 1:.0%}" for found in (one, other))
-        mine, peer = statistics.median(one), statistics.median(other)
-        print(f"{name:<22} {mine:>10.1f} {peer:>12.1f} {ratio:>7.2f}   {spread}")
-    tokens = tokens_per_second(texts, arguments.repeats)
-    print(f"{'texts to tokens':<22} {statistics.median(tokens) / 1e6:>9.2f}M tokens/s/core")
-    compare(texts)
+    compare(one_process(read_pages(3)[: arguments.pages], arguments.repeats))
+    ratio = two_workers(read_pages(1)[: arguments.crawl], arguments.repeats)
     print(f"prep ratio={ratio:.2f}")
     sys.exit(ratio < arguments.at_least)
 
