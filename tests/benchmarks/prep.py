@@ -15,12 +15,14 @@ two workers.
 import argparse
 import functools
 import io
+import os
 import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -232,12 +234,24 @@ def their_reader(folder: str, data: Any, rank: int = 0, world_size: int = 1) -> 
                 yield Document(text=decode(page.content, page.charset), id=f"{archive.name}/{page.offset}")
 
 
+@contextmanager
+def without_messages() -> Iterator[None]:
+    """Without what this process and its children write to standard error."""
+    error = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(error, 2)
+        os.close(error)
+
+
 def their_crawl(crawl: Path, out: Path, workers: int) -> int:
     """datatrove's, with the same steps."""
     from datatrove.executor import LocalPipelineExecutor
     from datatrove.pipeline.extractors import Trafilatura
     from datatrove.pipeline.writers import ParquetWriter
-    from loguru import logger
 
     steps: list[Any] = [
         functools.partial(their_reader, str(crawl)),
@@ -245,10 +259,11 @@ def their_crawl(crawl: Path, out: Path, workers: int) -> int:
         *their_steps(FILTERS),
     ]
     steps.append(ParquetWriter(str(out / "kept")))
-    logger.disable("datatrove")
-    stats = LocalPipelineExecutor(
+    executor = LocalPipelineExecutor(
         steps, tasks=FILES, workers=workers, logging_dir=str(out / "logs"), skip_completed=False
-    ).run()
+    )
+    with without_messages():
+        stats = executor.run()
     return int(stats.stats[-1].stats["total"].total)
 
 
