@@ -91,7 +91,8 @@ def generate(
     path: Path, prompt: str, chat: bool, tokens: int, temperature: float, top_k: int, top_p: float, seed: int
 ) -> str:
     """What the model of a run or checkpoint says after a prompt, or as the answer to it."""
-    from pipeline.evaluation.generate import generate as continue_prompts
+    from pipeline.generation.generate import Sampling
+    from pipeline.generation.generate import generate as continue_prompts
     from pipeline.models.load import load_model
     from pipeline.tuning.chat import ChatTemplate, Message
 
@@ -102,6 +103,6 @@ def generate(
     else:
         ids = [vocabulary.eos, *vocabulary.encode(prompt)]
     stops = {vocabulary.eos, vocabulary.id_of("<|end|>")}
-    [answer] = continue_prompts(model, [ids], tokens, temperature, top_k, top_p, seed, stops)
+    [answer] = continue_prompts(model, [ids], tokens, Sampling(temperature, top_k, top_p, seed), stops)
     text = vocabulary.decode(answer)
     return text if chat else vocabulary.decode([*vocabulary.encode(prompt), *answer])

@@ -5,8 +5,8 @@ from typing import Any
 
 from data_prep.contract.dataset import Dataset
 from pipeline.config import EvalConfig
-from pipeline.evaluation.generate import generate
 from pipeline.evaluation.scoring import LanguageModel
+from pipeline.generation.generate import Sampling, generate
 from pipeline.tuning.chat import ChatTemplate, Message
 from pipeline.tuning.instructions import dataset_pairs
 
@@ -61,5 +61,5 @@ def answer(model: LanguageModel, prompts: list[Prompt], chat: bool, max_tokens: 
         ids = [[vocabulary.eos, *vocabulary.encode(prompt.text)] for prompt in prompts]
     stop = {vocabulary.eos, template.end}
     cut = [one[-most:] for one in ids]
-    answers = generate(model, cut, max_tokens, TEMPERATURE, top_p=TOP_P, seed=seed, stop_ids=stop)
+    answers = generate(model, cut, max_tokens, Sampling(TEMPERATURE, top_p=TOP_P, seed=seed), stop)
     return [vocabulary.decode(one) for one in answers]

@@ -6,25 +6,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from data_prep.contract.vocabulary import Vocabulary
-from pipeline.config import PipelineConfig
+from pipeline.generation.model import GenerativeModel
 
 TOKENS_PER_BATCH = 8192
 """Tokens that the model sees at once; with V pieces the logits take 4 * V times as many bytes."""
 
 
-class LanguageModel(Protocol):
+class LanguageModel(GenerativeModel, Protocol):
     """What evaluation asks of a model, as `pipeline.models.load.load_model` gives it."""
-
-    @property
-    def config(self) -> PipelineConfig:
-        """The resolved configuration of the run."""
-        ...
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The run's tokenizer."""
-        ...
 
     def logits(self, tokens_BS: Any, /) -> Any:
         """Float32 logits [B, S, V] of a torch tensor of tokens [B, S]; V may exceed the vocabulary's size."""

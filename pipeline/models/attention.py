@@ -17,6 +17,7 @@ from megatron.core.tensor_parallel.mappings import (
 )
 from torch import Tensor, nn
 
+from pipeline.models.cache import Cache
 from pipeline.models.config import ModelConfig
 from pipeline.models.linear import WholeLinear, column_linear, row_linear
 from pipeline.parallel.randomness import tensor_parallel_fork
@@ -41,11 +42,8 @@ class Attention(nn.Module):
         std = output_std(model, width)
         self.output = row_linear(megatron, width, model.hidden_size, bias=model.bias, std=std)
 
-    def attend(self, heads: Heads, mask: Tensor | None, rotary: Tensor | None = None) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """[S, B, H]; without a mask every query sees all, or where it is causal what came before."""
-        q, k, v = heads
-        if rotary is not None:
-            q, k = rotate(q, rotary), rotate(k, rotary)
         core = recomputed(self._core) if self.recompute_core else self._core
         out_BNSD = core(q, k, v, mask)
         out, _ = self.output(out_BNSD.permute(2, 0, 1, 3).flatten(2))
@@ -54,7 +52,7 @@ class Attention(nn.Module):
     def _core(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         options: dict[str, Any] = {
             "attn_mask": mask,
-            "is_causal": self.causal and mask is None,
+            "is_causal": self.causal and mask is None and q.shape[2] > 1,
             "scale": self.scale,
             "enable_gqa": self.grouped,
         }
@@ -65,6 +63,25 @@ class Attention(nn.Module):
 
 
 class SelfAttention(Attention):
+    """Attention to the own sequence."""
+
+    def forward(
+        self, x_SBH: Tensor, mask: Tensor | None, rotary: Tensor | None, cache: Cache | None = None
+    ) -> Tensor:
+        """Attend to the inputs, and to what a cache has seen before them."""
+        q, k, v = self.project(x_SBH)
+        if rotary is not None:
+            q, k = rotate(q, rotary), rotate(k, rotary)
+        if cache is not None:
+            k, v = cache.append(self, k, v)
+        return self.attend(q, k, v, mask)
+
+    def project(self, x_SBH: Tensor) -> Heads:
+        """Queries, keys and values of this rank's heads."""
+        raise NotImplementedError
+
+
+class GroupedAttention(SelfAttention):
     """Queries, keys and values of one input, by one projection."""
 
     def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, causal: bool) -> None:
@@ -74,10 +91,6 @@ class SelfAttention(Attention):
         std = fused_std(model) if model.initialization == "t5" else model.initial_std
         self.qkv = column_linear(megatron, model.hidden_size, fused, bias=model.bias, std=std)
 
-    def forward(self, x_SBH: Tensor, mask: Tensor | None, rotary: Tensor | None) -> Tensor:
-        """Attend to the own sequence."""
-        return self.attend(self.project(x_SBH), mask, rotary)
-
     def project(self, x_SBH: Tensor) -> Heads:
         """Queries, keys and values of this rank's heads."""
         fused, _ = self.qkv(x_SBH)
@@ -86,7 +99,7 @@ class SelfAttention(Attention):
         return heads_first(q.flatten(2, 3)), heads_first(k.flatten(2, 3)), heads_first(v.flatten(2, 3))
 
 
-class MultiQueryAttention(Attention):
+class MultiQueryAttention(SelfAttention):
     """Queries of this rank's heads, and the one key and value head (Shazeer, 2019)."""
 
     def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, causal: bool) -> None:
@@ -97,10 +110,6 @@ class MultiQueryAttention(Attention):
         self.key_value = WholeLinear(megatron, hidden, 2 * self.size, bias=model.bias, std=std)
         for parameter in self.key_value.parameters():
             parameter.partial_gradient = megatron.tensor_model_parallel_size > 1
-
-    def forward(self, x_SBH: Tensor, mask: Tensor | None, rotary: Tensor | None) -> Tensor:
-        """Attend to the own sequence."""
-        return self.attend(self.project(x_SBH), mask, rotary)
 
     def project(self, x_SBH: Tensor) -> Heads:
         """Queries of this rank's heads and the shared head, which each rank gives a part of its gradient."""
@@ -123,9 +132,15 @@ class CrossAttention(Attention):
         self.query = column_linear(megatron, hidden, width, bias=bias, std=query_std(model))
         self.key_value = column_linear(megatron, hidden, both, bias=bias, std=input_std(model, hidden))
 
-    def forward(self, x_SBH: Tensor, memory_SBH: Tensor, mask: Tensor | None) -> Tensor:
-        """Attend to the encoder's output."""
-        return self.attend((self.project(x_SBH), *self.project_memory(memory_SBH)), mask)
+    def forward(
+        self, x_SBH: Tensor, memory_SBH: Tensor, mask: Tensor | None, cache: Cache | None = None
+    ) -> Tensor:
+        """Attend to the encoder's output; a cache keeps its keys and values from the first time."""
+        if cache is None:
+            k, v = self.project_memory(memory_SBH)
+        else:
+            k, v = cache.once(self, lambda: self.project_memory(memory_SBH))
+        return self.attend(self.project(x_SBH), k, v, mask)
 
     def project(self, x_SBH: Tensor) -> Tensor:
         """Queries of this rank's heads."""
@@ -139,10 +154,10 @@ class CrossAttention(Attention):
         return heads_first(k), heads_first(v)
 
 
-def self_attention(model: ModelConfig, megatron: ModelParallelConfig, causal: bool) -> Attention:
+def self_attention(model: ModelConfig, megatron: ModelParallelConfig, causal: bool) -> SelfAttention:
     """The kind of attention that the number of key and value heads asks for."""
     multi_query = model.key_value_heads == 1 and model.heads > 1
-    return (MultiQueryAttention if multi_query else SelfAttention)(model, megatron, causal)
+    return (MultiQueryAttention if multi_query else GroupedAttention)(model, megatron, causal)
 
 
 def heads_first(x_SBND: Tensor) -> Tensor:

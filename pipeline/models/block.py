@@ -68,12 +68,13 @@ class Block(nn.Module):
     def forward(self, flow: Flow) -> Flow:
         """Add each branch to the residual stream."""
         x_SBH, mask, rotary = flow["hidden"], flow.get(self.mask), flow.get("rotary")
+        cache = flow.get("cache")
 
         def attend(x_SBH: Tensor) -> Tensor:
-            return self.attention(x_SBH, mask, rotary)
+            return self.attention(x_SBH, mask, rotary, cache)
 
         def attend_memory(x_SBH: Tensor) -> Tensor:
-            return self.cross(x_SBH, flow["memory"], flow.get("memory_mask"))
+            return self.cross(x_SBH, flow["memory"], flow.get("memory_mask"), cache)
 
         if self.beside != "none":
             return {"hidden": self._side_by_side(x_SBH, attend)}

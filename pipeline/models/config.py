@@ -106,6 +106,8 @@ class ModelConfig(Settings):
             )
         if self.token_types and self.architecture != "encoder":
             raise ValueError("token_types is for architecture encoder")
+        if self.positions == "relative" and self.local_window is not None:
+            raise ValueError(f"local_window {self.local_window} does not go with positions relative")
         if self.norm_placement == "post" and self.parallel_block != "none":
             raise ValueError(f"parallel_block {self.parallel_block} needs norm_placement pre")
         return self

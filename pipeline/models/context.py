@@ -2,6 +2,8 @@
 
 These layers are local: each pipeline stage has its own, computed from the small integers that travel with the
 activations. A mask is only made where something asks for one; a plain decoder has none.
+
+Queries are the last S of T columns: all of them, or with a cache the new ones.
 """
 
 import math
@@ -11,6 +13,7 @@ from megatron.core import ModelParallelConfig, parallel_state
 from torch import Tensor, nn
 
 from pipeline.models.attention import input_std
+from pipeline.models.cache import columns_before
 from pipeline.models.config import ModelConfig
 from pipeline.models.layer import Flow
 from pipeline.models.linear import mark_sharded, whole_length
@@ -31,19 +34,25 @@ class Mask(nn.Module):
         """Add `mask` where the order of tokens does not say it all, and `local_mask` for banded layers."""
         hidden_SBH = flow["hidden"]
         length, device = whole_length(hidden_SBH, self.megatron), hidden_SBH.device
+        past = columns_before(flow)
+        columns = past + length
         extra = allowed(flow.get(self.segments), flow.get("prefix") if self.causal else None, length)
-        before = torch.ones(length, length, dtype=torch.bool, device=device).tril() if self.causal else None
+        before = None
+        if self.causal:
+            before = torch.ones(length, columns, dtype=torch.bool, device=device).tril(past)
         found: Flow = {}
         if extra is not None:
             found["mask"] = extra & before if before is not None and "prefix" not in flow else extra
+        elif past and length > 1:
+            found["mask"] = before  # the rule that is left unsaid counts columns from the first query
         if self.slopes is not None:
             assert before is not None
             slopes_N11 = self.slopes.to(device).view(-1, 1, 1)
-            bias = slopes_N11 * torch.arange(length, device=device)
+            bias = slopes_N11 * torch.arange(columns, device=device)
             found["mask"] = additive(bias.to(hidden_SBH.dtype), found.get("mask", before))
         if self.window is not None:
             assert before is not None
-            banded = before.triu(1 - self.window)
+            banded = before.triu(past + 1 - self.window)
             found["local_mask"] = within(found.get("mask"), banded)
         return found
 
@@ -63,19 +72,21 @@ class RelativePositions(nn.Module):
         self.weight.initial_std = input_std(model, model.hidden_size)
 
     def forward(self, flow: Flow) -> Flow:
-        """Add `mask` [B or 1, N, S, S]: this rank's heads' biases, minus infinity where nothing is seen."""
+        """Add `mask` [B or 1, N, S, T]: this rank's heads' biases, minus infinity where nothing is seen."""
         hidden_SBH = flow["hidden"]
         length, device = whole_length(hidden_SBH, self.megatron), hidden_SBH.device
-        places = torch.arange(length, device=device)
-        buckets_SS = relative_buckets(
-            places - places.unsqueeze(1), self.weight.shape[0], self.distance, both_ways=not self.causal
+        past = columns_before(flow)
+        places_T = torch.arange(past + length, device=device)
+        places_S1 = places_T[past:].unsqueeze(1)
+        buckets_ST = relative_buckets(
+            places_T - places_S1, self.weight.shape[0], self.distance, both_ways=not self.causal
         )
-        bias_NSS = torch.nn.functional.embedding(buckets_SS, self.weight).permute(2, 0, 1)
+        bias_NST = torch.nn.functional.embedding(buckets_ST, self.weight).permute(2, 0, 1)
         seen = allowed(flow.get(self.segments), None, length)
         if self.causal:
-            before = places <= places.unsqueeze(1)
+            before = places_T <= places_S1
             seen = before if seen is None else seen & before
-        return {"mask": additive(bias_NSS, seen)}
+        return {"mask": additive(bias_NST, seen)}
 
 
 class MemoryMask(nn.Module):
@@ -109,14 +120,16 @@ class Rotary(nn.Module):
         return {"rotary": torch.stack((angles.cos(), angles.sin()))}
 
 
-def allowed(segments_BS: Tensor | None, prefix_B: Tensor | None, length: int) -> Tensor | None:
-    """[B, 1, S, S], True where a query may look by segments or a prefix; None where neither is there.
+def allowed(segments_BT: Tensor | None, prefix_B: Tensor | None, length: int) -> Tensor | None:
+    """[B, 1, S, T], True where one of S = `length` queries may look by segments or a prefix; None without.
 
-    Equal segments see each other. A prefix is seen whole by every position, the rest from before alone.
+    Equal segments see each other. A prefix, which no cache has seen a part of, is seen whole by every
+    position, the rest from before alone.
     """
     seen = None
-    if segments_BS is not None:
-        seen = (segments_BS.unsqueeze(2) == segments_BS.unsqueeze(1)).unsqueeze(1)
+    if segments_BT is not None:
+        segments_BS = segments_BT[:, -length:]
+        seen = (segments_BS.unsqueeze(2) == segments_BT.unsqueeze(1)).unsqueeze(1)
     if prefix_B is not None:
         places = torch.arange(length, device=prefix_B.device)
         in_prefix = (places < prefix_B.unsqueeze(1))[:, None, None, :]
@@ -126,15 +139,15 @@ def allowed(segments_BS: Tensor | None, prefix_B: Tensor | None, length: int) ->
 
 
 def additive(bias: Tensor, seen: Tensor | None) -> Tensor:
-    """[B or 1, N, S, S], a bias [N, S, S] with minus infinity where nothing is seen."""
+    """[B or 1, N, S, T], a bias [N, S, T] with minus infinity where nothing is seen."""
     return bias.unsqueeze(0) if seen is None else bias.masked_fill(~seen, -math.inf)
 
 
-def within(mask: Tensor | None, banded_SS: Tensor) -> Tensor:
+def within(mask: Tensor | None, banded_ST: Tensor) -> Tensor:
     """A mask, of either kind, limited to a band."""
     if mask is None:
-        return banded_SS
-    return mask & banded_SS if mask.dtype == torch.bool else mask.masked_fill(~banded_SS, -math.inf)
+        return banded_ST
+    return mask & banded_ST if mask.dtype == torch.bool else mask.masked_fill(~banded_ST, -math.inf)
 
 
 def alibi_slopes(heads: int) -> Tensor:

@@ -17,8 +17,13 @@ from pipeline.models.norm import Norm
 
 
 def logits(words: nn.Module, flow: Flow, *, scale: float, parts: bool) -> Flow:
-    """This rank's columns of the logits [S, B, V / tensor size], by the rows of a word table."""
-    hidden_SBH = flow["hidden"] if scale == 1.0 else flow["hidden"] * scale
+    """This rank's columns of the logits [S, B, V / tensor size], by the rows of a word table.
+
+    With a cache they are those of what comes next alone, [1, B, V].
+    """
+    hidden_SBH = flow["hidden"][-1:] if "cache" in flow else flow["hidden"]
+    if scale != 1.0:
+        hidden_SBH = hidden_SBH * scale
     if parts:
         hidden_SBH = gather_from_sequence_parallel_region(hidden_SBH, tensor_parallel_output_grad=True)
     else:

@@ -16,9 +16,11 @@ Flow: TypeAlias = dict[str, Tensor]
 
     hidden [S, B, H]          the residual stream; with sequence parallelism this tensor rank's part of S
     memory [S, B, H]          the encoder's output, for the decoder behind it
-    mask, local_mask          who sees whom, [B or 1, 1 or N, S, S]: True where a query may look, or what is
+    mask, local_mask          who sees whom, [B or 1, 1 or N, S, T]: True where a query may look, or what is
                               added to the scores; left out every query sees all, or in a decoder what is
-                              not after it
+                              not after it. T is S, with a cache all columns so far
+    cache                     no tensor but a `pipeline.models.cache.Cache`, where a decoder generates; then
+                              `segments` are of all T columns
     memory_mask [B, 1, 1, S]  True where the decoder may look at the encoder's output
     rotary [2, ..., S, D]     cosines and sines of rotary positions
     logit_bias [V]            added to the logits

@@ -11,6 +11,7 @@ from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import PipelineConfig
 from pipeline.models.build import model_layers
+from pipeline.models.session import Rows, Session
 from pipeline.parallel import world
 from pipeline.parallel.stack import Stack
 from pipeline.training.checkpoint import Checkpoint, complete
@@ -32,6 +33,11 @@ class LoadedModel:
         """Next-token logits [B, S, V], float32; V counts the padding rows of the word table too."""
         outputs = self.module({"tokens": tokens_BS.to(self.device)})
         return outputs["logits"].transpose(0, 1).float()
+
+    def session(self, sources: Rows | None = None) -> Session:
+        """Rows that the decoder goes on with, each behind an encoder's source where there is an encoder."""
+        prefix = self.config.objective.kind == "prefix_lm"
+        return Session(self.module, self.device, self.config.data.sequence_length, prefix, sources)
 
 
 def load_model(path: Path) -> LoadedModel:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from data_prep.contract.settings import InputError
+from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import DataConfig, ObjectiveConfig
 from pipeline.data.batches import Batch
 from pipeline.objectives.causal import causal_lm, inside_documents, prefix_lm
@@ -50,6 +51,11 @@ def shape(objective: ObjectiveConfig, data: DataConfig) -> Shape:
     if objective.kind == "denoising":
         return Shape(length - 1, length, length)
     return Shape(length, length, None)
+
+
+def decoder_start(objective: ObjectiveConfig, vocabulary: Vocabulary) -> int:
+    """What a decoder behind an encoder starts with: T5's `<pad>`, or BART's `<eos>`."""
+    return vocabulary.eos if objective.kind == "denoising" else vocabulary.pad
 
 
 def build(objective: ObjectiveConfig, data: DataConfig, special: SpecialTokens) -> MakeBatch:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import PipelineConfig
+from tests.pipeline.generation.uncached import Uncached
 
 PADDING_COLUMNS = 3
 """Columns beyond the vocabulary, as of a padded table; they would win if they were looked at."""
@@ -25,6 +26,9 @@ class Bigram:
         logits = torch.full((*tokens.shape, self.vocabulary.size + PADDING_COLUMNS), 100.0)
         logits[..., : self.vocabulary.size] = torch.from_numpy(self.logs)[tokens].float() + 7.0
         return logits
+
+    def session(self, sources: None = None) -> Uncached:
+        return Uncached(self)
 
 
 def random_bigram(config: PipelineConfig, vocabulary: Vocabulary, seed: int = 0) -> Bigram:
@@ -56,3 +60,6 @@ class Recalling:
             if not any(ids[i : i + len(self.word)] == self.word for i in range(len(ids))):
                 logits[row, :, : self.vocabulary.size] = 0.0
         return logits
+
+    def session(self, sources: None = None) -> Uncached:
+        return Uncached(self)

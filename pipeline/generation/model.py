@@ -1,0 +1,92 @@
+"""What generation asks of a model, and how a batch of prompts begins."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from data_prep.contract.settings import InputError
+from data_prep.contract.vocabulary import Vocabulary
+from pipeline.config import PipelineConfig
+from pipeline.objectives.build import decoder_start
+
+Prompts = Sequence[Sequence[int]]
+
+
+class Session(Protocol):
+    """Rows that go on together, as `pipeline.models.session.Session` has them."""
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for another token."""
+        ...
+
+    def start(self, rows: Prompts, room: int) -> Any:
+        """Logits [B, V] of what follows each row; V may exceed the vocabulary's size."""
+        ...
+
+    def step(self, tokens_B: Any) -> Any:
+        """The same after one more token in every row."""
+        ...
+
+    def select(self, rows: Any) -> None:
+        """Go on with these rows, in this order."""
+        ...
+
+    def reorder(self, rows: Any) -> None:
+        """The same where each row is replaced by one that started as it did."""
+        ...
+
+
+class GenerativeModel(Protocol):
+    """What generation asks of a model, as `pipeline.models.load.load_model` gives it."""
+
+    @property
+    def config(self) -> PipelineConfig:
+        """The resolved configuration of the run."""
+        ...
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The run's tokenizer."""
+        ...
+
+    def session(self, sources: Prompts | None = None, /) -> Session:
+        """A batch that a decoder goes on with, behind an encoder that reads `sources`."""
+        ...
+
+
+def has_encoder(model: GenerativeModel) -> bool:
+    """Whether a prompt is what an encoder reads, and not what a decoder goes on with."""
+    return model.config.model.architecture == "encoder_decoder"
+
+
+def begin(model: GenerativeModel, prompts: Prompts, room: int) -> tuple[Session, list[list[int]], Tensor]:
+    """A session, what its rows are so far, and the logits [B, V] of what follows each.
+
+    A prompt is what a decoder goes on with or what an encoder reads; a decoder behind an encoder begins with
+    its start token. `InputError` where an encoder's prompt is too long for it.
+    """
+    assert all(len(prompt) > 0 for prompt in prompts)
+    longest = model.config.data.sequence_length
+    if not has_encoder(model):
+        rows = [[int(token) for token in prompt] for prompt in prompts]
+        session = model.session()
+        return session, rows, session.start([window(row, longest) for row in rows], room)
+    for prompt in prompts:
+        if len(prompt) > longest:
+            raise InputError(f"a prompt of {len(prompt)} tokens; the model's encoder reads at most {longest}")
+    rows = [[decoder_start(model.config.objective, model.vocabulary)] for _ in prompts]
+    session = model.session(prompts)
+    return session, rows, session.start(rows, room)
+
+
+def window(row: list[int], longest: int) -> list[int]:
+    """What a decoder that sees at most `longest` ids sees of a row.
+
+    All of it while it fits. Then the start moves on by half of `longest` at a time, for every move costs a
+    reading of the whole window: positions count from its start. It depends on the row's length alone.
+    """
+    hop = max(1, longest // 2)
+    hops = -(-max(0, len(row) - longest) // hop)
+    return row[hops * hop :]

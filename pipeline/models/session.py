@@ -1,0 +1,109 @@
+"""Rows of tokens that a decoder goes on with, one token each at a time.
+
+Rows of different lengths are padded on the left, so that they all end in the same column, and what follows
+them is in the next one. Padding is a segment of its own and positions count from each row's first token, so a
+row gives what it would give alone.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pipeline.models.cache import Cache
+from pipeline.models.layer import Flow
+from pipeline.parallel.stack import Stack
+
+Rows = Sequence[Sequence[int]]
+
+
+class Session:
+    """One batch under way: `start` reads what is there, `step` adds a token to every row."""
+
+    def __init__(
+        self,
+        stack: Stack,
+        device: torch.device,
+        longest: int,
+        prefix: bool = False,
+        sources: Rows | None = None,
+    ) -> None:
+        """A decoder of rows of at most `longest` tokens, behind an encoder that reads `sources`, one a row.
+
+        With `prefix` the tokens it starts from see each other both ways (prefix LM).
+        """
+        self.stack, self.device, self.longest, self.prefix = stack, device, longest, prefix
+        self.cache = Cache(0)
+        self._memory = {} if sources is None else self._encode(sources)
+
+    @torch.inference_mode()
+    def start(self, rows: Rows, room: int) -> Tensor:
+        """Float32 logits [B, V] of what follows each row, with room for so many more tokens where they fit.
+
+        No row may be empty or longer than `longest`.
+        """
+        width = max(map(len, rows))
+        assert width <= self.longest
+        self.cache = Cache(min(width + room, self.longest))
+        tokens_BS, self._padding_B = self._padded(rows, width, left=True)
+        columns = torch.arange(self.cache.capacity, device=self.device)
+        self._padded_rows = any(len(row) < width for row in rows)
+        self._segments = (columns >= self._padding_B.unsqueeze(1)).int()
+        inputs: Flow = {"tokens": tokens_BS}
+        if self.prefix:
+            inputs["prefix"] = self._padding_B.new_full((len(rows),), width)
+        return self._run(inputs)
+
+    @torch.inference_mode()
+    def step(self, tokens_B: Tensor) -> Tensor:
+        """The same after one more token in every row; there must be room for it."""
+        return self._run({"tokens": tokens_B.unsqueeze(1)})
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for another token."""
+        return self.cache.length == self.cache.capacity
+
+    @torch.inference_mode()
+    def select(self, rows: Tensor) -> None:
+        """Go on with these rows, in this order; a row may be taken more than once or not at all."""
+        self.cache.select(rows)
+        self._padding_B, self._segments = self._padding_B[rows], self._segments[rows]
+        self._memory = {
+            name: one.index_select(1 if name == "memory" else 0, rows) for name, one in self._memory.items()
+        }
+
+    @torch.inference_mode()
+    def reorder(self, rows: Tensor) -> None:
+        """The same where each row is replaced by one that started as it did."""
+        self.cache.reorder(rows)
+
+    def _run(self, inputs: Flow) -> Tensor:
+        first, last = self.cache.length, self.cache.length + inputs["tokens"].shape[1]
+        positions = torch.arange(first, last, device=self.device).unsqueeze(0)
+        flow: Flow = self._memory | inputs | {"cache": self.cache}
+        if self._padded_rows:
+            flow["segments"] = self._segments[:, :last]
+            positions = (positions - self._padding_B.unsqueeze(1)).clamp(min=0)
+        outputs = self.stack.decode(flow | {"positions": positions})
+        self.cache.length = last
+        return outputs["logits"][-1].float()
+
+    @torch.inference_mode()
+    def _encode(self, sources: Rows) -> Flow:
+        width = max(map(len, sources))
+        assert width <= self.longest
+        tokens_BS, padding_B = self._padded(sources, width, left=False)
+        inputs: Flow = {"encoder_tokens": tokens_BS}
+        if any(len(source) < width for source in sources):
+            places = torch.arange(width, device=self.device)
+            inputs["encoder_segments"] = (places < width - padding_B.unsqueeze(1)).int()
+        return self.stack.encode(inputs)
+
+    def _padded(self, rows: Rows, width: int, left: bool) -> tuple[Tensor, Tensor]:
+        """[B, S] tokens, and [B] how many of each row's columns are padding."""
+        padded = [
+            [0] * (width - len(row)) + [*row] if left else [*row] + [0] * (width - len(row)) for row in rows
+        ]
+        padding = torch.tensor([width - len(row) for row in rows], device=self.device)
+        return torch.tensor(padded, device=self.device), padding
