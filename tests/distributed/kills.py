@@ -23,6 +23,8 @@ from pathlib import Path
 import psutil
 
 from pipeline.tracking import metrics
+from pipeline.training.job import saved_steps
+from pipeline.training.stopping import RESUME
 from tests.pipeline import tiny
 
 RECIPE = """
@@ -42,6 +44,8 @@ train:
 supervise: {{restarts: 3, backoff_seconds: 0}}
 tracking: {{enabled: false, system_every: 0}}
 """
+COMMAND = [sys.executable, "-c", "from launch.cli import main; main()", "train"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 MOMENTS = ("step", "evaluation", "save", "rename")
 TARGETS = ("rank", "launcher", "supervisor")
 
@@ -60,8 +64,7 @@ class Disturbed:
     def start(self) -> None:
         """Give the command."""
         with self.log.open("a") as log:
-            environment = os.environ | {"OMP_NUM_THREADS": "1"}
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, env=environment)
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, env=ENVIRONMENT)
 
     def kill(self, moment: str, target: str) -> bool:
         """Wait for a moment and kill; False where the training ended before."""
@@ -85,6 +88,19 @@ class Disturbed:
             self.process.wait()
             self.start()
         return True
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM for the supervisor: it has to leave with 75, and the same command goes on."""
+        assert self.process is not None
+        supervisor = psutil.Process(self.process.pid)
+        assert self.wait(lambda: bool(ranks(supervisor)))
+        reached = metrics.newest_step(self.run / metrics.METRICS)
+        assert self.wait(lambda: metrics.newest_step(self.run / metrics.METRICS) > reached)
+        self.process.terminate()
+        assert self.process.wait(60) == RESUME, self.log.read_text()
+        steps = saved_steps(self.run)
+        assert steps[-1] == metrics.newest_step(self.run / metrics.METRICS), "it saved its last step"
+        self.start()
 
     def is_moment(self, moment: str) -> bool:
         """Whether the training is in a moment of this kind."""
@@ -124,8 +140,14 @@ def ranks(supervisor: psutil.Process) -> list[psutil.Process]:
 
 def command(folder: Path, work: Path) -> list[str]:
     """What a user would type."""
-    code = "from launch.cli import main; main()"
-    return [sys.executable, "-c", code, "train", str(folder / "kills.yaml"), "--work", str(work)]
+    return [*COMMAND, str(folder / "kills.yaml"), "--work", str(work)]
+
+
+def dataset(folder: Path) -> None:
+    """A dataset of 400 documents, 60 for validation."""
+    texts = {"train": range(400), "validation": range(1000, 1060)}
+    documents = {split: [" ".join(tiny.sentences(4, n)) for n in seeds] for split, seeds in texts.items()}
+    tiny.dataset(folder, documents)
 
 
 def prepare(folder: Path, dataset: Path, steps: int) -> None:
@@ -137,7 +159,7 @@ def prepare(folder: Path, dataset: Path, steps: int) -> None:
 
 
 def disturb(folder: Path, kills: int, seed: int) -> Disturbed:
-    """Train with so many SIGKILLs; returns when the training has ended by itself."""
+    """Train with so many SIGKILLs and a SIGTERM; returns when the training has ended by itself."""
     work = folder / "disturbed"
     chance = random.Random(seed)
     training = Disturbed(command(folder, work), work / "pretrain", folder / "log", chance)
@@ -148,6 +170,7 @@ def disturb(folder: Path, kills: int, seed: int) -> Disturbed:
     chance.shuffle(plan)
     for moment, target in plan:
         assert training.kill(moment, target), f"it ended before all kills:\n{training.log.read_text()}"
+    training.ask_to_stop()
     assert training.process is not None
     status = training.process.wait(timeout=600)
     assert status == 0, training.log.read_text()
@@ -179,19 +202,10 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        texts = {"train": 400, "validation": 60}
-        tiny.dataset(
-            folder / "dataset",
-            {
-                split: [" ".join(tiny.sentences(4, n + len(split))) for n in range(count)]
-                for split, count in texts.items()
-            },
-        )
+        dataset(folder / "dataset")
         prepare(folder, folder / "dataset", steps=30 * options.kills)
         began = time.monotonic()
-        subprocess.run(
-            command(folder, folder / "calm"), check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-        )
+        subprocess.run(command(folder, folder / "calm"), check=True, env=ENVIRONMENT)
         calm = time.monotonic() - began
         began = time.monotonic()
         training = disturb(folder, options.kills, options.seed)
