@@ -158,16 +158,18 @@ def prepare(folder: Path, dataset: Path, steps: int) -> None:
         (folder / name / "dataset").symlink_to(dataset)
 
 
-def disturb(folder: Path, kills: int, seed: int) -> Disturbed:
-    """Train with so many SIGKILLs and a SIGTERM; returns when the training has ended by itself."""
+def plan_of(kills: int, chance: random.Random) -> list[tuple[str, str]]:
+    """Moments and targets: every pair comes in twelve kills, since 4 and 3 have no common divisor."""
+    plan = [(MOMENTS[n % 4], TARGETS[n % 3]) for n in range(kills)]
+    chance.shuffle(plan)
+    return plan
+
+
+def disturb(folder: Path, plan: list[tuple[str, str]], chance: random.Random) -> Disturbed:
+    """Train with these SIGKILLs and a SIGTERM; returns when the training has ended by itself."""
     work = folder / "disturbed"
-    chance = random.Random(seed)
     training = Disturbed(command(folder, work), work / "pretrain", folder / "log", chance)
     training.start()
-    plan = [
-        (MOMENTS[n % 4], TARGETS[n % 3]) for n in range(kills)
-    ]  # 4 and 3 have no divisor: every pair comes
-    chance.shuffle(plan)
     for moment, target in plan:
         assert training.kill(moment, target), f"it ended before all kills:\n{training.log.read_text()}"
     training.ask_to_stop()
@@ -208,7 +210,8 @@ def main() -> int:
         subprocess.run(command(folder, folder / "calm"), check=True, env=ENVIRONMENT)
         calm = time.monotonic() - began
         began = time.monotonic()
-        training = disturb(folder, options.kills, options.seed)
+        chance = random.Random(options.seed)
+        training = disturb(folder, plan_of(options.kills, chance), chance)
         disturbed = time.monotonic() - began
         for (moment, target), count in sorted(training.kills.items()):
             print(f"{count} x SIGKILL of a {target} in a moment of {moment}")
