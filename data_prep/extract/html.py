@@ -7,24 +7,32 @@ from resiliparse.parse.encoding import bytes_to_str, detect_encoding
 
 from data_prep.extract.faster import faster_trafilatura
 
+WITH_ZEROS = ("utf-16", "utf-32", "ucs-2")
+ESCAPES = b"\x1b$"
+"""Begins two-byte characters in ISO-2022-JP and its like, whose bytes are all valid UTF-8."""
+
 
 class ExtractionError(ValueError):
     """A page without text; the message is a few fixed words to count by."""
 
 
 def decode(content: bytes, charset: str = "") -> str:
-    """The page as a string: by its byte order mark, the named character set or UTF-8, whichever fits first,
-    else by what the bytes look like. Raises `ExtractionError` for what is no text."""
+    """The page as a string: by its byte order mark, the character set that the server named or UTF-8,
+    whichever fits first, else by what the page says of itself, else by what the bytes look like.
+
+    Raises `ExtractionError` for what is no text.
+    """
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         charset = "utf-16"
-    elif b"\0" in content[:1024]:
+    elif b"\0" in content[:1024] and not charset.lower().startswith(WITH_ZEROS):
         raise ExtractionError("binary content")
-    for encoding in [charset] * bool(charset) + ["utf-8-sig"]:
+    utf8 = [] if ESCAPES in content else ["utf-8-sig"]
+    for encoding in [charset] * bool(charset) + utf8:
         try:
             return content.decode(encoding)
         except (UnicodeError, LookupError):
             continue
-    return str(bytes_to_str(content, detect_encoding(content) or "utf-8"))
+    return str(bytes_to_str(content, detect_encoding(content, from_html_meta=True) or "utf-8"))
 
 
 def extract(content: bytes, charset: str, engine: str) -> str:

@@ -1,12 +1,15 @@
 """Where documents come from: every kind of corpus is a list of input files and a function that reads one."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from data_prep.config import CorpusConfig
 from data_prep.documents import Failure, Page
 from data_prep.sources import arc, html, jsonl, parquet, python_docs, text, warc
 from data_prep.sources.files import LISTS, InputFile, find_local, open_stream
 from data_prep.sources.remote import here, is_remote, list_remote
+
+CONNECTIONS = 32
 
 SUFFIXES = {
     "warc": (".warc", ".arc"),
@@ -22,11 +25,14 @@ def list_files(corpus: CorpusConfig) -> list[InputFile]:
     """The corpus's input files, each once, sorted by name; `InputError` where a path names nothing."""
     if corpus.kind == "python_docs":
         return python_docs.installed().files
+    suffixes = SUFFIXES[corpus.kind]
     found: dict[str, InputFile] = {}
-    for path in expand_lists(corpus.paths, corpus.path_prefix):
-        find = list_remote if is_remote(path) else find_local
-        for file in find(path, SUFFIXES[corpus.kind]):
-            found.setdefault(file.path, file)
+    with ThreadPoolExecutor(CONNECTIONS) as pool:  # a crawl's list names tens of thousands of URLs
+        for files in pool.map(
+            lambda path: (list_remote if is_remote(path) else find_local)(path, suffixes),
+            expand_lists(corpus.paths, corpus.path_prefix),
+        ):
+            found |= {file.path: file for file in files if file.path not in found}
     return sorted(found.values(), key=lambda file: (file.name, file.path))
 
 

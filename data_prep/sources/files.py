@@ -85,6 +85,8 @@ def open_stream(path: str) -> IO[bytes]:
             return bz2.open(path, "rb")
         case ".zst":
             return io.BufferedReader(ZstdFile(path))
+        case ".lz4":
+            return io.BufferedReader(Lz4File(path))
         case _:
             return Path(path).open("rb")
 
@@ -119,6 +121,28 @@ class ZstdFile(io.RawIOBase):
         count = min(len(buffer), len(self._ready))
         buffer[:count], self._ready = self._ready[:count], self._ready[count:]
         return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class Lz4File(io.RawIOBase):
+    """The decompressed bytes of an lz4 file; fastwarc's reader with the interface of a file."""
+
+    def __init__(self, path: str) -> None:
+        from fastwarc.stream_io import Lz4Reader
+
+        self._file = Path(path).open("rb")  # noqa: SIM115 - closed by close()
+        self._reader = Lz4Reader(self._file)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._reader.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     def close(self) -> None:
         self._file.close()

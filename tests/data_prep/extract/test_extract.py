@@ -37,6 +37,18 @@ def test_the_main_text_comes_out(engine: str) -> None:
             "",
             "Привет, мир. Это русский текст. " * 20,
         ),
+        ("é".encode("utf-16-le"), "UTF-16LE", "é"),
+        *(
+            (f"<meta charset={name}>{text}".encode(codec), "", f"<meta charset={name}>{text}")
+            for name, codec, text in (
+                ("iso-2022-jp", "iso-2022-jp", "これは日本語のページです"),
+                ("Shift_JIS", "shift_jis", "これは日本語のページです"),
+                ("gb2312", "gb18030", "这是一个网页"),
+                ("euc-kr", "euc-kr", "한국어 페이지입니다"),
+                ("iso-8859-2", "iso-8859-2", "Zażółć gęślą jaźń"),
+                ("nonsense", "utf-8", "é"),
+            )
+        ),
     ],
 )
 def test_encodings(content: bytes, charset: str, text: str) -> None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from fastwarc.stream_io import Lz4Writer
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
@@ -34,6 +35,18 @@ COMPRESS = {
     ".bz2": partial(bz2.compress, compresslevel=1),
     ".zst": zstandard.ZstdCompressor().compress,
 }
+
+
+def lz4(data: bytes) -> bytes:
+    """A frame for every 64 KiB."""
+    frames = b""
+    for start in range(0, len(data), 1 << 16):
+        buffer = io.BytesIO()
+        writer = Lz4Writer(buffer)
+        writer.write(data[start : start + (1 << 16)])
+        writer.close()
+        frames += buffer.getvalue()
+    return frames
 
 
 def read(kind: str, path: Path, **options: Any) -> tuple[list[Page], list[Failure]]:
@@ -60,6 +73,9 @@ def warc(pages: int, compressed: bool = True) -> bytes:
     return buffer.getvalue()
 
 
+COMPRESS[".lz4"] = lz4
+
+
 @pytest.mark.parametrize("suffix", COMPRESS)
 def test_text_and_jsonl_in_every_compression(suffix: str, tmp_path: Path) -> None:
     text = "First paragraph. Ünïcode.\n\nSecond.\n"
@@ -73,7 +89,7 @@ def test_text_and_jsonl_in_every_compression(suffix: str, tmp_path: Path) -> Non
     assert [(page.content, page.url) for page in pages] == [("one", "http://u.test"), ("two", "")]
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".xz", ".bz2", ".zst"])
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".bz2", ".zst", ".lz4"])
 def test_damaged_files_give_what_lies_before_and_are_named(suffix: str, tmp_path: Path) -> None:
     draw = random.Random(0)  # what cannot be compressed, so that half of the bytes are half of the lines
     lines = [json.dumps({"text": draw.randbytes(50).hex()}) for _ in range(5_000)]
@@ -126,7 +142,7 @@ def test_bad_lines_are_counted_by_kind(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["a.warc.gz", "a.warc", "a.warc.xz", "a.warc.zst"])
+@pytest.mark.parametrize("name", [f"a.warc{suffix}" for suffix in COMPRESS])
 def test_warc_holds_the_pages_that_were_found(name: str, tmp_path: Path) -> None:
     data = warc(5, compressed=name.endswith(".gz"))
     suffix = "" if name.endswith(".gz") else name.removeprefix("a.warc")
