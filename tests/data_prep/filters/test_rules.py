@@ -1,5 +1,6 @@
 """Every rule with texts on both sides of its threshold."""
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,13 +19,16 @@ PROSE = (
 """67 words that every filter likes."""
 
 
-def verdict(text: str, use: list[str], url: str = "", **filters: Any) -> str:
+def verdict(text: str, use: list[str], address: str = "", **filters: Any) -> str:
     """The rule that rejects a text, or nothing."""
-    corpus = CorpusConfig.model_validate({"filters": {"use": use, **filters}})
-    kept, values = signaller(*tag_settings(corpus))(url, text)
+    decontaminate = filters.pop("decontaminate", {})
+    corpus = CorpusConfig.model_validate({"filters": {"use": use, **filters}, "decontaminate": decontaminate})
+    kept, values = signaller(*tag_settings(corpus))(address, text)
     values |= {"characters": len(kept)}
     order = rules(corpus.filters, corpus.decontaminate)
-    index, _ = judge(pa.table({name: [value] for name, value in values.items()}), order, ["en"])
+    index, _ = judge(
+        pa.table({name: [value] for name, value in values.items()}), order, corpus.filters.language.keep
+    )
     return order[index[0]].name if index[0] >= 0 else ""
 
 
@@ -38,6 +42,23 @@ def words(count: int, word: str = "word") -> str:
 LINES = "\n".join(
     f"Line number {chr(97 + i)} says {chr(97 + i) * 5} to you and that is all." for i in range(20)
 )
+
+
+def many(count: int, end: str = ".") -> str:
+    """That many different lines of more than 30 characters, all of one length."""
+    return "".join(f"Line number {i:03d} has these many words in it{end}\n" for i in range(count))
+
+
+def few(count: int) -> str:
+    """That many different lines of at most 30 characters."""
+    return "".join(f"Exactly thirty characters {i:03d}.\n" for i in range(count))
+
+
+def flowing(count: int, line_ends: int) -> str:
+    """That many long words, the full stops among them, with line ends after some."""
+    text = [f"extraordinarilylongishwordof{i:03d}" for i in range(count - line_ends)]
+    return " ".join(text[:-line_ends]) + "".join(f" {word}.\n" for word in text[-line_ends:])
+
 
 CASES = [
     # filter, rule, a text that passes, one that does not
@@ -99,21 +120,10 @@ CASES = [
         "It is one two. It is three four. It is five.",
         "It is one two. It is three four.",
     ),
-    ("fineweb", "fineweb: punctuated lines", LINES, LINES.replace(".", ",")),
-    (
-        "fineweb",
-        "fineweb: short lines",
-        LINES + "\nShort one." * 0,
-        LINES + "".join(f"\nIt is {i}." for i in range(41)),
-    ),
-    ("fineweb", "fineweb: duplicate lines", LINES, LINES + "\n" + LINES.split("\n")[0]),
-    (
-        "fineweb",
-        "fineweb: line ends",
-        "\n".join("Longwordslikethisfillthelineup and more." for _ in range(1))
-        + "\nOther words come along here too.",
-        "\n".join(f"Anextremelylongwordthatfillstheline{chr(97 + i)}." for i in range(9)),
-    ),
+    ("fineweb", "fineweb: punctuated lines", many(12, ".") + many(88, ","), many(11, ".") + many(89, ",")),
+    ("fineweb", "fineweb: short lines", many(33) + few(67), many(32) + few(68)),
+    ("fineweb", "fineweb: duplicate lines", many(120) + many(1), many(80) + many(1)),
+    ("fineweb", "fineweb: line ends", flowing(101, 30), flowing(101, 31)),
     (
         "language",
         "language",
@@ -131,11 +141,13 @@ def test_both_sides_of_the_threshold(name: str, rule: str, passes: str, fails: s
 
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_top_ngrams_have_a_bound_each(n: int) -> None:
+    """A phrase of n words, three times among 100 others: its share of the characters decides."""
     phrase = " ".join("zyxw"[:n])
-    bounds = {"max_top_ngrams": {n: 0.20}, "max_duplicate_ngrams": {}}
-    short, long = (f"{words(100)} {' '.join([phrase] * count)}" for count in (2, 90))
-    assert verdict(short, ["gopher_repetition"], gopher_repetition=bounds) == ""
-    assert verdict(long, ["gopher_repetition"], gopher_repetition=bounds) == f"gopher: top {n}-gram"
+    text = f"{words(100)} {phrase} of {phrase} the {phrase}"
+    share = 3 * len(phrase) / len(text)
+    for bound, expected in ((share, ""), (share * 0.999, f"gopher: top {n}-gram")):
+        bounds = {"max_top_ngrams": {n: bound}, "max_duplicate_ngrams": {}}
+        assert verdict(text, ["gopher_repetition"], gopher_repetition=bounds) == expected
 
 
 @pytest.mark.parametrize("n", [5, 6, 7, 8, 9, 10])
@@ -149,9 +161,48 @@ def test_duplicate_ngrams_have_a_bound_each(n: int) -> None:
         assert verdict(text, ["gopher_repetition"], gopher_repetition=bounds) == expected
 
 
+def test_language_has_a_threshold() -> None:
+    from data_prep.filters.language import detect
+
+    language, score = detect("Hello und guten Morgen, my friends.")
+    for threshold, expected in ((score, ""), (min(1.0, score * 1.001), "language")):
+        settings = {"keep": [language], "threshold": threshold}
+        assert verdict("Hello und guten Morgen, my friends.", ["language"], language=settings) == expected
+
+
+def test_rules_with_a_file(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("bad.test\ndarn\n")
+    blocked = {"blocklist": str(tmp_path / "list.txt")}
+    assert verdict(PROSE, ["url"], "http://good.test/bad.test", url=blocked) == ""
+    assert verdict(PROSE, ["url"], "http://www.bad.test/", url=blocked) == "url: blocked"
+    words = {"bad_words": str(tmp_path / "list.txt")}
+    assert verdict(PROSE + "\nThey darned their nets all night long.", ["c4"], c4=words) == ""
+    assert verdict(PROSE + "\nThe darn nets were torn all night.", ["c4"], c4=words) == "c4: bad words"
+    question = " ".join(PROSE.split()[:13])
+    for text, expected in ((question, "contaminated"), (question.rsplit(" ", 1)[0], "")):
+        (tmp_path / "quiz.txt").write_text(text)
+        assert verdict(PROSE, [], decontaminate={"paths": [str(tmp_path / "quiz.txt")]}) == expected
+
+
+def test_sizes() -> None:
+    assert verdict("x" * 9, [], min_characters=9) == verdict("x" * 9, [], max_characters=9) == ""
+    assert verdict("x" * 8, [], min_characters=9) == "too short"
+    assert verdict("x" * 10, [], max_characters=9) == "too long"
+
+
+def test_no_rule_is_left_out() -> None:
+    every = ["url", "language", "gopher_repetition", "gopher_quality", "c4", "fineweb"]
+    use = {"filters": {"use": every, "c4": {"bad_words": "x"}}, "decontaminate": {"paths": ["x"]}}
+    corpus = CorpusConfig.model_validate(use)
+    tested = {rule for _, rule, _, _ in CASES} | {f"gopher: top {n}-gram" for n in (2, 3, 4)}
+    tested |= {f"gopher: duplicate {n}-grams" for n in (5, 6, 7, 8, 9, 10)}
+    tested |= {"url: blocked", "c4: bad words", "contaminated", "too short", "too long"}
+    assert {rule.name for rule in rules(corpus.filters, corpus.decontaminate)} == tested
+
+
 def test_prose_passes_every_filter_together() -> None:
     every = ["url", "language", "gopher_repetition", "gopher_quality", "c4", "fineweb"]
-    assert verdict(PROSE, every, url="http://a.test/x") == ""
+    assert verdict(PROSE, every, address="http://a.test/x") == ""
 
 
 def test_the_language_has_to_be_sure_enough() -> None:
