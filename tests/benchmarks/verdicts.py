@@ -4,8 +4,8 @@
 
 Needs the extra `bench` and the real pages of ../shared/data. Every filter looks at every document by itself,
 first as it is, then with the marks that datatrove takes for the end of a sentence, which explain the rest:
-for C4 datatrove counts an apostrophe, as C4's code does not; for FineWeb it knows the marks of more scripts, but
-neither closing quotes nor the ellipsis. The last line is the share of equal verdicts with the same marks.
+for C4 datatrove counts an apostrophe, as C4's code does not; for FineWeb it knows the marks of more scripts,
+but neither closing quotes nor the ellipsis. The last line is the share of equal verdicts with equal marks.
 """
 
 import argparse
