@@ -134,6 +134,11 @@ class Writer:
         """Whether the newest checkpoint that was begun could not be written."""
         return self._try_again_at is not None
 
+    @property
+    def bytes(self) -> int:
+        """Size of this rank's share of a checkpoint."""
+        return self._buffers.bytes
+
     def _start(self, phase: Literal["share", "publish"], work: Callable[[], None] | None) -> None:
         self._phase, self._error, self._thread = phase, None, None
         if work:
@@ -195,7 +200,7 @@ class Writer:
         """Whether the disk has room for what failed, by the sizes of this rank's share."""
         if self._try_again_at is None or time.monotonic() < self._try_again_at:
             return False
-        needed = self._buffers.bytes * self.world.size
+        needed = self.bytes * self.world.size
         return shutil.disk_usage(self.run).free > needed
 
     def _tell(self, line: str) -> None:
