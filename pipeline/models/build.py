@@ -47,7 +47,7 @@ class Builder:
         self.config, self.model = config, config.model
         self.megatron = megatron_config(dtype, config.parallel.sequence)
         self.common: tuple[ModelConfig, ModelParallelConfig] = (self.model, self.megatron)
-        self.rows = flops.padded_vocabulary(vocabulary_size)
+        self.tokens, self.rows = vocabulary_size, flops.padded_vocabulary(vocabulary_size)
 
     def layers(self) -> list[Layer]:
         """The list."""
@@ -156,7 +156,8 @@ class Builder:
             found.append(Layer("next_sentence", SentenceHead, self.common, gives=gives))
         if self.model.architecture == "encoder":
             found.append(Layer("masked_head", MaskedHead, (*self.common, self.rows), gives=("logit_bias",)))
-        predict = partial(logits, scale=self.model.logit_scale, parts=self.megatron.sequence_parallel)
+        scale, parts = self.model.logit_scale, self.megatron.sequence_parallel
+        predict = partial(logits, tokens=self.tokens, scale=scale, parts=parts)
         name = "words" if self.model.tied_output else "head"
         cost = flops.head_cost(self.config, self.rows)
         return [*found, self._words(name, predict, gives="logits", ends=("hidden", "logit_bias"), cost=cost)]

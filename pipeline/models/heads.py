@@ -1,13 +1,15 @@
 """From the residual stream to what is predicted."""
 
+import math
+
 import torch
 import torch.nn.functional as F
-from megatron.core import ModelParallelConfig
+from megatron.core import ModelParallelConfig, parallel_state
 from megatron.core.tensor_parallel.mappings import (
     copy_to_tensor_model_parallel_region,
     gather_from_sequence_parallel_region,
 )
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.models.block import ACTIVATIONS
 from pipeline.models.config import ModelConfig
@@ -16,10 +18,12 @@ from pipeline.models.linear import WholeLinear, mark_sharded
 from pipeline.models.norm import Norm
 
 
-def logits(words: nn.Module, flow: Flow, *, scale: float, parts: bool) -> Flow:
+def logits(words: nn.Module, flow: Flow, *, tokens: int, scale: float, parts: bool) -> Flow:
     """This rank's columns of the logits [S, B, V / tensor size], by the rows of a word table.
 
-    With a cache they are those of what comes next alone, [1, B, V].
+    Rows behind the `tokens` of the vocabulary, which fill up the table, have logits of minus infinity: they
+    take no probability, so a table of any size gives the same losses. With a cache the logits are those of
+    what comes next alone, [1, B, V].
     """
     hidden_SBH = flow["hidden"][-1:] if "cache" in flow else flow["hidden"]
     if scale != 1.0:
@@ -28,7 +32,19 @@ def logits(words: nn.Module, flow: Flow, *, scale: float, parts: bool) -> Flow:
         hidden_SBH = gather_from_sequence_parallel_region(hidden_SBH, tensor_parallel_output_grad=True)
     else:
         hidden_SBH = copy_to_tensor_model_parallel_region(hidden_SBH)
-    return {"logits": F.linear(hidden_SBH, words.weight, flow.get("logit_bias"))}
+    bias_V = without_padding(flow.get("logit_bias"), words.weight, tokens)
+    return {"logits": F.linear(hidden_SBH, words.weight, bias_V)}
+
+
+def without_padding(bias_V: Tensor | None, rows_VH: Tensor, tokens: int) -> Tensor | None:
+    """The bias of this rank's columns, minus infinity in those of rows that are no token's."""
+    count = len(rows_VH)
+    own = tokens - count * parallel_state.get_tensor_model_parallel_rank()
+    if own >= count:
+        return bias_V
+    if bias_V is None:
+        bias_V = rows_VH.new_zeros(count)
+    return bias_V.masked_fill(torch.arange(count, device=rows_VH.device) >= own, -math.inf)
 
 
 class MaskedHead(nn.Module):

@@ -1,0 +1,156 @@
+"""What a family is called in a Hugging Face folder: its tensors and its configuration, each by one table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from data_prep.contract.settings import InputError
+from pipeline.models.config import ModelConfig
+
+Table = dict[str, str | tuple[str, ...]]
+"""Our modules to theirs, `*` being the layer's number. Where one of ours is several of theirs, in the order
+queries, keys, values or gate, up."""
+
+REQUIRED = object()
+
+
+class Key(NamedTuple):
+    """A value that both configurations have."""
+
+    ours: str
+    theirs: str | tuple[str, ...]
+    """Its name, or several that must have the same value."""
+    default: Any = REQUIRED
+    """What their configuration means where it leaves the key out."""
+    words: dict[Any, Any] = {}  # noqa: RUF012 - never changed
+    """Our words for values to theirs, where they differ; the first of equal ones counts."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a folder says beside the model's shape."""
+
+    vocabulary_size: int
+    pad: int | None = None
+    bos: int | None = None
+    eos: int | None = None
+    positions: int = 0
+    """Length of the table of learned positions, or else the longest sequence that is meant to be fed."""
+    sentence_head: bool = False
+    """Whether there is a next-sentence head."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One architecture of transformers."""
+
+    model_type: str
+    """Its name in config.json."""
+    classes: tuple[str, ...]
+    """The class that config.json names; the second one is that with a next-sentence head."""
+    base: str
+    """Prefix of every name but the head's, which folders of the bare model leave out."""
+    table: Callable[[ModelConfig], Table]
+    keys: tuple[Key, ...]
+    ours: dict[str, Any]
+    """Values of our configuration that the family always has, where they differ from the defaults."""
+    theirs: dict[str, Any] = field(default_factory=dict)
+    """Values of their configuration that we need; other values are refused."""
+    fused: Literal["joined", "grouped", ""] = ""
+    """How one tensor holds queries, keys and values: one kind after the other, or group by group."""
+    transposed: bool = False
+    """Whether matrices inside the layers are stored as inputs x outputs."""
+    position_offset: Callable[[Facts], int] = lambda facts: 0
+    """Unused rows in front of the table of positions."""
+    offset_counted: bool = False
+    """Whether the number of positions in their configuration counts those rows too."""
+    positions_key: str = "max_position_embeddings"
+    """Where their configuration has the number of positions."""
+    copies: tuple[str, ...] = ()
+    """Names that only repeat tensors of the table, or hold what is computed; not read."""
+    zeros: tuple[str, ...] = ()
+    """Names of tensors that we have no place for and that must be zero."""
+    write_more: Callable[[dict[str, Any]], dict[str, Any]] = lambda ours: {}
+    """Values of their configuration that follow from several of ours."""
+    read_more: Callable[[dict[str, Any]], dict[str, Any]] = lambda theirs: {}
+    """The way back."""
+
+    def write(self, model: ModelConfig, facts: Facts) -> dict[str, Any]:
+        """Their configuration; whether it says all that ours does is up to the caller to check."""
+        ours = essence(model, facts)
+        written: dict[str, Any] = {
+            "architectures": [self.classes[facts.sentence_head and len(self.classes) > 1]],
+            "model_type": self.model_type,
+            "vocab_size": facts.vocabulary_size,
+            "pad_token_id": facts.pad,
+            "bos_token_id": facts.bos,
+            "eos_token_id": facts.eos,
+            "dtype": "float32",
+            self.positions_key: facts.positions + self.offset_counted * self.position_offset(facts),
+        }
+        for key in self.keys:
+            value = ours[key.ours]
+            names = key.theirs if isinstance(key.theirs, tuple) else (key.theirs,)
+            written |= dict.fromkeys(names, key.words.get(value, value))
+        return written | self.theirs | self.write_more(ours)
+
+    def read(self, theirs: dict[str, Any], place: str) -> dict[str, Any]:
+        """The values of our `model` section. `InputError` where theirs has something that we do not."""
+        for name, value in self.theirs.items():
+            if theirs.get(name, value) != value:
+                raise InputError(f"{place}: {name} {theirs[name]!r} is not supported; {value!r} is")
+        found = dict(self.ours)
+        for key in self.keys:
+            found[key.ours] = _read_key(key, theirs, place)
+        return found | self.read_more(theirs)
+
+
+def _read_key(key: Key, theirs: dict[str, Any], place: str) -> Any:
+    names = key.theirs if isinstance(key.theirs, tuple) else (key.theirs,)
+    values = [theirs[name] for name in names if theirs.get(name) is not None]
+    if not values:
+        if key.default is REQUIRED:
+            raise InputError(f"{place}: {names[0]} is missing")
+        return key.default
+    if key.ours != "dropout" and any(value != values[0] for value in values):
+        raise InputError(f"{place}: {' and '.join(names)} differ ({values}); they must be equal")
+    if not key.words:
+        return values[0]
+    for ours, word in key.words.items():
+        if word == values[0]:
+            return ours
+    raise InputError(
+        f"{place}: {names[0]} {values[0]!r} is not supported; {', '.join(map(repr, key.words.values()))} is"
+    )
+
+
+TRAINING_ONLY = {"preset", "dropout", "initial_std", "initialization"}
+"""Keys that do not change what a trained model computes."""
+
+
+def essence(model: ModelConfig, facts: Facts) -> dict[str, Any]:
+    """Our configuration with every default that follows from other keys filled in."""
+    found = model.model_dump() | {
+        "head_size": model.head_width,
+        "query_groups": model.key_value_heads,
+        "feed_forward_size": model.mlp_size,
+        "encoder_layers": model.encoder_depth,
+        "max_positions": facts.positions,
+        "norm_bias": model.norm == "layernorm" and model.norm_bias,
+    }
+    return found
+
+
+def differences(one: ModelConfig, other: ModelConfig, facts: Facts) -> dict[str, tuple[Any, Any]]:
+    """The keys in which two configurations compute something else, with both values."""
+    idle = set(TRAINING_ONLY) | {"max_positions"}
+    idle |= set() if one.positions == "rope" else {"rope_base"}
+    idle |= set() if one.positions == "relative" else {"relative_buckets", "relative_distance"}
+    ours, theirs = essence(one, facts), essence(other, facts)
+    for both in (ours, theirs):
+        both["logit_scale"] = round(both["logit_scale"], 7)
+    return {
+        name: (value, theirs[name])
+        for name, value in ours.items()
+        if name not in idle and value != theirs[name]
+    }

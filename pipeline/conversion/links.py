@@ -1,0 +1,122 @@
+"""Which of our tensors are which of transformers', and the change of layout between them."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from data_prep.contract.settings import InputError
+from pipeline.conversion.family import Facts, Family, Table
+from pipeline.conversion.layouts import (
+    REPEATED,
+    TRANSPOSED,
+    Change,
+    Tensors,
+    behind_first,
+    first_rows,
+    pieces,
+    rows_before,
+)
+from pipeline.models.config import ModelConfig
+from pipeline.models.flops import padded_vocabulary
+
+WORD_ROWS = ("words.table", "head.table", "masked_head")
+"""Modules with one row a token."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """Tensors of ours and theirs that hold the same numbers, by name."""
+
+    ours: tuple[str, ...]
+    theirs: tuple[str, ...]
+    changes: tuple[Change, ...]
+    """From ours to theirs, one after the other."""
+
+    def out(self, tensors: Tensors) -> Tensors:
+        """Ours as theirs."""
+        for change in self.changes:
+            tensors = change.out(tensors)
+        return tensors
+
+    def back(self, tensors: Tensors) -> Tensors:
+        """Theirs as ours."""
+        for change in reversed(self.changes):
+            tensors = change.back(tensors)
+        return tensors
+
+
+def links(family: Family, model: ModelConfig, facts: Facts, names: Iterable[str]) -> list[Link]:
+    """A link for every name of ours; `InputError` where the family has no place for one."""
+    table, found = family.table(model), []
+    for name in names:
+        path, kind = name.rsplit(".", 1)
+        template = re.sub(r"blocks\.\d+", "blocks.*", path)
+        if template.endswith("attention.key_value"):
+            continue  # goes with the queries
+        ours: tuple[str, ...] = (name,)
+        if template.endswith("attention.query"):
+            template = template.replace("attention.query", "attention.qkv")
+            ours = (name, name.replace("attention.query", "attention.key_value"))
+        if template not in table:
+            raise InputError(f"{family.model_type} has no place for {name}")
+        number = re.search(r"blocks\.(\d+)", path)
+        theirs = _named(table[template], number[1] if number else "", kind)
+        changes = _changes(family, model, facts, template, table, len(ours) > 1)
+        found.append(Link(ours, theirs, changes))
+    return found
+
+
+def _named(modules: str | tuple[str, ...], number: str, kind: str) -> tuple[str, ...]:
+    names = (modules,) if isinstance(modules, str) else modules
+    return tuple(f"{name.replace('*', number)}.{kind}" for name in names)
+
+
+def _changes(
+    family: Family, model: ModelConfig, facts: Facts, template: str, table: Table, multi_query: bool
+) -> tuple[Change, ...]:
+    several = isinstance(table[template], tuple)
+    found: list[Change] = []
+    if template in WORD_ROWS:
+        found.append(first_rows(facts.vocabulary_size, padded_vocabulary(facts.vocabulary_size)))
+        if several:
+            found.append(REPEATED)
+    elif template.endswith("positions"):
+        found.append(rows_before(family.position_offset(facts)))
+    elif template.endswith("attention.qkv"):
+        found += _queries_keys_values(model, multi_query)
+        if not several:
+            found.append(_fused(family, model).undone)
+    elif template.endswith("cross.key_value"):
+        found.append(pieces(model.key_value_heads, (1, 1)))
+    elif template.endswith("mlp.up") and several:
+        found.append(pieces(1, (1, 1)))
+    if family.transposed and "blocks.*" in template:
+        found.append(TRANSPOSED)
+    return tuple(found)
+
+
+def _queries_keys_values(model: ModelConfig, multi_query: bool) -> list[Change]:
+    if multi_query:
+        return [behind_first(pieces(1, (1, 1)))]
+    return [pieces(model.key_value_heads, (model.heads // model.key_value_heads, 1, 1))]
+
+
+def _fused(family: Family, model: ModelConfig) -> Change:
+    groups = model.key_value_heads
+    if family.fused == "joined":
+        return pieces(1, (model.heads, groups, groups))
+    return pieces(groups, (model.heads // groups, 1, 1))
+
+
+def exported(links: Iterable[Link], ours: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of theirs, from ours by name."""
+    for link in links:
+        yield from zip(link.theirs, link.out([ours[name] for name in link.ours]), strict=True)
+
+
+def imported(links: Iterable[Link], theirs: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of ours, from theirs by name."""
+    for link in links:
+        yield from zip(link.ours, link.back([theirs[name] for name in link.theirs]), strict=True)
