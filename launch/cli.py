@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -107,12 +108,21 @@ def evaluate(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_j
     _one(lambda stages: stages.eval(), recipe, sets, work, as_json)
 
 
-@app.command(epilog="Example: bloomery generate runs/quickstart/pretrain --prompt 'Return the'")
+@app.command(epilog="Example: bloomery generate runs/quickstart/pretrain --prompt 'Return the' --beams 4")
 def generate(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="CHECKPOINT", help="A run or its checkpoints/step-N.")
     ],
-    prompt: Annotated[str, typer.Option(help="The text to continue, or with --chat to answer.")],
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT", help="A text to go on with, or with --chat to answer; several may be given."
+        ),
+    ] = None,
+    fill: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="A text with <mask> in it for an encoder, T5 or BART to fill in."),
+    ] = None,
     chat: Annotated[
         bool, typer.Option("--chat", help="Ask a tuned model through its chat template.")
     ] = False,
@@ -121,15 +131,34 @@ def generate(
     top_k: Annotated[int, typer.Option(min=0, help="Draw from the k likeliest tokens; 0 from all.")] = 0,
     top_p: Annotated[float, typer.Option(min=0.01, max=1.0, help="Draw from this much probability.")] = 0.95,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds draw equal texts.")] = 0,
+    beams: Annotated[
+        int | None,
+        typer.Option(min=1, help="Search for the likeliest text with so many beams instead of drawing one."),
+    ] = None,
+    length_penalty: Annotated[
+        float, typer.Option(help="Beams: power of the length that scores are divided by; more favours long.")
+    ] = 1.0,
     as_json: Json = False,
 ) -> None:
-    """Sample from a model."""
-    from launch import show
-
+    """Texts from a model: what follows a prompt, or what fills in a blank."""
     with told(as_json) as result:
-        text = show.generate(checkpoint, prompt, chat, tokens, temperature, top_k, top_p, seed)
-        result["text"] = text
-        say(text)
+        if (prompt is None) == (fill is None):
+            raise InputError("give --prompt TEXT to go on with, or --fill TEXT with <mask> in it")
+        from launch.generate import answers, blanks, filled_lines
+        from pipeline.generation.beams import Beams
+        from pipeline.generation.generate import Sampling
+
+        search = Beams(beams or Beams.count, length_penalty)
+        if fill:
+            filled = blanks(checkpoint, fill, tokens, search)
+            result |= {
+                "texts": [one.text for one in filled],
+                "blanks": [asdict(one)["blanks"] for one in filled],
+            }
+            say("\n".join(line for one in filled for line in filled_lines(one)))
+        elif prompt:
+            how = search if beams else Sampling(temperature, top_k, top_p, seed)
+            result["texts"] = answers(checkpoint, prompt, chat, tokens, how, write)
 
 
 @app.command(epilog="Example: bloomery inspect runs/quickstart/dataset")
@@ -193,6 +222,11 @@ def _stages(
         arguments += ["--set", override]
     deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     return Stages(recipe, folder, arguments, say, work_address(work), deadline, hostfile)
+
+
+def write(part: str) -> None:
+    """A part of a line, at once."""
+    print(part, end="", flush=True)
 
 
 def say(line: str) -> None:

@@ -1,4 +1,4 @@
-"""`bloomery inspect` and `bloomery generate`: what a folder holds, and what a model says."""
+"""`bloomery inspect`: what a folder holds."""
 
 import json
 from pathlib import Path
@@ -85,24 +85,3 @@ def lines(value: Any, indent: int = 0) -> list[str]:
                 f"{space}{name:<24} {item:,}" if isinstance(item, int) else f"{space}{name:<24} {item}"
             )
     return found
-
-
-def generate(
-    path: Path, prompt: str, chat: bool, tokens: int, temperature: float, top_k: int, top_p: float, seed: int
-) -> str:
-    """What the model of a run or checkpoint says after a prompt, or as the answer to it."""
-    from pipeline.generation.generate import Sampling
-    from pipeline.generation.generate import generate as continue_prompts
-    from pipeline.models.load import load_model
-    from pipeline.tuning.chat import ChatTemplate, Message
-
-    model = load_model(path)
-    vocabulary = model.vocabulary
-    if chat:
-        ids = ChatTemplate(vocabulary).prompt([Message("user", prompt)])
-    else:
-        ids = [vocabulary.eos, *vocabulary.encode(prompt)]
-    stops = {vocabulary.eos, vocabulary.id_of("<|end|>")}
-    [answer] = continue_prompts(model, [ids], tokens, Sampling(temperature, top_k, top_p, seed), stops)
-    text = vocabulary.decode(answer)
-    return text if chat else vocabulary.decode([*vocabulary.encode(prompt), *answer])

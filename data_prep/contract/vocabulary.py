@@ -21,6 +21,10 @@ RESERVED = (PAD, UNK, BOS, EOS, CLS, SEP, MASK, SYSTEM, USER, ASSISTANT, END, *r
 """Every reserved piece in the order of its id. Sentinel 0 has the highest id of the sentinels, as in T5."""
 
 
+SPACE = "\u2581"
+"""What stands for a space in SentencePiece's pieces; it puts one before every text."""
+
+
 class Vocabulary:
     """A trained SentencePiece model with the reserved pieces.
 
@@ -67,6 +71,16 @@ class Vocabulary:
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without any reserved token."""
         return self._processor.EncodeAsIds(text)
+
+    def encode_inside(self, text: str) -> list[int]:
+        """Token ids of a text that goes on in the middle of a word: without the space put before others."""
+        ids = self.encode(text)
+        first = self.piece_of(ids[0]) if ids else ""
+        if not first.startswith(SPACE):
+            return ids
+        rest = first.removeprefix(SPACE)
+        known = self._processor.PieceToId(rest) != self.unk
+        return [*map(self._processor.PieceToId, [rest] if known else rest), *ids[1:]]
 
     def encode_batch(self, texts: Iterable[str], threads: int = 1) -> list[list[int]]:
         """Token ids of several texts."""

@@ -4,11 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_prep.contract.vocabulary import CLS, MASK, RESERVED, SEP, Vocabulary
+from data_prep.contract.vocabulary import CLS, MASK, RESERVED, SEP, SPACE, Vocabulary
 from pipeline.objectives.special import SpecialTokens
 
-SPACE = "\u2581"
-"""SentencePiece's mark for the space before a word."""
 CLOSERS = "\"')]\u2019\u201d"
 """What may stand between a sentence's full stop and its end."""
 

@@ -1,0 +1,62 @@
+"""`bloomery generate`: what a trained model says after texts or to them, and what it fills in."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from data_prep.contract.settings import InputError
+from pipeline.generation.beams import Beams, beam_search
+from pipeline.generation.fill import Filled, fill
+from pipeline.generation.generate import Sampling, generate, stream
+from pipeline.generation.text import growing, prompt_ids, readable, stop_ids
+from pipeline.models.load import load_model
+
+CANDIDATES = 5
+"""How many tokens are named for a blank."""
+
+
+def answers(
+    path: Path,
+    texts: list[str],
+    chat: bool,
+    tokens: int,
+    how: Sampling | Beams,
+    write: Callable[[str], None],
+) -> list[str]:
+    """What the model of a run or checkpoint says after each text, or with `chat` to it.
+
+    It is written too, and as it comes where one text is drawn.
+    """
+    model = load_model(path)
+    if model.config.model.architecture == "encoder":
+        raise InputError(f"{path}: an encoder does not go on with a text; --fill has it fill in blanks")
+    prompts, stops = [prompt_ids(model, text, chat) for text in texts], stop_ids(model.vocabulary)
+    if len(texts) == 1 and isinstance(how, Sampling):
+        drawn = (token for _, token in stream(model, prompts, tokens, how, stops))
+        told = ""
+        for part in growing(model, texts[0], chat, drawn):
+            write(part)
+            told += part
+        write("\n")
+        return [told]
+    if isinstance(how, Sampling):
+        found = generate(model, prompts, tokens, how, stops)
+    else:
+        found = beam_search(model, prompts, tokens, how, stops)
+    whole = [readable(model, text, chat, one) for text, one in zip(texts, found, strict=True)]
+    write("\n\n".join(whole) + "\n")
+    return whole
+
+
+def blanks(path: Path, texts: list[str], tokens: int, beams: Beams) -> list[Filled]:
+    """Each text with its blanks filled in by the model of a run or checkpoint."""
+    return fill(load_model(path), texts, CANDIDATES, tokens, beams)
+
+
+def filled_lines(filled: Filled) -> list[str]:
+    """A filled text, and a line for each blank for which there are several candidates."""
+    lines = [filled.text]
+    for number, candidates in enumerate(filled.blanks, 1):
+        if len(candidates) > 1:
+            shares = ", ".join(f"{one.text!r} {one.probability:.3f}" for one in candidates)
+            lines.append(f"  blank {number}: {shares}")
+    return lines
