@@ -76,8 +76,7 @@ def start(cluster: Cluster, folder: Path, name: str) -> subprocess.Popen[str]:
 
 
 def disturb(cluster: Cluster, folder: Path, host: int, steps: int) -> Result:
-    """Train undisturbed and disturbed, and compare."""
-    ended(start(cluster, folder, "calm"), folder / "calm.log")
+    """Train with a host's bad luck, and compare with the calm training."""
     process, log = start(cluster, folder, "disturbed"), folder / "disturbed.log"
     reached = folder / "disturbed" / "pretrain" / metrics.METRICS
     unlucky = cluster.hosts[host - 1]
@@ -124,6 +123,7 @@ def main() -> int:
         folder = Path(name)
         dataset(folder / "dataset")
         prepare(folder, folder / "dataset", options.steps)
+        ended(start(cluster, folder, "calm"), folder / "calm.log")
         result = disturb(cluster, folder, options.host, options.steps)
     for what, (step, seconds) in zip(("processes killed", "link cut"), result.lost, strict=True):
         print(f"host{options.host}, {what}: {seconds:.1f} s lost until step {step} was passed again")
