@@ -72,6 +72,10 @@ def _describe_run(run: Path) -> dict[str, Any]:
 
 def lines(value: Any, indent: int = 0) -> list[str]:
     """Nested values as indented lines for people; long lists are cut."""
+    if value.get("kind") == "dataset":
+        from data_prep.inspect import lines as dataset_lines
+
+        return dataset_lines(value)
     space = "  " * indent
     found: list[str] = []
     for name, item in value.items():

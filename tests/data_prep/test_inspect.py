@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.contract.settings import InputError
-from data_prep.inspect import describe
+from data_prep.inspect import describe, lines
 from tests.data_prep.helpers import prep_config, prepare_here, story, write_jsonl
 
 
@@ -22,6 +22,10 @@ def test_describe_counts_and_shows_examples(tmp_path: Path) -> None:
     }
     assert [row["text"] for row in told["rejected"]["too short"]["examples"]] == ["Tiny", "Tiny"]
     assert told["failures"]["line is not JSON"]["documents"] == 1
+    shown = lines(told)
+    assert any(line.split() == ["too", "short", "3", "75.00%", "at", "least", "10"] for line in shown)
+    assert any(line.endswith("value 5  Tiny") for line in shown)
+    assert any(line.split()[:5] == ["kept", "by", "the", "rules", "21"] for line in shown)
     assert not told["complete"]  # no receipt: `prepare` writes it
 
 

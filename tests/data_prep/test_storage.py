@@ -11,6 +11,7 @@ import pytest
 from data_prep.config import PrepConfig
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
+from data_prep.inspect import describe
 from data_prep.storage import Storage
 from pipeline.config import DataConfig
 from pipeline.data.remote import open_dataset
@@ -157,6 +158,9 @@ def test_a_stage_that_is_done_in_a_bucket_is_done_on_another_machine(
     monkeypatch.setattr(run, "Cluster", Here)
     storage, lines = Storage(tmp_path / "here", f"{ADDRESS}-whole"), list[str]()
     receipt = run.prepare(small, storage, lambda line: None)
+    told = describe(storage.folder)
+    assert told["folder"] == f"{ADDRESS}-whole"
+    assert told["rejected"]["exact duplicate"]["documents"] == 4
     assert run.prepare(small, replace(storage, folder=tmp_path / "other"), lines.append) == receipt
     assert lines == [f"prep: {ADDRESS}-whole is done already"]
     data = DataConfig(cache=tmp_path / "cache")
