@@ -247,6 +247,11 @@ class Preparation:
             ],
             read_size,
         )
+        if not any(part.counts["documents"] for part in drawn):
+            raise InputError(
+                f"tokenizer.sample_bytes: {config.sample_bytes} draws none of the {size:,} bytes of training "
+                "documents; take more of them"
+            )
         arguments = {
             "samples": [part.path("sample.parquet") for part in drawn],
             "tokenizer": config.model_dump(mode="json", exclude={"model", "sample_bytes"}),
