@@ -10,7 +10,6 @@ copied there before, what it wrote is copied back afterwards, the mark that it i
 """
 
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from typing import Any
 
 from data_prep.contract.receipt import fingerprint, write_atomic
 from data_prep.contract.settings import InputError
+from data_prep.scratch import scratch
 from data_prep.storage import Storage
 
 Work = Callable[..., dict[str, Any]]
@@ -104,8 +104,8 @@ def staged(part: Part) -> Iterator[Part]:
         part.output.parent.mkdir(parents=True, exist_ok=True)
         yield part
         return
-    with tempfile.TemporaryDirectory(prefix="bloomery-") as folder:
-        storage = replace(part.storage, folder=Path(folder))
+    with scratch() as folder:
+        storage = replace(part.storage, folder=folder)
         moved = {key: _moved(value, part.storage, storage) for key, value in part.arguments.items()}
         here = replace(part, storage=storage, arguments=moved)
         here.output.parent.mkdir(parents=True)

@@ -5,7 +5,6 @@ it: `fetch` copies objects there, `store` copies files from there. An object app
 nothing is renamed in a bucket; what says that other files are complete is stored after them.
 """
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import IO, Any, TypeVar
 
 from data_prep.contract.receipt import file_hash, write_atomic
 from data_prep.contract.settings import InputError
+from data_prep.scratch import scratch
 
 GIVEN = "given"
 """Folder of files that a recipe names and that lay on the machine that started the preparation."""
@@ -89,8 +89,8 @@ class Storage:
         if not self.address:
             yield path
             return
-        with tempfile.TemporaryDirectory(prefix="bloomery-") as folder:
-            there = replace(self, folder=Path(folder))
+        with scratch() as folder:
+            there = replace(self, folder=folder)
             copy = there.folder / path.relative_to(self.folder)
             there.fetch(copy)
             yield copy

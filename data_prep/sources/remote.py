@@ -4,7 +4,6 @@ A part copies a file whole before it reads it, so that a broken connection is tr
 a damaged file.
 """
 
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any
 
 from data_prep.contract.settings import InputError
 from data_prep.documents import hash64
+from data_prep.scratch import scratch
 from data_prep.sources.files import InputFile, fits
 
 ATTEMPTS = 4
@@ -78,8 +78,8 @@ def here(file: InputFile) -> Iterator[InputFile]:
     if not is_remote(file.path):
         yield file
         return
-    with tempfile.TemporaryDirectory(prefix="bloomery-") as folder:
-        local = Path(folder) / file.path.rsplit("/", 1)[-1]
+    with scratch() as folder:
+        local = folder / file.path.rsplit("/", 1)[-1]
         _copy(file, local)
         yield replace(file, path=str(local))
 
