@@ -17,6 +17,8 @@ from data_prep.parts import FOLDER
 from data_prep.storage import Storage
 
 EXAMPLE_COLUMNS = ["id", "source", "url", "rule", "value", "duplicate_of", "text"]
+EXPLAINING = {"language": "language", "contaminated": "contaminated_by"}
+"""Columns that say more than the value does, by the rule."""
 
 
 def describe(folder: Path, examples: int = 3, characters: int = 300) -> dict[str, Any]:
@@ -75,7 +77,9 @@ def rejected(storage: Storage, examples: int, characters: int) -> dict[str, dict
             counts.update(table.read(["rule"])["rule"].to_pylist())
             if all(len(shown.get(rule, [])) >= examples for rule in counts):
                 continue
-            for batch in table.iter_batches(64, columns=EXAMPLE_COLUMNS):
+            columns = [*EXAMPLE_COLUMNS, *EXPLAINING.values()]
+            columns = [name for name in columns if name in table.schema_arrow.names]
+            for batch in table.iter_batches(64, columns=columns):
                 for row in batch.to_pylist():
                     if len(shown.setdefault(row["rule"], [])) < examples:
                         row["text"] = row["text"][:characters]
@@ -136,4 +140,6 @@ def _example(row: Mapping[str, Any]) -> str:
         words.append(f"of {row['duplicate_of']:016x}")
     elif "value" in row:
         words.append(f"value {row['value']:.4g}")
+    if explaining := row.get(EXPLAINING.get(row.get("rule", ""), "")):
+        words.append(str(explaining))
     return "  ".join([*words, " ".join((row.get("text") or row.get("detail") or "").split())])

@@ -11,7 +11,18 @@ import webdataset
 
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
-from tests.data_prep.helpers import fingerprints, prep_config, prepare_here, story, texts_of, write_jsonl
+from data_prep.inspect import describe
+from data_prep.storage import Storage
+from tests.data_prep.helpers import (
+    fingerprints,
+    here,
+    prep_config,
+    prepare_here,
+    prepare_in,
+    story,
+    texts_of,
+    write_jsonl,
+)
 
 
 @pytest.fixture
@@ -158,6 +169,39 @@ def test_a_file_without_documents_passes_through_every_filter(corpus: Path, tmp_
         prep_config([corpus], corpus={"part_bytes": 1, "filters": filters}), tmp_path / "out"
     )
     assert counts["funnel"][0]["removed"] == {"empty text": 1}
+
+
+def test_personal_data_and_evaluation_texts_stay_out(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiz = (
+        "which of these seven rivers does flow through more countries than any other one in the whole world"
+    )
+    mail = f"Write to jane.doe@mail.test or to 8.8.8.8, not to 192.168.0.1.\n{story(777)}"
+    write_jsonl(corpus / "more.jsonl", [f"{story(888)}\nWell, {quiz.upper()}!", mail])
+    (tmp_path / "rivers.jsonl").write_text(json.dumps({"question": quiz, "choices": ["a", "b"]}) + "\n")
+    paths = [str(tmp_path / "rivers.jsonl")]
+    ran: list[str] = []
+
+    def counting(step: str, work: Any, parts: Any) -> Any:
+        ran.append(step)
+        yield from here(step, work, parts)
+
+    storage = Storage(tmp_path / "out")
+    prepare_in(storage, prep_config([corpus], corpus={"decontaminate": {"paths": paths}}), counting)
+    found = [text for split in ("train", "validation") for text in texts_of(tmp_path / "out", split)]
+    masked = mail.replace("jane.doe@mail.test", "email@example.com").replace("8.8.8.8", "192.0.2.1")
+    assert masked in found
+    assert not any(quiz in text.lower() for text in found)
+    rejected = describe(tmp_path / "out")["rejected"]["contaminated"]
+    [example] = rejected["examples"]
+    assert (rejected["bound"], example["value"]) == ("at most 0", 6)  # 18 words have six runs of 13
+    assert example["contaminated_by"] == "rivers.jsonl"
+    ran.clear()
+    lax = {"decontaminate": {"paths": paths, "most": 6}}
+    counts = prepare_in(storage, prep_config([corpus], corpus=lax), counting)
+    assert not {"collect", "tag"} & set(ran)  # the signals are there, the decision is new
+    assert counts["train_documents"] + counts["validation_documents"] == len(found) + 1
 
 
 def test_a_small_corpus_still_holds_something_out(tmp_path: Path) -> None:
