@@ -161,6 +161,36 @@ def generate(
             result["texts"] = answers(checkpoint, prompt, chat, tokens, how, write)
 
 
+@app.command(epilog="Example: bloomery export runs/quickstart/pretrain my-model")
+def export(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A run or its checkpoints/step-N.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; it must not exist.")],
+    as_json: Json = False,
+) -> None:
+    """A checkpoint to a Hugging Face folder; refused where transformers' model does not compute the same."""
+    with told(as_json) as result:
+        from pipeline.conversion.export import export as write
+
+        result |= write(checkpoint, out, say)
+        say(f"{out}: transformers loads it with AutoModel.from_pretrained")
+
+
+@app.command("import", epilog="Example: bloomery import my-model runs/mine/pretrain")
+def import_(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A Hugging Face folder with safetensors.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The run's folder to write; it must not exist.")],
+    as_json: Json = False,
+) -> None:
+    """A Hugging Face folder to a run; refused where our model does not compute the same."""
+    with told(as_json) as result:
+        from pipeline.conversion.imports import import_folder
+
+        result |= import_folder(folder, out, say)
+        say(f"{out}: a run of step 0, to generate from, evaluate and tune")
+
+
 @app.command(epilog="Example: bloomery inspect runs/quickstart/dataset")
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A dataset, checkpoint, run or work folder.")],

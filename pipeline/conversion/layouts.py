@@ -49,7 +49,7 @@ def first_rows(count: int, padded: int) -> Change:
     """The first `count` rows; the way back fills up with zeros to `padded`."""
     return Change(
         lambda t: [t[0][:count]],
-        lambda t: [F.pad(t[0], (0, 0) * (t[0].dim() - 1) + (0, padded - count))],
+        lambda t: [F.pad(t[0][:count], (0, 0) * (t[0].dim() - 1) + (0, padded - count))],
     )
 
 

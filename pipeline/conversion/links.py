@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from data_prep.contract.settings import InputError
-from pipeline.conversion.family import Facts, Family, Table
+from pipeline.conversion.family import Facts, Family
 from pipeline.conversion.layouts import (
     REPEATED,
     TRANSPOSED,
@@ -21,8 +21,8 @@ from pipeline.conversion.layouts import (
 from pipeline.models.config import ModelConfig
 from pipeline.models.flops import padded_vocabulary
 
-WORD_ROWS = ("words.table", "head.table", "masked_head")
-"""Modules with one row a token."""
+TOKEN_ROWS = ("words.table.weight", "head.table.weight", "masked_head.bias")
+"""What has one row a token."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def links(family: Family, model: ModelConfig, facts: Facts, names: Iterable[str]
             raise InputError(f"{family.model_type} has no place for {name}")
         number = re.search(r"blocks\.(\d+)", path)
         theirs = _named(table[template], number[1] if number else "", kind)
-        changes = _changes(family, model, facts, template, table, len(ours) > 1)
-        found.append(Link(ours, theirs, changes))
+        changes = _layout(family, model, template, isinstance(table[template], tuple), len(ours) > 1)
+        found.append(Link(ours, theirs, (*_rows(family, facts, name, len(theirs)), *changes)))
     return found
 
 
@@ -73,18 +73,23 @@ def _named(modules: str | tuple[str, ...], number: str, kind: str) -> tuple[str,
     return tuple(f"{name.replace('*', number)}.{kind}" for name in names)
 
 
-def _changes(
-    family: Family, model: ModelConfig, facts: Facts, template: str, table: Table, multi_query: bool
-) -> tuple[Change, ...]:
-    several = isinstance(table[template], tuple)
+def _rows(family: Family, facts: Facts, name: str, copies: int) -> list[Change]:
+    """Rows that only one side has: those that fill up a word table, those in front of the positions."""
+    if name in TOKEN_ROWS:
+        count = facts.vocabulary_size
+        cut = first_rows(count, padded_vocabulary(count))
+        return [cut, REPEATED] if copies > 1 else [cut]
+    if name.endswith("positions.weight"):
+        return [rows_before(family.position_offset(facts))]
+    return []
+
+
+def _layout(
+    family: Family, model: ModelConfig, template: str, several: bool, multi_query: bool
+) -> list[Change]:
+    """How the rows of fused matrices lie, and which dimension comes first."""
     found: list[Change] = []
-    if template in WORD_ROWS:
-        found.append(first_rows(facts.vocabulary_size, padded_vocabulary(facts.vocabulary_size)))
-        if several:
-            found.append(REPEATED)
-    elif template.endswith("positions"):
-        found.append(rows_before(family.position_offset(facts)))
-    elif template.endswith("attention.qkv"):
+    if template.endswith("attention.qkv"):
         found += _queries_keys_values(model, multi_query)
         if not several:
             found.append(_fused(family, model).undone)
@@ -94,7 +99,7 @@ def _changes(
         found.append(pieces(1, (1, 1)))
     if family.transposed and "blocks.*" in template:
         found.append(TRANSPOSED)
-    return tuple(found)
+    return found
 
 
 def _queries_keys_values(model: ModelConfig, multi_query: bool) -> list[Change]:

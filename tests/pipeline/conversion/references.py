@@ -49,6 +49,8 @@ def config(name: str, **parallel: Any) -> PipelineConfig:
     given = MODELS[name] | {"max_positions": POSITIONS, "initial_std": 0.1, "initialization": "plain"}
     model = ModelConfig(**given)
     objective = OBJECTIVES[model.architecture]
+    if name == "bart":
+        objective = ObjectiveConfig(kind="denoising")
     if name == "bert-next-sentence":
         objective = ObjectiveConfig(kind="masked_lm", sentence_task="next_sentence")
     return PipelineConfig(

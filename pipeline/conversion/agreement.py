@@ -1,0 +1,142 @@
+"""The proof of a conversion: both models on the same batch, and every number read back.
+
+A conversion is refused where the logits differ by more than 1e-4 of the largest one. Both sides add the
+same products in other orders, which moves a deep model's logits by some 1e-6; a tensor under the wrong name,
+turned or cut the wrong way moves them by their own size.
+"""
+
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+
+from data_prep.contract.settings import InputError
+from pipeline.config import PipelineConfig
+from pipeline.conversion.reading import Found
+from pipeline.models.build import model_layers
+from pipeline.parallel import world
+from pipeline.parallel.stack import Stack
+
+TOLERANCE = 1e-4
+ROWS, LONGEST = 3, 64
+Say = Callable[[str], None]
+Run = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+
+
+def fits(parameters: int) -> bool:
+    """Whether two float32 models of this size fit into memory beside what computing needs."""
+    return 2.5 * 4 * parameters < psutil.virtual_memory().available
+
+
+def batch(config: PipelineConfig, vocabulary_size: int) -> dict[str, Tensor]:
+    """Random tokens [3, S], with padding at the ends of rows and two types of tokens where there are such."""
+    generator = torch.Generator().manual_seed(config.seed)
+    length = min(LONGEST, config.data.sequence_length, config.position_table)
+    real = torch.tensor([length, max(length - 1, 1), max(length // 2, 1)]).unsqueeze(1)
+    padding = (torch.arange(length) < real).int()
+    low = min(16, vocabulary_size - 1)  # RoBERTa counts positions by what is not <pad>
+    tokens, source = (
+        torch.randint(low, vocabulary_size, (ROWS, length), generator=generator) for _ in range(2)
+    )
+    if config.model.architecture == "encoder":
+        types = (torch.arange(length) >= length // 2).long().expand(ROWS, -1) * padding
+        found = {"tokens": tokens, "segments": padding}
+        return found | {"token_types": types} if config.model.token_types > 1 else found
+    if config.model.architecture == "encoder_decoder":
+        return {
+            "tokens": tokens[:, : length // 2 + 1],
+            "encoder_tokens": source,
+            "encoder_segments": padding,
+        }
+    return {"tokens": tokens}
+
+
+def ours(config: PipelineConfig, vocabulary_size: int, weights: Iterable[tuple[str, Tensor]]) -> Run:
+    """What our model of these weights makes of a batch: logits [B, S, V], float32."""
+    device = world.start_alone(config.seed).device
+    stack = Stack(model_layers(config, vocabulary_size, torch.float32)).to(device).eval()
+    named = dict(stack.named())
+    with torch.no_grad():
+        for name, weight in weights:
+            named[name].copy_(weight)
+
+    @torch.inference_mode()
+    def run(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        outputs = stack({name: tensor.to(device) for name, tensor in inputs.items()})
+        found = {"logits": outputs["logits"].transpose(0, 1)[..., :vocabulary_size].cpu()}
+        if "next_sentence_logits" in outputs:
+            found["next sentence"] = outputs["next_sentence_logits"].cpu()
+        return found
+
+    return run
+
+
+NAMES = {"tokens": "input_ids", "segments": "attention_mask", "token_types": "token_type_ids"}
+PAIR_NAMES = {
+    "tokens": "decoder_input_ids",
+    "encoder_tokens": "input_ids",
+    "encoder_segments": "attention_mask",
+}
+
+
+def theirs(folder: Path, class_name: str, vocabulary_size: int) -> Run | None:
+    """The same of transformers' model of a folder; None where transformers is not installed."""
+    if find_spec("transformers") is None:
+        return None
+    transformers: Any = import_module("transformers")
+    transformers.utils.logging.disable_progress_bar()
+    loader = getattr(transformers, class_name)
+    model, report = loader.from_pretrained(
+        folder, dtype=torch.float32, output_loading_info=True, local_files_only=True
+    )
+    for problem in ("missing_keys", "mismatched_keys"):
+        if report[problem]:
+            raise InputError(f"{folder}: transformers finds {problem} {sorted(report[problem])}")
+    model.eval()
+
+    @torch.inference_mode()
+    def run(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        names = PAIR_NAMES if "encoder_tokens" in inputs else NAMES
+        outputs: Any = model(**{names[name]: tensor for name, tensor in inputs.items()})
+        logits = outputs.logits if "logits" in outputs else outputs.prediction_logits
+        found = {"logits": logits[..., :vocabulary_size]}
+        if "seq_relationship_logits" in outputs:
+            found["next sentence"] = outputs.seq_relationship_logits
+        return found
+
+    return run
+
+
+def compare(one: Run, other: Run, inputs: dict[str, Tensor], place: str) -> float:
+    """The largest difference on real tokens over the largest value; `InputError` above the tolerance."""
+    found, wanted = one(inputs), other(inputs)
+    real = inputs.get("segments", torch.ones_like(inputs["tokens"])).bool()
+    worst = 0.0
+    for name in wanted:
+        pair = [side[name][real] if name == "logits" else side[name] for side in (found, wanted)]
+        largest = float(pair[1].abs().max())
+        worst = max(worst, float((pair[0] - pair[1]).abs().max()) / largest)
+        if not worst <= TOLERANCE:
+            raise InputError(
+                f"{place}: the {name} of the two models differ by {worst:.1e} of the largest one; the "
+                f"conversion is wrong and nothing was written"
+            )
+    return worst
+
+
+def check_models(found: Found, original: Run, folder: Path, class_name: str, say: Say) -> dict[str, Any]:
+    """Compare our model with transformers' on one batch, or where that is not installed with what is read
+    back; says which it was."""
+    inputs = batch(found.config, found.facts.vocabulary_size)
+    reference, against = theirs(folder, class_name, found.facts.vocabulary_size), "transformers"
+    if reference is None:
+        say("transformers is not installed: compared with what is read back from the folder alone")
+        reference, against = ours(found.config, found.facts.vocabulary_size, found.tensors()), "read back"
+    worst = compare(original, reference, inputs, str(folder))
+    say(f"both models on one batch ({against}): largest difference {worst:.1e} of the largest logit")
+    return {"compared_with": against, "difference": worst}

@@ -1,0 +1,140 @@
+"""Hugging Face folders on disk: safetensors files of at most 5 GB with an index, and JSON beside them.
+
+model.safetensors                                   where all fits into one file
+model-00001-of-00003.safetensors, ...               else, and
+model.safetensors.index.json                        which tensor is in which of them
+
+Pickled weights are neither read nor written.
+"""
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from data_prep.contract.settings import InputError
+from pipeline.training.files import flush
+
+SHARD_BYTES = 5_000_000_000
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+CONFIG = "config.json"
+
+
+@contextmanager
+def appearing(folder: Path) -> Iterator[Path]:
+    """A folder that is there whole or not at all: written under a temporary name, renamed at the end.
+
+    `InputError` where the name is taken.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: is there already; name a folder that is not")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        flush(temporary)
+        temporary.rename(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    flush(folder.parent)
+
+
+def write_tensors(folder: Path, tensors: Iterable[tuple[str, Tensor]], limit: int = SHARD_BYTES) -> None:
+    """Write tensors as they come; one file's worth of them is held in memory."""
+    places: dict[str, int] = {}
+    held: dict[str, Tensor] = {}
+    total = files = 0
+    for name, tensor in tensors:
+        if held and sum(one.nbytes for one in held.values()) + tensor.nbytes > limit:
+            _write(folder / f"part-{files}", held)
+            held, files = {}, files + 1
+        held[name], places[name] = tensor.contiguous(), files
+        total += tensor.nbytes
+    _write(folder / f"part-{files}", held)
+    files += 1
+    names = (
+        [SINGLE] if files == 1 else [f"model-{i + 1:05d}-of-{files:05d}.safetensors" for i in range(files)]
+    )
+    for i, name in enumerate(names):
+        (folder / f"part-{i}").rename(folder / name)
+    if files > 1:
+        weights = {name: names[place] for name, place in places.items()}
+        write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weights})
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+    save_file(tensors, path, metadata={"format": "pt"})
+    flush(path)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """JSON as transformers writes it."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    flush(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; `InputError` where it is none."""
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; a Hugging Face folder has one") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: a JSON object is expected")
+    return found
+
+
+class Tensors:
+    """The tensors of a folder, read when asked for. `InputError` where the files are not what they should."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[str, Any] = {}
+        if (folder / INDEX).is_file():
+            places = read_json(folder / INDEX).get("weight_map")
+            if not isinstance(places, dict):
+                raise InputError(f"{folder / INDEX}: weight_map is missing")
+            self.places: dict[str, str] = places
+        elif (folder / SINGLE).is_file():
+            self.places = dict.fromkeys(self._opened(SINGLE).keys(), SINGLE)
+        else:
+            raise InputError(f"{folder}: no {SINGLE} in it; weights are read from safetensors files alone")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.places
+
+    def __getitem__(self, name: str) -> Tensor:
+        """A tensor as it is stored."""
+        return self._call(name, lambda file: file.get_tensor(name))
+
+    def shape(self, name: str) -> list[int]:
+        """A tensor's shape; its numbers are not read."""
+        return list(self._call(name, lambda file: file.get_slice(name).get_shape()))
+
+    def _call(self, name: str, ask: Any) -> Any:
+        file = self.places[name]
+        if Path(file).name != file:
+            raise InputError(f"{self.folder / INDEX}: {file!r} is no file of the folder")
+        try:
+            return ask(self._opened(file))
+        except SafetensorError as error:
+            raise InputError(f"{self.folder / file}: {name} cannot be read ({error})") from error
+
+    def _opened(self, file: str) -> Any:
+        try:
+            if file not in self._files:
+                self._files[file] = safe_open(self.folder / file, "pt")
+            return self._files[file]
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{self.folder / file}: cannot be read ({error})") from error

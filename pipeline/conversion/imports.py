@@ -1,0 +1,115 @@
+"""`bloomery import`: a Hugging Face folder as a run's folder, from which training, tuning and the rest go on.
+
+config.yaml  tokenizer.model  receipt.json  checkpoints/step-000000/ (weights alone, float32)
+"""
+
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data_prep.contract.dataset import TOKENIZER
+from data_prep.contract.receipt import Receipt, file_hash, fingerprint, versions, write_atomic, write_receipt
+from data_prep.contract.settings import InputError
+from data_prep.contract.vocabulary import Vocabulary
+from pipeline.conversion import agreement, files
+from pipeline.conversion.agreement import Say
+from pipeline.conversion.reading import Found, read_folder
+from pipeline.training.checkpoint import INDEX, Checkpoint, Index, Part, TensorEntry
+from pipeline.training.files import flush, write_tensors
+from pipeline.training.job import checkpoint_folder, write_config
+
+TOKENIZER_NAMES = (TOKENIZER, "spiece.model", "sentencepiece.bpe.model")
+
+
+def import_folder(source: Path, out: Path, say: Say) -> dict[str, Any]:
+    """Write a run's folder of step 0; returns what was read and shown. `InputError` where it cannot be."""
+    started = time.time()
+    theirs = files.read_json(source / files.CONFIG)
+    tokenizer = tokenizer_in(source)
+    vocabulary = Vocabulary(tokenizer)
+    found = read_folder(source, vocabulary.size, out.name)
+    if found.rows > vocabulary.size:
+        say(f"{found.rows - vocabulary.size} rows of the word table are of no token and are left out")
+    with files.appearing(out) as run:
+        write_config(run, found.config)
+        shutil.copyfile(tokenizer, run / TOKENIZER)
+        write_checkpoint(checkpoint_folder(run, 0), found.tensors())
+        checkpoint = Checkpoint(checkpoint_folder(run, 0))
+        for name, tensor in found.tensors():
+            if not torch.equal(tensor, checkpoint.weight(name)):
+                raise InputError(f"{source}: {name} does not come back as it was; nothing was written")
+        shown = _check(source, found, checkpoint, theirs, say)
+        hashes = {name: file_hash(source / name) for name in sorted({*found.source.places.values()})}
+        receipt = Receipt(
+            stage="import",
+            fingerprint=fingerprint("import", theirs, hashes, vocabulary.sha256),
+            config=theirs,
+            inputs=hashes,
+            counts={"steps": 0, "tensors": len(found.names)},
+            seconds=time.time() - started,
+            versions=versions("torch", "safetensors"),
+        )
+        write_receipt(run, receipt)
+    return {"model_type": found.family.model_type, "folder": str(out)} | shown
+
+
+def tokenizer_in(folder: Path) -> Path:
+    """The SentencePiece model of a folder; `InputError` where there is none."""
+    for name in TOKENIZER_NAMES:
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(
+        f"{folder}: no SentencePiece model ({' or '.join(TOKENIZER_NAMES)}) in it; a tokenizer.json alone, "
+        "such as GPT-2's or BERT's, cannot be used"
+    )
+
+
+def write_checkpoint(folder: Path, tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """A complete checkpoint of step 0 that holds weights alone, in files of at most 5 GB."""
+    folder.mkdir(parents=True)
+    index = Index(
+        step=0,
+        layout={"tensor": 1, "pipeline": 1, "data": 1},
+        tensors={},
+        files={},
+        versions=versions("torch", "safetensors"),
+    )
+    for number, held in enumerate(_portions(tensors)):
+        name = f"weights-{number:05d}.safetensors"
+        flat = {one: tensor.contiguous().flatten() for one, tensor in held.items()}
+        index.files[name] = write_tensors(folder / name, flat, lambda: None)
+        for one, tensor in held.items():
+            part = Part(number, 0, 0, tensor.numel())
+            index.tensors[one] = TensorEntry(shape=list(tensor.shape), parts=[part])
+    write_atomic(folder / INDEX, index.model_dump_json() + "\n")
+    flush(folder)
+
+
+def _portions(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+    held: dict[str, Tensor] = {}
+    for name, tensor in tensors:
+        if held and sum(one.nbytes for one in held.values()) + tensor.nbytes > files.SHARD_BYTES:
+            yield held
+            held = {}
+        held[name] = tensor
+    yield held
+
+
+def _check(
+    source: Path, found: Found, checkpoint: Checkpoint, theirs: dict[str, Any], say: Say
+) -> dict[str, Any]:
+    parameters = sum(torch.Size(shape).numel() for shape in found.shapes.values())
+    shown = {"tensors": len(found.names), "parameters": parameters}
+    say(f"{len(found.names)} tensors read back, every number equal")
+    if not agreement.fits(parameters):
+        say("two of these models do not fit into memory, so they were not run side by side")
+        return shown | {"compared_with": "numbers alone"}
+    weights = ((name, checkpoint.weight(name)) for name in found.shapes)
+    original = agreement.ours(found.config, found.facts.vocabulary_size, weights)
+    class_name = found.family.write(found.config.model, found.facts)["architectures"][0]
+    return shown | agreement.check_models(found, original, source, class_name, say)

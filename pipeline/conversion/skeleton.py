@@ -1,0 +1,19 @@
+"""The names and shapes of a model's tensors, without allocating any."""
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from pipeline.config import PipelineConfig
+from pipeline.models.build import model_layers
+from pipeline.parallel import world
+from pipeline.parallel.stack import Stack
+
+Shapes = dict[str, list[int]]
+
+
+def shapes(config: PipelineConfig, vocabulary_size: int) -> Shapes:
+    """Every parameter's shape by its layout-free name."""
+    world.start_alone(config.seed)
+    with FakeTensorMode():
+        stack = Stack(model_layers(config, vocabulary_size, torch.float32))
+        return {name: list(parameter.shape) for name, parameter in stack.named()}
