@@ -41,12 +41,26 @@ class NearDedupConfig(Settings):
     """Words in a row that are compared as one; case and punctuation do not count."""
 
 
+class LineDedupConfig(Settings):
+    """Lines that several documents have, such as menus and notices: the one with the smallest id keeps each.
+
+    C4's last step, by the code that made it; its paper compares spans of three sentences. Lines are equal
+    whatever their case. FineWeb and others found that it takes more than it gives, so it is off by default.
+    """
+
+    enabled: bool = False
+    """Whether documents lose lines that others have, or that they have before."""
+    min_sentences: int = Field(3, ge=0)
+    """Fewest sentences in what is left of a document that lost lines; C4's."""
+
+
 class DedupConfig(Settings):
     """Documents that say the same."""
 
     exact: bool = True
     """Keep one of the documents whose texts are equal but for case and white space."""
     near: NearDedupConfig = NearDedupConfig()
+    lines: LineDedupConfig = LineDedupConfig()
 
 
 class DecontaminateConfig(Settings):

@@ -1,8 +1,12 @@
 """The funnel: what is left after each step of a preparation, and which rules took the rest."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+from data_prep.dedup.lines import REASON
+from data_prep.parts import Part
+from data_prep.planning import total
 
 
 def funnel_step(step: str, documents: int, size: int, removed: Mapping[str, int]) -> dict[str, Any]:
@@ -37,3 +41,20 @@ def _table(funnel: Sequence[Mapping[str, Any]]) -> str:
     with console.capture() as captured:
         console.print(table)
     return captured.get().rstrip()
+
+
+def deduplication_steps(
+    before: dict[str, Any], kept: Sequence[Part], reasons: Iterable[str]
+) -> list[dict[str, Any]]:
+    """The steps that take away documents for these reasons, in this order, by the counts of the parts."""
+    steps: list[dict[str, Any]] = []
+    for reason in reasons:
+        gone = total(part.counts["dropped"][reason] for part in kept)
+        left = {name: (steps or [before])[-1][name] - gone[name] for name in ("documents", "bytes")}
+        name = f"without {reason}s"
+        if reason == REASON:  # the documents that stay are shorter too
+            name = "without repeated lines"
+            left["bytes"] = sum(split["bytes"] for part in kept for split in part.counts["splits"].values())
+        removed = {reason: gone["documents"]} if gone["documents"] else {}
+        steps.append(funnel_step(name, left["documents"], left["bytes"], removed))
+    return steps

@@ -6,6 +6,9 @@
     exact       hashes -> duplicates                 one part per share of all hashes
     edges       band keys -> links                   one part per band and share of its keys
     components  links -> near-duplicates             one part
+    lines       documents -> hashes of their lines   one part per part of documents, where lines are compared
+    owners      hashes -> lines that go              one part per share of all hashes
+    remains     lines that go -> documents that go   one part per part of documents
     decide      all of these -> kept, rejected       one part per part of documents
     sample      kept -> some of the texts            one part per part of documents
     tokenizer   these texts -> model                 one part
@@ -45,10 +48,10 @@ from data_prep.contract.dataset import (
 from data_prep.contract.receipt import file_hash, versions, write_atomic
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
-from data_prep.dedup.steps import digest_of_drops, drop_duplicates
+from data_prep.dedup.steps import find_duplicates
 from data_prep.filters import decide, tag
 from data_prep.finish import forget_missing, remove_strays, write_documents
-from data_prep.funnel import funnel_step, show_funnel
+from data_prep.funnel import deduplication_steps, funnel_step, show_funnel
 from data_prep.instructions import write_instructions
 from data_prep.parts import Execute, Part, Work, finished, plan, remove_unused, run_parts
 from data_prep.planning import (
@@ -188,13 +191,12 @@ class Preparation:
     def decide(self, documents: Sequence[Documents]) -> list[Part]:
         """The kept and the rejected documents of every part, and the validation split."""
         corpus = self.config.corpus
-        drops = drop_duplicates(
-            lambda work, wanted: self.step(work, wanted, nothing), self.storage, documents, corpus.dedup
+        found = find_duplicates(
+            lambda work, wanted: self.step(work, wanted, nothing), self.storage, documents, corpus
         )
-        self.storage.fetch(*(path for paths in drops.values() for path in paths))
         arguments = self.judging() | {
             "mask": corpus.pii and corpus.kind != "python_docs",
-            "validation_below": validation_below(documents, drops, self.config),
+            "validation_below": validation_below(documents, found.drops, self.config),
             "seed": self.config.seed,
         }
         wanted = [
@@ -207,18 +209,13 @@ class Preparation:
                     "signals": part.tagged.path("signals.parquet"),
                     "verdicts": part.judged.path("verdicts.npy"),
                 },
-                digest_of_drops(drops, number),
-                unnamed={"drops": drops, "part": number},
+                found.digest(number),
+                unnamed={"drops": found.drops, "lost": found.lost, "part": number},
             )
             for number, part in enumerate(documents)
         ]
         kept = self.step(decide.decide_part, wanted, decided_size)
-        for reason in drops:
-            gone = total(part.counts["dropped"][reason] for part in kept)
-            left = {name: self.funnel[-1][name] - gone[name] for name in ("documents", "bytes")}
-            removed = {reason: gone["documents"]} if gone["documents"] else {}
-            step = f"without {reason}s"
-            self.funnel.append(funnel_step(step, left["documents"], left["bytes"], removed))
+        self.funnel += deduplication_steps(self.funnel[-1], kept, found.drops)
         return kept
 
     def judging(self) -> dict[str, Any]:

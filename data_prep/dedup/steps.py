@@ -2,32 +2,64 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from data_prep.config import DedupConfig
-from data_prep.dedup import exact, near
+from data_prep.config import CorpusConfig
+from data_prep.dedup import exact, line_parts, near
+from data_prep.dedup.lines import REASON, lost_of
 from data_prep.filters.decide import drops_of
+from data_prep.filters.tag import tag_settings
 from data_prep.parts import Part, Work, plan
 from data_prep.planning import Documents
 from data_prep.storage import Storage
 
 ROWS_PER_TASK = 5_000_000
 """Keys that one task holds in memory, about 200 MB."""
+LINES_PER_TASK = 5_000_000
+"""Lines that one task holds in memory, about 400 MB."""
 
 Step = Callable[[Work, Iterable[Part]], list[Part]]
 
 
-def drop_duplicates(
-    step: Step, storage: Storage, documents: Sequence[Documents], config: DedupConfig
-) -> dict[str, list[Path]]:
-    """Run the steps; the files of duplicates (DROP) by the reason for which they go."""
-    found: dict[str, list[Path]] = {}
+@dataclass(frozen=True)
+class Duplicates:
+    """What deduplication takes away; its files are on this machine."""
+
+    drops: dict[str, list[Path]]
+    """The files of documents that go (DROP) by the reason for which they do."""
+    lost: list[Path]
+    """The files of lines that the others lose (LOST)."""
+
+    def digest(self, part: int) -> str:
+        """A hash of what one part loses: it is written anew where this changes, and only there."""
+        state = hashlib.sha256()
+        for reason, paths in self.drops.items():
+            rows = drops_of(paths, part)
+            state.update(reason.encode() + rows["row"].tobytes() + rows["kept"].tobytes())
+        rows = lost_of(self.lost, part)
+        state.update(rows["row"].tobytes() + rows["hash"].tobytes())
+        return state.hexdigest()[:16]
+
+
+def find_duplicates(
+    step: Step, storage: Storage, documents: Sequence[Documents], corpus: CorpusConfig
+) -> Duplicates:
+    """Run the steps."""
+    config = corpus.dedup
+    drops: dict[str, list[Path]] = {}
     if config.exact:
-        found["exact duplicate"] = _exact(step, storage, documents)
+        drops["exact duplicate"] = _exact(step, storage, documents)
     if config.near.enabled:
-        found["near-duplicate"] = _near(
-            step, storage, documents, found.get("exact duplicate", []), config.near.bands
+        drops["near-duplicate"] = _near(
+            step, storage, documents, drops.get("exact duplicate", []), config.near.bands
         )
+    storage.fetch(*(path for paths in drops.values() for path in paths))
+    found = Duplicates(drops, [])
+    if config.lines.enabled:
+        found = _lines(step, storage, documents, found, corpus)
+        storage.fetch(*found.drops[REASON])
     return found
 
 
@@ -74,10 +106,52 @@ def _count(documents: Sequence[Documents]) -> int:
     return sum(part.tagged.counts["documents"] for part in documents)
 
 
-def digest_of_drops(drops: dict[str, list[Path]], part: int) -> str:
-    """A hash of what is dropped of one part: the part is written anew where this changes, and only there."""
-    state = hashlib.sha256()
-    for reason, paths in drops.items():
-        rows = drops_of(paths, part)
-        state.update(reason.encode() + rows["row"].tobytes() + rows["kept"].tobytes())
-    return state.hexdigest()[:16]
+def _lines(
+    step: Step, storage: Storage, documents: Sequence[Documents], found: Duplicates, corpus: CorpusConfig
+) -> Duplicates:
+    cleaning = {"c4_lines": tag_settings(corpus)[0].get("c4")}
+
+    def of_parts(name: str, arguments: dict[str, Any], unnamed: dict[str, Any]) -> list[Part]:
+        return [
+            plan(
+                storage,
+                name,
+                line_parts.VERSION,
+                cleaning
+                | arguments
+                | {
+                    "documents": part.collected.path("documents.parquet"),
+                    "verdicts": part.judged.path("verdicts.npy"),
+                },
+                Duplicates(found.drops, unnamed.get("lost", [])).digest(number),
+                unnamed={"drops": found.drops, "part": number} | unnamed,
+            )
+            for number, part in enumerate(documents)
+        ]
+
+    lines = step(line_parts.find_lines, of_parts("lines", {}, {}))
+    shares = min(line_parts.BUCKETS, 1 + sum(part.counts["lines"] for part in lines) // LINES_PER_TASK)
+    arguments = {
+        "lines": [part.path("lines.npy") for part in lines],
+        "buckets": [part.path("buckets.npy") for part in lines],
+        "shares": shares,
+    }
+    owners = step(
+        line_parts.find_owners,
+        [
+            plan(
+                storage,
+                "owners",
+                line_parts.VERSION,
+                arguments | {"share": share},
+                unnamed={"storage": storage},
+                sliced=["lines"],
+            )
+            for share in range(shares)
+        ],
+    )
+    lost = [part.path("lost.npy") for part in owners]
+    storage.fetch(*lost)
+    least = {"min_sentences": corpus.dedup.lines.min_sentences}
+    remains = step(line_parts.find_remains, of_parts("remains", least, {"lost": lost}))
+    return Duplicates(found.drops | {REASON: [part.path("drops.npy") for part in remains]}, lost)

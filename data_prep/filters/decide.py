@@ -7,7 +7,8 @@ that is rejected anyway never removes a better one:
 
 `decide_part` writes what stays and what does not, each with its signals, and draws the validation split:
 
-    <name>.kept.parquet         id, source, url, split, signals, text as it will be trained on
+    <name>.kept.parquet         id, source, url, split, signals, text as it will be trained on; the number of
+                                lines that others have and it lost, where they are compared
     <name>.rejected.parquet     id, source, url, rule, value, duplicate_of, signals, text as it was read
 """
 
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data_prep.config import DecontaminateConfig
+from data_prep.dedup import lines
 from data_prep.documents import seeded_order, write_array, write_table
 from data_prep.filters import c4, pii
 from data_prep.filters.rules import Rule, judge, rules
@@ -84,6 +86,7 @@ def decide_part(
     signals: Path,
     verdicts: Path,
     drops: dict[str, list[Path]],
+    lost: list[Path],
     part: int,
     filters: dict[str, Any],
     decontaminate: dict[str, Any],
@@ -93,8 +96,9 @@ def decide_part(
 ) -> dict[str, Any]:
     """Write a part's kept and rejected documents.
 
-    `drops` has the files of duplicates by the reason for which they go, `part` is this part's number in
-    them. `mask` replaces personal data. Documents whose key is below `validation_below` are held out.
+    `drops` has the files of duplicates by the reason for which they go, `lost` those of lines that documents
+    lose, `part` is this part's number in them. `mask` replaces personal data. Documents whose key is below
+    `validation_below` are held out.
     """
     marks: NDArray[Any] = np.load(verdicts)
     table = _joined(pq.read_table(documents), pq.read_table(signals))
@@ -107,26 +111,29 @@ def decide_part(
         found = drops_of(paths, part)
         reason[found["row"]], duplicate_of[found["row"]] = name, found["kept"]
     taken = marks["rule"] != NOT_TAKEN
-    keys = seeded_order(table["id"].to_numpy(), seed, "split")
+    stays = (reason == "") & taken
+    finish = Finisher(filters, mask, lines.by_row(lines.lost_of(lost, part)) if lost else None)
+    kept = finish.table(table.filter(pa.array(stays)), np.flatnonzero(stays))
+    keys = seeded_order(kept["id"].to_numpy(), seed, "split")
     split = np.where(keys < np.uint64(validation_below), "validation", "train")
-    kept, masked = _finish(table.filter(pa.array((reason == "") & taken)), filters, mask)
     write_table(
-        output.with_suffix(".kept.parquet"),
-        kept.append_column("split", pa.array(split[(reason == "") & taken], pa.string())),
+        output.with_suffix(".kept.parquet"), kept.append_column("split", pa.array(split, pa.string()))
     )
+    values = marks["value"].copy()
+    for row in np.flatnonzero(reason == lines.REASON).tolist():
+        values[row] = lines.sentences(finish.unmasked(row, table["text"][row].as_py())[0])
     rejected = (
         table.append_column("rule", pa.array(reason, pa.string()))
-        .append_column("value", pa.array(marks["value"]))
+        .append_column("value", pa.array(values))
         .append_column("duplicate_of", pa.array(duplicate_of))
         .filter(pa.array((reason != "") & taken))
     )
     write_table(output.with_suffix(".rejected.parquet"), rejected)
+    left = kept["bytes"].to_numpy()
     return {
-        "splits": {
-            name: _sizes(sizes, (reason == "") & taken & (split == name)) for name in ("train", "validation")
-        },
+        "splits": {name: _sizes(left, split == name) for name in ("train", "validation")},
         "dropped": {name: _sizes(sizes, reason == name) for name in drops},
-        "masked": masked,
+        "masked": finish.masked,
     }
 
 
@@ -137,19 +144,46 @@ def _joined(documents: pa.Table, signals: pa.Table) -> pa.Table:
     return pa.table(columns | {"text": documents["text"]})
 
 
-def _finish(table: pa.Table, filters: Mapping[str, Any], mask: bool) -> tuple[pa.Table, int]:
-    """The table with the texts that will be trained on, and the number of placeholders in them."""
-    c4_settings = filters["c4"] | {"bad_words": None}  # a rule for pages, which leaves the text as it is
-    lines = C4Filter.model_validate(c4_settings) if "c4" in filters["use"] else None
-    if not lines and not mask:
-        return table, 0
-    texts, masked = [], 0
-    for text in table["text"].to_pylist():
-        if lines:
-            text, _ = c4.clean_lines(text, lines)
-        if mask:
-            text, count = pii.replace(text)
-            masked += count
-        texts.append(text)
-    position = table.column_names.index("text")
-    return table.set_column(position, "text", pa.array(texts, pa.large_string())), masked
+class Finisher:
+    """Makes the texts that will be trained on: C4's lines, without those that others have, without names."""
+
+    def __init__(
+        self, filters: Mapping[str, Any], mask: bool, lost: Mapping[int, frozenset[int]] | None
+    ) -> None:
+        c4_settings = filters["c4"] | {"bad_words": None}  # a rule for pages, which leaves the text as it is
+        self.c4_lines = C4Filter.model_validate(c4_settings) if "c4" in filters["use"] else None
+        self.mask, self.lost = mask, lost
+        self.masked = 0
+        """Placeholders in the texts so far."""
+
+    def table(self, table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
+        """The documents, which are these rows of their part, with their final texts and sizes."""
+        if not self.c4_lines and not self.mask and self.lost is None:
+            return table
+        texts, gone, sizes = [], [], []
+        for row, text in zip(rows.tolist(), table["text"].to_pylist(), strict=True):
+            text, count = self.unmasked(row, text)
+            gone.append(count)
+            sizes.append((len(text.encode()), len(text)))
+            texts.append(self._masked(text) if self.mask else text)
+        columns = {name: table[name] for name in table.column_names} | {
+            "text": pa.array(texts, pa.large_string())
+        }
+        if self.lost is not None:
+            columns["bytes"] = pa.array([size for size, _ in sizes], pa.int64())
+            columns["characters"] = pa.array([size for _, size in sizes], pa.int64())
+            columns["duplicate_lines"] = pa.array(gone, pa.int64())
+        return pa.table(columns)
+
+    def unmasked(self, row: int, text: str) -> tuple[str, int]:
+        """A document's text before names go, and how many lines it lost because others have them."""
+        if self.c4_lines:
+            text, _ = c4.clean_lines(text, self.c4_lines)
+        return (
+            lines.without_lines(text, self.lost.get(row, frozenset())) if self.lost is not None else (text, 0)
+        )
+
+    def _masked(self, text: str) -> str:
+        text, count = pii.replace(text)
+        self.masked += count
+        return text
