@@ -3,8 +3,10 @@
     edges         <name>.edges.npy      (links, 2) uint64: documents as part << 32 | row
     components    <name>.drops.npy      DROP, sorted by part and row
 
-All on integer arrays: a web crawl's links fit where a dictionary of them would not. Which documents go does
-not depend on the order of the files, on how they were cut into parts, or on the number of workers.
+All on integer arrays: a web crawl's links fit where a dictionary of them would not. A part of `edges` reads
+a range of the keys of some bands out of every part's files, so with more documents there are more of these
+parts and not larger ones; what `components` holds grows with the number of duplicates alone. Which documents
+go does not depend on the order of the files, on how they were cut into parts, or on the number of workers.
 """
 
 from collections.abc import Sequence
@@ -18,34 +20,40 @@ from numpy.typing import NDArray
 from data_prep.documents import write_array
 from data_prep.filters.decide import DROP, KEPT, drops_of
 
-VERSION = 1
+VERSION = 2
 
 
 def find_edges(
     output: Path,
     bands: list[Path],
+    rows: list[Path],
     verdicts: list[Path],
     exact_drops: list[Path],
     band_numbers: list[int],
     share: int,
     shares: int,
 ) -> dict[str, Any]:
-    """The links in some bands, for the keys in one of `shares` shares, among the documents that are left."""
-    keys, nodes = [np.empty((0, len(band_numbers)), np.uint64)], [np.empty(0, np.uint64)]
-    for part, (band_path, verdict_path) in enumerate(zip(bands, verdicts, strict=True)):
+    """The links in some bands, for the keys in one of `shares` ranges, among the documents that are left."""
+    first, last = share_of_keys(share, shares)
+    found: list[list[tuple[NDArray[np.uint64], NDArray[np.uint64]]]] = [[] for _ in band_numbers]
+    for part, (band_path, row_path, verdict_path) in enumerate(zip(bands, rows, verdicts, strict=True)):
         left = np.load(verdict_path)["rule"] == KEPT
         left[drops_of(exact_drops, part)["row"]] = False
-        rows = np.flatnonzero(left).astype(np.uint64)
-        keys.append(np.load(band_path, mmap_mode="r")[left][:, band_numbers])
-        nodes.append((np.uint64(part) << np.uint64(32)) | rows)
-    node = np.concatenate(nodes)
-    links = [np.empty((0, 2), np.uint64)]
-    for column in np.concatenate(keys).T:
-        mine = column % np.uint64(shares) == share
-        links.append(linked(column[mine], node[mine]))
-    edges = np.unique(np.concatenate(links), axis=0)
+        keys, documents = np.load(band_path, mmap_mode="r"), np.load(row_path, mmap_mode="r")
+        for pieces, band in zip(found, band_numbers, strict=True):
+            mine = slice(keys[band].searchsorted(first), keys[band].searchsorted(last, "right"))
+            stays = left[documents[band, mine]]
+            nodes = (np.uint64(part) << np.uint64(32)) | documents[band, mine][stays].astype(np.uint64)
+            pieces.append((keys[band, mine][stays], nodes))
+    links = [linked(*map(np.concatenate, zip(*pieces, strict=True))) for pieces in found if pieces]
+    edges = np.unique(np.concatenate([np.empty((0, 2), np.uint64), *links]), axis=0)
     write_array(output.with_suffix(".edges.npy"), edges)
     return {"links": len(edges)}
+
+
+def share_of_keys(share: int, shares: int) -> tuple[np.uint64, np.uint64]:
+    """First and last key of a share, both within it."""
+    return np.uint64((share << 64) // shares), np.uint64(((share + 1 << 64) // shares) - 1)
 
 
 def linked(keys: NDArray[np.uint64], nodes: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -58,16 +66,25 @@ def linked(keys: NDArray[np.uint64], nodes: NDArray[np.uint64]) -> NDArray[np.ui
     return np.stack([least[~first], nodes[~first]], axis=1)
 
 
-def choose(output: Path, edges: list[Path], signals: list[Path]) -> dict[str, Any]:
-    """Keep the longest document of each connected component; of equally long ones the one of the least id."""
-    pairs = np.unique(np.concatenate([np.load(path) for path in edges]), axis=0)
-    nodes, ends = np.unique(pairs, return_inverse=True)
+def choose(output: Path, edges: list[Path], signals: list[Path], keys: list[Path]) -> dict[str, Any]:
+    """Keep the longest document of each connected component; of equally long ones that of the least hash."""
+    forest = np.empty((0, 2), np.uint64)
+    for path in edges:
+        forest = spanning(np.concatenate([forest, np.load(path)]))
+    nodes, ends = np.unique(forest, return_inverse=True)
     labels = components(ends.reshape(-1, 2), len(nodes))
-    sizes, ids = _sizes_and_ids(nodes, signals)
-    drops = all_but_the_best(nodes, labels, sizes, ids)
+    drops = all_but_the_best(nodes, labels, *_sizes_hashes_ids(nodes, signals, keys))
     write_array(output.with_suffix(".drops.npy"), drops)
     clusters = len(nodes) - len(drops)
     return {"dropped": len(drops), "clusters": clusters}
+
+
+def spanning(links: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Links [nodes, 2] that connect what these do: from the least node of each component to the rest."""
+    nodes, ends = np.unique(links, return_inverse=True)
+    labels = components(ends.reshape(-1, 2), len(nodes))
+    others = labels != np.arange(len(nodes))
+    return np.stack([nodes[labels], nodes], axis=1)[others]
 
 
 def components(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -88,11 +105,12 @@ def components(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
             labels = shorter
 
 
-def _sizes_and_ids(
-    nodes: NDArray[np.uint64], signals: Sequence[Path]
-) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """Characters and id of each node."""
-    sizes, ids = np.empty(len(nodes), np.int64), np.empty(len(nodes), np.uint64)
+def _sizes_hashes_ids(
+    nodes: NDArray[np.uint64], signals: Sequence[Path], keys: Sequence[Path]
+) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]:
+    """Characters, hash of the text, and id of each node."""
+    sizes = np.empty(len(nodes), np.int64)
+    hashes, ids = np.empty(len(nodes), np.uint64), np.empty(len(nodes), np.uint64)
     parts = nodes >> np.uint64(32)
     for part in np.unique(parts).tolist():
         first, last = np.searchsorted(parts, [part, part + 1])
@@ -100,17 +118,23 @@ def _sizes_and_ids(
         table = pq.read_table(signals[part], columns=["characters", "id"])
         sizes[first:last] = table["characters"].to_numpy()[rows]
         ids[first:last] = table["id"].to_numpy()[rows]
-    return sizes, ids
+        hashes[first:last] = np.load(keys[part], mmap_mode="r")[rows, 0]
+    return sizes, hashes, ids
 
 
 def all_but_the_best(
     nodes: NDArray[np.uint64],
     labels: NDArray[np.int64],
     sizes: NDArray[np.int64],
+    hashes: NDArray[np.uint64],
     ids: NDArray[np.uint64],
 ) -> NDArray[Any]:
-    """DROP rows of every node but the best of its component."""
-    order = np.lexsort((nodes, ids, -sizes, labels))
+    """DROP rows of every node but the best of its component.
+
+    Of equally long ones it is the one with the least hash of its text, whose place in the corpus does not
+    count; only then, where texts are equal, the one with the least id.
+    """
+    order = np.lexsort((nodes, ids, hashes, -sizes, labels))
     ranked = labels[order]
     first = np.ones(len(order), bool)
     first[1:] = ranked[1:] != ranked[:-1]

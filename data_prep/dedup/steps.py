@@ -82,6 +82,7 @@ def _near(
     shares = 1 + _count(documents) // ROWS_PER_TASK
     arguments = {
         "bands": [part.tagged.path("bands.npy") for part in documents],
+        "rows": [part.tagged.path("rows.npy") for part in documents],
         "verdicts": [part.judged.path("verdicts.npy") for part in documents],
         "exact_drops": exact_drops,
         "shares": shares,
@@ -97,8 +98,12 @@ def _near(
         for share in range(shares)
     ]
     edges = [part.path("edges.npy") for part in step(near.find_edges, wanted)]
-    signals = [part.tagged.path("signals.parquet") for part in documents]
-    chosen = plan(storage, "components", near.VERSION, {"edges": edges, "signals": signals})
+    about = {
+        "edges": edges,
+        "signals": [part.tagged.path("signals.parquet") for part in documents],
+        "keys": [part.tagged.path("keys.npy") for part in documents],
+    }
+    chosen = plan(storage, "components", near.VERSION, about)
     return [part.path("drops.npy") for part in step(near.choose, [chosen])]
 
 

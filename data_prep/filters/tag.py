@@ -2,7 +2,9 @@
 
     <name>.signals.parquet      id, bytes, characters, and a column per signal
     <name>.keys.npy             (documents, 2) uint64: the 128-bit hash for exact deduplication
-    <name>.bands.npy            (documents, bands) uint64: the keys for near-deduplication, where it is used
+    <name>.bands.npy            (bands, documents) uint64: the keys for near-deduplication, where it is used,
+                                those of each band in their order, so that a range of them is a slice
+    <name>.rows.npy             (bands, documents) uint32: which document each of these keys is of
 
 The C4 filter rewrites the text; the filters after it, the sizes and the hashes are of what it leaves.
 """
@@ -24,7 +26,7 @@ from data_prep.filters.contamination import Contamination
 from data_prep.filters.settings import C4Filter
 from data_prep.filters.words import Parsed
 
-VERSION = 3
+VERSION = 4
 PAGE_RULES = {"max_lorem_ipsum", "max_curly_brackets", "min_sentences", "max_bad_words"}
 
 
@@ -82,8 +84,10 @@ def tag(
     write_table(output.with_suffix(".signals.parquet"), _table(columns))
     write_array(output.with_suffix(".keys.npy"), np.frombuffer(b"".join(hashes), "<u8").reshape(-1, 2))
     if minhash:
-        empty = np.empty((0, minhash.config.bands), np.uint64)
-        write_array(output.with_suffix(".bands.npy"), np.array(bands) if bands else empty)
+        keys = np.array(bands, np.uint64).reshape(-1, minhash.config.bands).T
+        rows = np.argsort(keys, axis=1, kind="stable")
+        write_array(output.with_suffix(".bands.npy"), np.take_along_axis(keys, rows, 1))
+        write_array(output.with_suffix(".rows.npy"), rows.astype(np.uint32))
     return {"documents": len(hashes), "bytes": size}
 
 

@@ -189,16 +189,16 @@ def tokens_per_second(texts: Sequence[str], repeats: int) -> list[float]:
     return found
 
 
-def write_crawl(folder: Path, pages: Sequence[Page]) -> Path:
+def write_crawl(folder: Path, pages: Sequence[Page], files: int = FILES) -> Path:
     """The pages as WARC files of HTTP responses."""
     from warcio.statusandheaders import StatusAndHeaders
     from warcio.warcwriter import WARCWriter
 
     folder.mkdir()
-    for number in range(FILES):
+    for number in range(files):
         with (folder / f"{number}.warc.gz").open("wb") as file:
             writer = WARCWriter(file, gzip=True)
-            for page in pages[number::FILES]:
+            for page in pages[number::files]:
                 assert isinstance(page.content, bytes)
                 text = decode(page.content, page.charset).encode("utf-8", "replace")
                 headers = [("Content-Type", "text/html; charset=utf-8")]

@@ -38,7 +38,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(
     corpus: Path, out: Path, workers: int, cluster: str = "", address: str = ""
 ) -> "subprocess.Popen[str]":
-    config = prep_config([corpus], corpus={"workers": workers, "part_bytes": 1})
+    settings = {"workers": workers, "part_bytes": 1, "dedup": {"lines": {"enabled": True}}}
+    config = prep_config([corpus], corpus=settings)
     command = [sys.executable, "-c", PROGRAM, config.model_dump_json(), str(out), address]
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     if cluster:

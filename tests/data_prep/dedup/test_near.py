@@ -3,19 +3,17 @@
 import random
 import re
 from functools import cache
-from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.config import NearDedupConfig
 from data_prep.dedup.minhash import MinHash
-from data_prep.dedup.near import all_but_the_best, components, linked
+from data_prep.dedup.near import all_but_the_best, components, linked, spanning
 from data_prep.filters.words import shingles
-from tests.data_prep.helpers import WORDS, prep_config, prepare_here, write_jsonl
+from tests.data_prep.helpers import WORDS
 
 
 @cache
@@ -97,6 +95,14 @@ def test_components_are_those_of_a_search(pairs: list[tuple[int, int]]) -> None:
         assert labels[node] == min(reached)
 
 
+@given(st.lists(st.tuples(st.integers(0, 25), st.integers(0, 25)), max_size=40))
+def test_a_spanning_forest_connects_the_same(pairs: list[tuple[int, int]]) -> None:
+    links = np.array(pairs, np.uint64).reshape(-1, 2)
+    forest = spanning(links)
+    assert len(forest) <= max(len(np.unique(links)) - 1, 0)
+    assert (components(forest.astype(np.int64), 26) == components(links.astype(np.int64), 26)).all()
+
+
 def test_a_long_chain_is_one_component() -> None:
     order = np.random.default_rng(0).permutation(100_000)
     assert (components(np.stack([order[:-1], order[1:]], axis=1), 100_000) == 0).all()
@@ -107,64 +113,12 @@ def test_links_connect_equal_keys_and_nothing_else() -> None:
     assert linked(keys, np.arange(6, dtype=np.uint64)).tolist() == [[0, 2], [0, 4], [1, 5]]
 
 
-def test_the_longest_stays_and_of_equals_the_smallest_id() -> None:
-    nodes = np.array([1, 2, (1 << 32) | 4, (1 << 32) | 5], np.uint64)
-    labels, sizes = np.array([0, 0, 0, 3]), np.array([10, 30, 30, 5])
-    ids = np.array([40, 30, 20, 10], np.uint64)
-    assert all_but_the_best(nodes, labels, sizes, ids).tolist() == [(0, 1, 20), (0, 2, 20)]
-
-
-def planted(count: int = 400) -> list[str]:
-    """Texts of which a third are edited copies of others, and copies of copies."""
-    draw = random.Random(3)
-    texts = [random_text(draw, draw.randrange(60, 200)) for _ in range(count)]
-    for _ in range(count // 3):
-        texts.append(edited(draw.choice(texts), draw.randrange(0, 8), draw))
-    return texts
-
-
-def dropped(folder: Path) -> dict[int, int]:
-    """The ids that went as near-duplicates, and for whom."""
-    rows = [
-        row
-        for path in (folder / "parts" / "decide").glob("*.rejected.parquet")
-        for row in pq.read_table(path, columns=["id", "rule", "duplicate_of"]).to_pylist()
+def test_the_longest_stays_then_the_smallest_hash_then_the_smallest_id() -> None:
+    nodes = np.array([1, 2, (1 << 32) | 4, (1 << 32) | 5, (1 << 32) | 6], np.uint64)
+    labels, sizes = np.array([0, 0, 0, 3, 3]), np.array([10, 30, 30, 5, 5])
+    hashes, ids = np.array([1, 8, 7, 6, 6], np.uint64), np.array([40, 20, 30, 11, 10], np.uint64)
+    assert all_but_the_best(nodes, labels, sizes, hashes, ids).tolist() == [
+        (0, 1, 30),
+        (0, 2, 30),
+        (1, 5, 10),
     ]
-    return {row["id"]: row["duplicate_of"] for row in rows if row["rule"] == "near-duplicate"}
-
-
-def test_recall_and_components_on_a_corpus_with_planted_edits(tmp_path: Path) -> None:
-    """Against all pairs: at least 0.92 of those at similarity 0.8 and above; no pair far apart."""
-    texts = planted()
-    for number in range(4):
-        write_jsonl(tmp_path / f"{number}.jsonl", texts[number::4])
-    files = [tmp_path / f"{number}.jsonl" for number in range(4)]
-    off = {"pii": False, "dedup": {"exact": False}}
-    prepare_here(prep_config(files, corpus=off), tmp_path / "one")
-    prepare_here(prep_config(files[::-1], corpus={"part_bytes": 1, **off}), tmp_path / "other")
-    gone = dropped(tmp_path / "one")
-    assert gone == dropped(tmp_path / "other")
-
-    kept = {row["id"] for row in pq.read_table(tmp_path / "one" / "documents.parquet").to_pylist()}
-    rows = [
-        row
-        for pattern in ("*.kept.parquet", "*.rejected.parquet")
-        for path in (tmp_path / "one" / "parts" / "decide").glob(pattern)
-        for row in pq.read_table(path, columns=["id", "text"]).to_pylist()
-    ]
-    text_of = {row["id"]: row["text"] for row in rows}
-    best = {**{id_: id_ for id_ in kept}, **gone}  # every document's component, called by the one that stays
-    assert len(best) == len(texts)
-    pairs = [
-        (similarity, one, other)
-        for one in text_of
-        for other in text_of
-        if one < other and (similarity := jaccard(text_of[one], text_of[other])) >= 0.8
-    ]
-    together = [best[one] == best[other] for _, one, other in pairs]
-    assert len(pairs) > 60
-    assert np.mean(together) >= 0.92
-    assert all(target in kept for target in gone.values())
-    for id_, target in gone.items():
-        assert len(text_of[target]) >= len(text_of[id_])
-        assert max(jaccard(text_of[id_], text_of[other]) for other in best if other != id_) > 0.3
