@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
 from data_prep.inspect import describe
 from data_prep.storage import Storage
+from tests.data_prep import helpers
 from tests.data_prep.helpers import (
     fingerprints,
     here,
@@ -95,44 +97,53 @@ def test_a_run_that_lost_any_of_its_parts_ends_with_the_same_bytes(corpus: Path,
         assert fingerprints(tmp_path / "out") == whole
 
 
-def test_a_changed_key_redoes_what_depends_on_it(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import tests.data_prep.helpers as helpers
-
-    ran: list[str] = []
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How many parts of each step have run."""
+    counts: Counter[str] = Counter()
 
     def counting(step: str, work: Any, parts: Any) -> Any:
-        ran.extend([step] * len(parts))
+        counts.update([step] * len(parts))
         yield from original(step, work, parts)
 
     original = helpers.here
     monkeypatch.setattr(helpers, "here", counting)
+    return counts
+
+
+def test_a_changed_key_redoes_what_depends_on_it(corpus: Path, tmp_path: Path, ran: Counter[str]) -> None:
     prepare_here(prep_config([corpus]), tmp_path / "out")
     first = set(ran)
-    assert {
-        "collect",
-        "tag",
-        "judge",
-        "exact",
-        "edges",
-        "components",
-        "decide",
-        "sample",
-        "tokenizer",
-        "encode",
-        "shards",
-    } == first
+    near, late = {"edges", "components"}, {"decide", "sample", "tokenizer", "encode", "shards"}
+    assert first == {"collect", "tag", "judge", "exact"} | near | late
     for changes, steps in (
         ({}, set()),
         ({"corpus": {"shards": {"block_tokens": 300}}}, {"shards"}),
         ({"tokenizer": {"vocabulary_size": 450}}, {"tokenizer", "encode", "shards"}),
         ({"corpus": {"filters": {"min_characters": 5}}}, first - {"collect", "tag"}),
+        ({"corpus": {"dedup": {"lines": {"enabled": True}}}}, {"lines", "owners", "remains"} | late),
+        ({"corpus": {"dedup": {"near": {"enabled": False}}}}, first - {"collect"} - near),
         ({"corpus": {"document_bytes": 5000}}, first),
     ):
+        prepare_here(prep_config([corpus]), tmp_path / "out")
         ran.clear()
         prepare_here(prep_config([corpus], **changes), tmp_path / "out")
         assert set(ran) == steps, changes
+
+
+def test_a_changed_file_redoes_its_own_parts(corpus: Path, tmp_path: Path, ran: Counter[str]) -> None:
+    """And what is made of all documents. The tokenizer is given, so that it does not change with the text."""
+    prepare_here(prep_config([corpus]), tmp_path / "first")
+    model = {"model": tmp_path / "first" / "tokenizer.model"}
+    config = prep_config([corpus], tokenizer=model, corpus={"part_bytes": 1})
+    prepare_here(config, tmp_path / "out")
+    ran.clear()
+    write_jsonl(corpus / "2.jsonl", [story(60 + i) for i in range(29)])
+    prepare_here(config, tmp_path / "out")
+    one = dict.fromkeys(["collect", "tag", "judge", "exact", "edges", "components", "decide", "encode"], 1)
+    assert ran == one | {"shards": 2}
+    prepare_here(config, tmp_path / "anew")
+    assert fingerprints(tmp_path / "out") == fingerprints(tmp_path / "anew")
 
 
 def test_the_cap_takes_whole_documents_until_it_is_reached(corpus: Path, tmp_path: Path) -> None:

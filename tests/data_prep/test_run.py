@@ -1,5 +1,6 @@
 """The stage as a process of its own on Ray: any number of workers, killed, started again."""
 
+import contextlib
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from data_prep.contract.receipt import read_receipt
@@ -97,6 +99,20 @@ def test_killed_at_a_random_moment_with_another_number_of_workers(
     process.wait()
     assert read_receipt(tmp_path / "out") is None
     finish(corpus, tmp_path / "out", workers=2)
+    assert fingerprints(tmp_path / "out") == fingerprints(undisturbed)
+
+
+def test_a_worker_killed_at_work_is_replaced(corpus: Path, undisturbed: Path, tmp_path: Path) -> None:
+    process = start(corpus, tmp_path / "out", workers=1)
+    victim: psutil.Process | None = None
+    while victim is None and process.poll() is None:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if child.cmdline()[0].startswith("ray::Map(collect)"):
+                    victim = child
+    assert victim is not None
+    victim.kill()
+    assert "collect: 8 of 8 parts" in wait(process)
     assert fingerprints(tmp_path / "out") == fingerprints(undisturbed)
 
 
