@@ -108,7 +108,7 @@ def test_a_worker_killed_at_work_is_replaced(corpus: Path, undisturbed: Path, tm
     while victim is None and process.poll() is None:
         for child in psutil.Process(process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                if child.cmdline()[0].startswith("ray::Map(collect)"):
+                if " ".join(child.cmdline()).startswith("ray::Map(collect)"):
                     victim = child
     assert victim is not None
     victim.kill()
