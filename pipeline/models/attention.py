@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from pipeline.models.cache import Cache
 from pipeline.models.config import ModelConfig
-from pipeline.models.linear import WholeLinear, column_linear, row_linear
+from pipeline.models.linear import ColumnLinear, RowLinear, WholeLinear
 from pipeline.parallel.randomness import tensor_parallel_fork
 from pipeline.parallel.recompute import recomputed
 
@@ -40,13 +40,13 @@ class Attention(nn.Module):
         self.scale = model.head_width**-0.5 if model.scaled_attention else 1.0
         width = model.heads * model.head_width
         std = output_std(model, width)
-        self.output = row_linear(megatron, width, model.hidden_size, bias=model.bias, std=std)
+        self.output = RowLinear(megatron, width, model.hidden_size, bias=model.bias, std=std)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """[S, B, H]; without a mask every query sees all, or where it is causal what came before."""
         core = recomputed(self._core) if self.recompute_core else self._core
         out_BNSD = core(q, k, v, mask)
-        out, _ = self.output(out_BNSD.permute(2, 0, 1, 3).flatten(2))
+        out: Tensor = self.output(out_BNSD.permute(2, 0, 1, 3).flatten(2))
         return out
 
     def _core(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -89,12 +89,11 @@ class GroupedAttention(SelfAttention):
         self.queries = model.heads // model.key_value_heads
         fused = (model.heads + 2 * model.key_value_heads) * self.size
         std = fused_std(model) if model.initialization == "t5" else model.initial_std
-        self.qkv = column_linear(megatron, model.hidden_size, fused, bias=model.bias, std=std)
+        self.qkv = ColumnLinear(megatron, model.hidden_size, fused, bias=model.bias, std=std)
 
     def project(self, x_SBH: Tensor) -> Heads:
         """Queries, keys and values of this rank's heads."""
-        fused, _ = self.qkv(x_SBH)
-        grouped = fused.unflatten(2, (-1, self.queries + 2, self.size))
+        grouped = self.qkv(x_SBH).unflatten(2, (-1, self.queries + 2, self.size))
         q, k, v = grouped.split([self.queries, 1, 1], dim=3)
         return heads_first(q.flatten(2, 3)), heads_first(k.flatten(2, 3)), heads_first(v.flatten(2, 3))
 
@@ -105,7 +104,7 @@ class MultiQueryAttention(SelfAttention):
     def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, causal: bool) -> None:
         super().__init__(model, megatron, causal)
         self.parts, width, hidden = megatron.sequence_parallel, model.heads * self.size, model.hidden_size
-        self.query = column_linear(megatron, hidden, width, bias=model.bias, std=query_std(model))
+        self.query = ColumnLinear(megatron, hidden, width, bias=model.bias, std=query_std(model))
         std = input_std(model, hidden)
         self.key_value = WholeLinear(megatron, hidden, 2 * self.size, bias=model.bias, std=std)
         for parameter in self.key_value.parameters():
@@ -113,7 +112,7 @@ class MultiQueryAttention(SelfAttention):
 
     def project(self, x_SBH: Tensor) -> Heads:
         """Queries of this rank's heads and the shared head, which each rank gives a part of its gradient."""
-        q, _ = self.query(x_SBH)
+        q = self.query(x_SBH)
         if self.parts:
             x_SBH = gather_from_sequence_parallel_region(x_SBH, tensor_parallel_output_grad=True)
         else:
@@ -129,8 +128,8 @@ class CrossAttention(Attention):
         super().__init__(model, megatron, causal=False)
         width, both = model.heads * self.size, 2 * model.key_value_heads * self.size
         hidden, bias = model.hidden_size, model.bias
-        self.query = column_linear(megatron, hidden, width, bias=bias, std=query_std(model))
-        self.key_value = column_linear(megatron, hidden, both, bias=bias, std=input_std(model, hidden))
+        self.query = ColumnLinear(megatron, hidden, width, bias=bias, std=query_std(model))
+        self.key_value = ColumnLinear(megatron, hidden, both, bias=bias, std=input_std(model, hidden))
 
     def forward(
         self, x_SBH: Tensor, memory_SBH: Tensor, mask: Tensor | None, cache: Cache | None = None
@@ -144,12 +143,12 @@ class CrossAttention(Attention):
 
     def project(self, x_SBH: Tensor) -> Tensor:
         """Queries of this rank's heads."""
-        q: Tensor = self.query(x_SBH)[0]
+        q: Tensor = self.query(x_SBH)
         return heads_first(q.unflatten(2, (-1, self.size)))
 
     def project_memory(self, memory_SBH: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of this rank's heads, which stay as they are while a decoder goes on."""
-        both: Tensor = self.key_value(memory_SBH)[0]
+        both: Tensor = self.key_value(memory_SBH)
         k, v = both.unflatten(2, (-1, 2, self.size)).unbind(3)
         return heads_first(k), heads_first(v)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pipeline.models.attention import CrossAttention, input_std, output_std, self_attention
 from pipeline.models.config import ModelConfig
 from pipeline.models.layer import Flow
-from pipeline.models.linear import column_linear, row_linear
+from pipeline.models.linear import ColumnLinear, RowLinear
 from pipeline.models.norm import Dropout, Norm
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -29,21 +29,21 @@ class MLP(nn.Module):
         self.gated, self.activation = model.gated, ACTIVATIONS[model.activation]
         fused = 2 if model.gated else 1
         std = input_std(model, model.hidden_size)
-        self.up = column_linear(
+        self.up = ColumnLinear(
             megatron, model.hidden_size, fused * model.mlp_size, bias=model.bias, std=std, fused=fused
         )
         std = output_std(model, model.mlp_size)
-        self.down = row_linear(megatron, model.mlp_size, model.hidden_size, bias=model.bias, std=std)
+        self.down = RowLinear(megatron, model.mlp_size, model.hidden_size, bias=model.bias, std=std)
 
     def forward(self, x_SBH: Tensor) -> Tensor:
         """Apply to every position alone."""
-        inner, _ = self.up(x_SBH)
+        inner: Tensor = self.up(x_SBH)
         if self.gated:
             gate, value = inner.chunk(2, dim=-1)
             inner = self.activation(gate) * value
         else:
             inner = self.activation(inner)
-        out, _ = self.down(inner)
+        out: Tensor = self.down(inner)
         return out
 
 

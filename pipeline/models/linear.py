@@ -7,6 +7,7 @@ between the linear layers, which gather and scatter it.
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from megatron.core import ModelParallelConfig, parallel_state
 from megatron.core.tensor_parallel.layers import (
     ColumnParallelLinear,
@@ -29,44 +30,63 @@ def megatron_config(dtype: torch.dtype, sequence_parallel: bool = False) -> Mode
     )
 
 
-def column_linear(
-    megatron: ModelParallelConfig,
-    inputs: int,
-    outputs: int,
-    *,
-    bias: bool,
-    std: float | Tensor,
-    fused: int = 1,
-) -> ColumnParallelLinear:
+class ColumnLinear(ColumnParallelLinear):
     """A linear layer whose outputs are cut over tensor-parallel ranks, each of `fused` matrices alone."""
-    layer = ColumnParallelLinear(inputs, outputs, config=megatron, init_method=_never, bias=bias)
-    for parameter in layer.parameters():
-        mark_sharded(parameter, 0, fused)
-    if bias:
-        nn.init.zeros_(layer.bias)
-    layer.weight.initial_std = std
-    return layer
+
+    def __init__(
+        self,
+        megatron: ModelParallelConfig,
+        inputs: int,
+        outputs: int,
+        *,
+        bias: bool,
+        std: float | Tensor,
+        fused: int = 1,
+    ) -> None:
+        super().__init__(inputs, outputs, config=megatron, init_method=_never, bias=bias)
+        self.alone = megatron.tensor_model_parallel_size == 1
+        for parameter in self.parameters():
+            mark_sharded(parameter, 0, fused)
+        if bias:
+            nn.init.zeros_(self.bias)
+        self.weight.initial_std = std
+
+    def forward(self, x: Tensor) -> Tensor:
+        """This rank's outputs; without other ranks there is nothing to send, and torch's kernel does it."""
+        if self.alone:
+            return F.linear(x, self.weight, self.bias)
+        out: Tensor = super().forward(x)[0]
+        return out
 
 
-def row_linear(
-    megatron: ModelParallelConfig, inputs: int, outputs: int, *, bias: bool, std: float
-) -> RowParallelLinear:
+class RowLinear(RowParallelLinear):
     """A linear layer whose inputs are cut over tensor-parallel ranks; the outputs are summed."""
-    layer = RowParallelLinear(
-        inputs,
-        outputs,
-        config=megatron,
-        init_method=_never,
-        bias=bias,
-        input_is_parallel=True,
-        skip_bias_add=False,
-    )
-    mark_sharded(layer.weight, 1, 1)
-    if bias:
-        nn.init.zeros_(layer.bias)
-        mark_partial(layer.bias, megatron)
-    layer.weight.initial_std = std
-    return layer
+
+    def __init__(
+        self, megatron: ModelParallelConfig, inputs: int, outputs: int, *, bias: bool, std: float
+    ) -> None:
+        super().__init__(
+            inputs,
+            outputs,
+            config=megatron,
+            init_method=_never,
+            bias=bias,
+            input_is_parallel=True,
+            skip_bias_add=False,
+        )
+        self.alone = megatron.tensor_model_parallel_size == 1
+        mark_sharded(self.weight, 1, 1)
+        if bias:
+            nn.init.zeros_(self.bias)
+            mark_partial(self.bias, megatron)
+        self.weight.initial_std = std
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The sum over ranks, or this rank's part of its sequence."""
+        if self.alone:
+            return F.linear(x, self.weight, self.bias)
+        out: Tensor = super().forward(x)[0]
+        return out
 
 
 class WholeLinear(nn.Linear):

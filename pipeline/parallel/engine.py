@@ -15,6 +15,7 @@ import torch.distributed as dist
 from deepspeed.runtime.utils import is_model_parallel_parameter
 from megatron.core import parallel_state
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from pipeline.config import OptimizerConfig, ParallelConfig
 from pipeline.data.batches import Batch
@@ -62,6 +63,8 @@ class Engine:
         )
         allocate_moments(self.engine.optimizer, self.parameters.values(), self.zero_stage)
         if self.zero_stage == 0:
+            if world.data_size == 1:
+                self.engine.enable_backward_allreduce = False  # it would copy all gradients there and back
             self._update = self.engine.optimizer.step
             self.engine.optimizer.step = self._step
 
@@ -158,13 +161,11 @@ class Engine:
     def _clip(self) -> None:
         """Clip by the norm of the whole gradient, each parameter counted once over all ranks."""
         counted = [p.grad for p in self.parameters.values() if p.grad is not None and _is_counted(p)]
-        squares = torch.stack([gradient.float().pow(2).sum() for gradient in counted]).sum()
+        squares = get_total_norm(counted).square()
         dist.all_reduce(squares, group=self.engine.mpu.get_model_parallel_group())
         norm = squares.sqrt()
         if self.optim.clip and norm > self.optim.clip:
-            for parameter in self.parameters.values():
-                if parameter.grad is not None:
-                    parameter.grad.mul_(self.optim.clip / (norm + 1e-6))
+            clip_grads_with_norm_(self.parameters.values(), self.optim.clip, norm)
         self.engine._global_grad_norm = float(norm)
 
 

@@ -1,5 +1,7 @@
 """The loss of every objective: cross-entropy weighted by position, and that of a sentence task beside it."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from megatron.core import parallel_state
@@ -10,6 +12,9 @@ from pipeline.models.layer import Flow
 
 LABELS = ("targets", "weights", "next_sentence", "next_sentence_weights")
 """The arrays of a batch that are labels, in the order in which `loss` takes those that are there."""
+
+CPU_CHUNK, GPU_CHUNK = 2**18, 2**26
+"""Logits that are worked on together: what fits a core's cache, and what fills a GPU."""
 
 
 def loss(outputs: Flow, labels: tuple[Tensor, ...]) -> Tensor:
@@ -36,13 +41,42 @@ def spread(loss: Tensor) -> Tensor:
 
 def weighted_cross_entropy(logits_SBV: Tensor, targets_BS: Tensor, weights_BS: Tensor) -> Tensor:
     """Sum over positions of weight times cross-entropy; the logits are this tensor rank's columns."""
-    return (token_losses(logits_SBV, targets_BS.t()) * weights_BS.t()).sum()
-
-
-def token_losses(logits_SBV: Tensor, targets_SB: Tensor) -> Tensor:
-    """Cross-entropy of each position in nats, in float32."""
-    logits_SBV = logits_SBV.float()
+    targets_SB, weights_SB = targets_BS.t().contiguous(), weights_BS.t().contiguous()
     if parallel_state.get_tensor_model_parallel_world_size() > 1:
-        return vocab_parallel_cross_entropy(logits_SBV, targets_SB.contiguous())
-    flat = F.cross_entropy(logits_SBV.flatten(0, 1), targets_SB.flatten(), reduction="none")
-    return flat.view(targets_SB.shape)
+        return (vocab_parallel_cross_entropy(logits_SBV.float(), targets_SB) * weights_SB).sum()
+    total: Tensor = _WeightedCrossEntropy.apply(
+        logits_SBV.flatten(0, 1), targets_SB.flatten(), weights_SB.flatten()
+    )
+    return total
+
+
+class _WeightedCrossEntropy(torch.autograd.Function):
+    """The gradient of a weighted sum is known as soon as the logits are: one pass, a few rows at a time.
+
+    So no second table as large as the logits is read and written, and half-precision logits are never copied
+    to float32 whole.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits_PV: Tensor, targets_P: Tensor, weights_P: Tensor) -> Tensor:
+        total = torch.zeros((), device=logits_PV.device)
+        gradient_PV = torch.empty_like(logits_PV) if ctx.needs_input_grad[0] else None
+        rows = max(1, (CPU_CHUNK if logits_PV.device.type == "cpu" else GPU_CHUNK) // logits_PV.shape[1])
+        for start in range(0, logits_PV.shape[0], rows):
+            part = slice(start, start + rows)
+            targets, weights = targets_P[part].unsqueeze(1), weights_P[part].unsqueeze(1)
+            chunk = logits_PV[part].float()
+            chunk = chunk - chunk.amax(1, keepdim=True)
+            chosen = chunk.gather(1, targets)
+            sums = chunk.exp_().sum(1, keepdim=True)
+            total += ((sums.log() - chosen) * weights).sum()
+            if gradient_PV is not None:
+                chunk *= weights / sums
+                gradient_PV[part] = chunk.scatter_add_(1, targets, -weights)
+        ctx.save_for_backward(gradient_PV)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, None, None]:
+        (gradient_PV,) = ctx.saved_tensors
+        return gradient_PV.mul_(scale), None, None

@@ -1,0 +1,217 @@
+"""A training step of ours beside transformers' model in a plain loop, and beside such a loop over our layers.
+
+    python -m tests.benchmarks.step [--at-least 1.0] [--threads 2] [--steps 30] [--layers 4] [--hidden 256]
+
+A GPT, a BERT and a T5, float32 on a CPU: the same configuration, batch and threads, one process, each way's
+steps in turn. A step is forward, loss, backward, clipping by the whole norm and AdamW (torch's fused one in
+every way). Beside the medians stand the ratios transformers to ours, and ours to the bare loop: the cost of
+the engine. The last line has the smallest ratio to transformers.
+"""
+
+import argparse
+import os
+import platform
+import socket
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+os.environ["DS_ACCELERATOR"] = "cpu"
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor, nn
+
+from launch.quiet import quieten
+from pipeline.config import PipelineConfig
+from pipeline.data.batches import Batch
+from pipeline.models.build import model_layers
+from pipeline.parallel import world
+from pipeline.parallel.adam import adamw
+from pipeline.parallel.engine import Engine
+from pipeline.parallel.stack import Stack
+from pipeline.training.loss import loss
+
+VOCABULARY, LENGTH, TARGETS, BATCH = 8192, 256, 64, 8
+MODELS: dict[str, tuple[dict[str, Any], str]] = {
+    "gpt": ({}, "causal_lm"),
+    "bert": ({"architecture": "encoder", "norm_placement": "post", "embedding_norm": True}, "masked_lm"),
+    "t5": (
+        {"preset": "t5-tiny", "feed_forward_size": None, "logit_scale": 1.0},
+        "span_corruption",
+    ),
+}
+
+
+def configuration(name: str, layers: int, hidden: int) -> PipelineConfig:
+    """A recipe of the family, with heads of 64."""
+    model, objective = MODELS[name]
+    sizes = {"layers": layers, "hidden_size": hidden, "heads": hidden // 64}
+    return PipelineConfig.model_validate(
+        {
+            "name": name,
+            "model": model | sizes,
+            "objective": {"kind": objective},
+            "data": {"sequence_length": LENGTH},
+            "parallel": {"zero_stage": 0},
+            "train": {"global_batch": BATCH, "micro_batch": BATCH, "precision": "float32"},
+        }
+    )
+
+
+def batch(name: str) -> Batch:
+    """Random tokens."""
+    rng = np.random.default_rng(0)
+    shape = (BATCH, TARGETS if name == "t5" else LENGTH)
+    found: Batch = {
+        "tokens": rng.integers(0, VOCABULARY, shape),
+        "targets": rng.integers(0, VOCABULARY, shape),
+        "weights": np.ones(shape, np.float32),
+    }
+    if name == "t5":
+        found["encoder_tokens"] = rng.integers(0, VOCABULARY, (BATCH, LENGTH))
+        found["encoder_segments"] = np.ones((BATCH, LENGTH), np.int32)
+    return found
+
+
+def reference(name: str, config: PipelineConfig) -> nn.Module:
+    """transformers' model of the same sizes, its attention by the same kernels where it has them."""
+    model = config.model
+    common = {"vocab_size": VOCABULARY}
+    if name == "gpt":
+        sizes = {"n_embd": model.hidden_size, "n_layer": model.layers, "n_head": model.heads}
+        drops = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+        return transformers.GPT2LMHeadModel(
+            transformers.GPT2Config(n_positions=LENGTH, **common, **sizes, **drops)
+        )
+    if name == "bert":
+        return transformers.BertForMaskedLM(
+            transformers.BertConfig(
+                hidden_size=model.hidden_size,
+                num_hidden_layers=model.layers,
+                num_attention_heads=model.heads,
+                intermediate_size=model.mlp_size,
+                hidden_act="gelu_new",
+                max_position_embeddings=LENGTH,
+                hidden_dropout_prob=0.0,
+                attention_probs_dropout_prob=0.0,
+                **common,
+            )
+        )
+    return transformers.T5ForConditionalGeneration(
+        transformers.T5Config(
+            d_model=model.hidden_size,
+            d_kv=model.head_width,
+            d_ff=model.mlp_size,
+            num_layers=model.layers,
+            num_heads=model.heads,
+            dropout_rate=0.0,
+            decoder_start_token_id=0,
+            **common,
+        )
+    )
+
+
+def plain_loop(
+    parameters: dict[str, nn.Parameter], config: PipelineConfig, compute: Callable[[], Tensor]
+) -> Callable[[], object]:
+    """A step as a short script has it."""
+    optimizer = adamw(parameters, config.train)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        compute().backward()
+        nn.utils.clip_grad_norm_(parameters.values(), config.train.clip)
+        optimizer.step()
+
+    return step
+
+
+def ways(name: str, config: PipelineConfig, here: world.World) -> dict[str, Callable[[], object]]:
+    """A function per way that takes one step."""
+    arrays = batch(name)
+    tensors = {key: torch.from_numpy(array) for key, array in arrays.items()}
+    weights = tensors["weights"] / tensors["weights"].sum()
+    inputs = {key: tensor for key, tensor in tensors.items() if key not in ("targets", "weights")}
+
+    layers = model_layers(config, VOCABULARY, torch.float32)
+    engine = Engine(layers, here, config.parallel, config.train, torch.float32, config.seed)
+    stack, theirs = Stack(layers), reference(name, config)
+
+    def of_ours() -> Tensor:
+        return loss(stack(dict(inputs)), (tensors["targets"], weights))
+
+    def of_theirs() -> Tensor:
+        if name == "t5":
+            logits = theirs(
+                input_ids=inputs["encoder_tokens"],
+                attention_mask=inputs["encoder_segments"],
+                decoder_input_ids=inputs["tokens"],
+            ).logits
+        else:
+            logits = theirs(inputs["tokens"]).logits
+        return nn.functional.cross_entropy(logits.flatten(0, 1), tensors["targets"].flatten())
+
+    return {
+        "ours": lambda: engine.train_step([arrays], 1e-4),
+        "bare loop": plain_loop(dict(stack.named()), config, of_ours),
+        "transformers": plain_loop(dict(theirs.named_parameters()), config, of_theirs),
+    }
+
+
+def measure(steps: dict[str, Callable[[], object]], count: int) -> dict[str, list[float]]:
+    """Milliseconds of each way's steps, the ways taking turns; three steps of each do not count."""
+    seconds: dict[str, list[float]] = {way: [] for way in steps}
+    for turn in range(count + 3):
+        for way, step in steps.items():
+            began = time.perf_counter()
+            step()
+            if turn >= 3:
+                seconds[way].append(1000 * (time.perf_counter() - began))
+    return seconds
+
+
+def alone() -> world.World:
+    """A world of one process as a launcher would describe it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+    os.environ.update(place | {"MASTER_PORT": port})
+    return world.start(configuration("gpt", 1, 64).parallel, 0)
+
+
+def main() -> int:
+    """Print the table and the ratio; 1 where it is below `--at-least`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--at-least", type=float, default=0.0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--hidden", type=int, default=256)
+    options = parser.parse_args()
+    quieten()
+    torch.set_num_threads(options.threads)
+    here, ratios = alone(), []
+    print(f"{'model':<8}{'way':<14}{'ms a step':>10}{'lowest':>9}{'highest':>9}")
+    for name in MODELS:
+        seconds = measure(
+            ways(name, configuration(name, options.layers, options.hidden), here), options.steps
+        )
+        for way, values in seconds.items():
+            middle = statistics.median(values)
+            print(f"{name:<8}{way:<14}{middle:>10.1f}{min(values):>9.1f}{max(values):>9.1f}")
+        ours, bare, theirs = (statistics.median(values) for values in seconds.values())
+        ratios.append(theirs / ours)
+        print(f"{name:<8}transformers / ours {theirs / ours:.2f}   ours / bare loop {ours / bare:.3f}")
+    print(f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}, ", end="")
+    print(f"batch {BATCH} x {LENGTH} (T5 decoder {TARGETS}), width {options.hidden}, {options.layers} layers")
+    print(f"step ratio={min(ratios):.2f}")
+    return int(min(ratios) < options.at_least)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
