@@ -16,43 +16,60 @@ from pipeline.training.checkpoint import Checkpoint, complete
 from tests.distributed import toy
 from tests.distributed.processes import run_world
 
-LAYOUTS = [(1, 1, 1, 0), (1, 1, 2, 1), (1, 1, 2, 2), (1, 1, 2, 3), (1, 2, 1, 0), (2, 1, 2, 1), (2, 2, 1, 1)]
-SAVED_AT = 3
+MODELS = {"gpt": toy.GPT, "bert": toy.BERT, "t5": toy.T5}
+STEPS, SAVED_AT = 50, 30
+LAYOUTS: dict[int, list[dict[str, int]]] = {
+    1: [{"zero_stage": 0}],
+    2: [
+        {"zero_stage": 0},
+        {"zero_stage": 1},
+        {"zero_stage": 2},
+        {"zero_stage": 3},
+        {"pipeline": 2, "zero_stage": 0},
+        {"pipeline": 2, "zero_stage": 1},
+    ],
+    4: [
+        {"tensor": 2, "zero_stage": 1},
+        {"tensor": 2, "zero_stage": 3},
+        {"tensor": 2, "sequence": True, "zero_stage": 2},
+        {"tensor": 2, "pipeline": 2},
+    ],
+}
+"""Layouts by the number of processes; data parallelism takes what tensor and pipeline leave."""
+
+Saved = tuple[str, Path, list[float]]
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
-    """A run at (2, 2, 1) with its checkpoint after step 3, and what it computed to its end."""
-    run = tmp_path_factory.mktemp("saved")
-    return run, run_world(4, toy.train, toy.config(toy.GPT, 2, 2), run, False, SAVED_AT)[0]
+@pytest.fixture(scope="module", params=MODELS)
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """A run at (2, 2, 1) with its checkpoint after step 30, and what it computed to its end."""
+    run, given = tmp_path_factory.mktemp("saved"), toy.config(MODELS[request.param], 2, 2, steps=STEPS)
+    return request.param, run, run_world(4, toy.train, given, run, False, SAVED_AT)[0]
 
 
-@pytest.mark.parametrize(("tensor", "pipeline", "data", "zero_stage"), LAYOUTS)
-def test_goes_on_in_another_layout(
-    saved: tuple[Path, list[float]], tensor: int, pipeline: int, data: int, zero_stage: int
-) -> None:
-    run, uninterrupted = saved
-    given = toy.config(toy.GPT, tensor, pipeline, zero_stage)
-    result = run_world(tensor * pipeline * data, toy.train, given, run, True)[0]
-    expected = uninterrupted[2 * SAVED_AT :]
-    if (tensor, pipeline, data) == (2, 2, 1):
-        assert result == expected
-    else:
-        toy.assert_follows(result, expected)
+@pytest.mark.parametrize("processes", LAYOUTS)
+def test_goes_on_in_another_layout(saved: Saved, processes: int) -> None:
+    model, run, uninterrupted = saved
+    layouts, expected = LAYOUTS[processes], uninterrupted[2 * SAVED_AT :]
+    given = [toy.config(MODELS[model], steps=STEPS, **layout) for layout in layouts]
+    for layout, result in zip(layouts, run_world(processes, toy.train_each, given, run)[0], strict=True):
+        toy.assert_follows(result, expected, str(layout))
+        if layout == {"tensor": 2, "pipeline": 2}:
+            assert result == expected, "the same layout goes on bit for bit"
 
 
 def test_sharded_parameters_go_on_from_zero_3(tmp_path: Path) -> None:
     """Gated MLPs fuse two matrices that are each cut alone; ZeRO-3 cuts everything once more."""
-    uninterrupted = run_world(2, toy.train, toy.config(toy.LLAMA, zero_stage=3), tmp_path, False, SAVED_AT)[0]
+    uninterrupted = run_world(2, toy.train, toy.config(toy.LLAMA, zero_stage=3), tmp_path, False, 3)[0]
     for tensor, pipeline in [(2, 1), (1, 2)]:
         result = run_world(2, toy.train, toy.config(toy.LLAMA, tensor, pipeline), tmp_path, True)[0]
-        toy.assert_follows(result, uninterrupted[2 * SAVED_AT :])
+        toy.assert_follows(result, uninterrupted[6:])
 
 
 def test_dropout_goes_on_bit_for_bit(tmp_path: Path) -> None:
     given = toy.config(toy.GPT | {"dropout": 0.2}, tensor=2)
-    uninterrupted = run_world(2, toy.train, given, tmp_path, False, SAVED_AT)[0]
-    assert run_world(2, toy.train, given, tmp_path, True)[0] == uninterrupted[2 * SAVED_AT :]
+    uninterrupted = run_world(2, toy.train, given, tmp_path, False, 3)[0]
+    assert run_world(2, toy.train, given, tmp_path, True)[0] == uninterrupted[6:]
     plain = run_world(2, toy.train, toy.config(toy.GPT, tensor=2))[0]
     assert plain != uninterrupted, "dropout must do something"
 
@@ -65,12 +82,19 @@ def newest(run: Path) -> tuple[int | None, list[str]]:
     return (found.index.step if found else None), said
 
 
-def test_a_flipped_bit_is_refused(saved: tuple[Path, list[float]], tmp_path: Path) -> None:
-    run, _ = saved
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A GPT's run of one process with one checkpoint."""
+    run = tmp_path_factory.mktemp("small")
+    run_world(1, toy.train, toy.config(toy.GPT), run, False, 3)
+    return run
+
+
+def test_a_flipped_bit_is_refused(small: Path, tmp_path: Path) -> None:
     for step in (1, 2):
         folder = tmp_path / "checkpoints" / f"step-{step:06d}"
         folder.mkdir(parents=True)
-        for path in complete(run)[0].iterdir():
+        for path in complete(small)[0].iterdir():
             (folder / path.name).write_bytes(path.read_bytes())
         index = json.loads((folder / "checkpoint.json").read_text()) | {"step": step}
         (folder / "checkpoint.json").write_text(json.dumps(index))
@@ -94,8 +118,8 @@ def wrong_architecture(run: Path) -> str:
     return str(caught.value)
 
 
-def test_another_architecture_is_refused(saved: tuple[Path, list[float]]) -> None:
-    [said] = run_world(1, wrong_architecture, saved[0])
+def test_another_architecture_is_refused(small: Path) -> None:
+    [said] = run_world(1, wrong_architecture, small)
     assert "another architecture" in said
     assert "words.table.weight" in said
 

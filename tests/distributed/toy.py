@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from megatron.core import parallel_state
 
 from pipeline.config import (
     DataConfig,
@@ -58,7 +59,12 @@ BLOOM: dict[str, Any] = GPT | {"positions": "alibi", "embedding_norm": True, "lo
 
 
 def config(
-    model: dict[str, Any], tensor: int = 1, pipeline: int = 1, zero_stage: int = 1, **parallel: Any
+    model: dict[str, Any],
+    tensor: int = 1,
+    pipeline: int = 1,
+    zero_stage: int = 1,
+    steps: int = 8,
+    **parallel: Any,
 ) -> PipelineConfig:
     """A configuration whose gradients are clipped in every step, so that the norm counts too."""
     return PipelineConfig(
@@ -68,10 +74,10 @@ def config(
         data=DataConfig(sequence_length=LENGTH),
         parallel=ParallelConfig(tensor=tensor, pipeline=pipeline, zero_stage=zero_stage, **parallel),
         train=TrainConfig(
-            steps=8,
+            steps=steps,
             global_batch=GLOBAL_BATCH,
             micro_batch=MICRO_BATCH,
-            learning_rate=1e-2,
+            learning_rate=1e-2 if steps == 8 else 2e-3,
             warmup_steps=2,
             clip=0.5,
         ),
@@ -110,15 +116,15 @@ def share(batch: Batch, here: world.World, accumulation: int) -> list[Batch]:
     return [{name: array[s : s + MICRO_BATCH] for name, array in batch.items()} for s in starts]
 
 
-def assert_follows(result: list[float], expected: list[float]) -> None:
-    """Losses agree to 1e-5 relative and gradient norms to 1e-4.
+def assert_follows(result: list[float], expected: list[float], what: str = "") -> None:
+    """Losses agree to 1e-5 relative and gradient norms to 1e-4, or to 1e-6 and 1e-5 where they are near 0.
 
     Layouts add the same float32 numbers in different orders, which moves a step by an ulp or two (6e-8 each)
-    and eight Adam steps at this high a rate by some more, gradients ten times as much. A wrong mask,
+    and many Adam steps at this high a rate by some more, gradients ten times as much. A wrong mask,
     a lost gradient or a norm that counts a parameter twice moves them by 1e-3 and more.
     """
-    np.testing.assert_allclose(result[0::2], expected[0::2], rtol=1e-5)
-    np.testing.assert_allclose(result[1::2], expected[1::2], rtol=1e-4)
+    np.testing.assert_allclose(result[0::2], expected[0::2], rtol=1e-5, atol=1e-6, err_msg=what)
+    np.testing.assert_allclose(result[1::2], expected[1::2], rtol=1e-4, atol=1e-5, err_msg=what)
 
 
 def train(
@@ -132,6 +138,29 @@ def train(
 
     Two batches take turns, so that there is something to learn.
     """
+    seen = train_on(given, run, start_from, save_at, documents)
+    world.stop()
+    return seen
+
+
+def train_each(given: list[PipelineConfig], run: Path | None = None) -> list[list[float]]:
+    """`train` with one configuration after the other, all in this world, from a run's checkpoint if given."""
+    found = []
+    for one in given:
+        found.append(train_on(one, run, start_from=run is not None))
+        parallel_state.destroy_model_parallel()
+    world.stop()
+    return found
+
+
+def train_on(
+    given: PipelineConfig,
+    run: Path | None = None,
+    start_from: bool = False,
+    save_at: int = 0,
+    documents: bool = False,
+) -> list[float]:
+    """`train`, which does not leave the world."""
     here = world.start(given.parallel, given.seed)
     layers = model_layers(given, VOCABULARY, torch.float32)
     engine = Engine(layers, here, given.parallel, given.train, torch.float32, given.seed)
@@ -150,5 +179,4 @@ def train(
             saving.save(engine, run, save_at)
     held_out = global_batch(1000, documents, given.model.architecture)
     seen.append(engine.evaluate(share(held_out, here, accumulation)))
-    world.stop()
     return seen
