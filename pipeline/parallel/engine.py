@@ -128,11 +128,10 @@ class Engine:
         sums = [sum(float(np.sum(batch[kind], dtype=np.float64)) for batch in batches) for kind in kinds]
         totals = torch.tensor(sums, dtype=torch.float64, device=self.world.device)
         dist.all_reduce(totals, group=self.engine.data_parallel_group)
-        count = len(batches) * self.world.data_size
-        scales = {kind: count / max(total, 1e-9) for kind, total in zip(kinds, totals.tolist(), strict=True)}
-        return [self._example(batch, scales) for batch in batches]
+        scales = (len(batches) * self.world.data_size / totals.clamp(min=1e-9)).float()
+        return [self._example(batch, dict(zip(kinds, scales, strict=True))) for batch in batches]
 
-    def _example(self, batch: Batch, scales: dict[str, float]) -> Example:
+    def _example(self, batch: Batch, scales: dict[str, Tensor]) -> Example:
         if self.parallel.sequence:
             batch = filled_up(batch, self.world.tensor_size)
         tensors = {
