@@ -14,7 +14,7 @@ from pipeline.models.build import model_layers
 from pipeline.models.initialize import initialize
 from pipeline.parallel import world
 from pipeline.parallel.stack import Stack
-from pipeline.training.loss import token_losses
+from pipeline.training.loss import weighted_cross_entropy
 
 VOCABULARY, LENGTH, BATCH, LAYERS, HIDDEN, HEADS = 384, 24, 3, 2, 64, 4
 
@@ -81,10 +81,11 @@ def test_rows_that_fill_up_the_word_table_take_no_probability() -> None:
     tokens = torch.randint(0, 300, (BATCH, LENGTH), generator=generator)
     found_SBV = logits(stack, tokens=tokens)
     assert found_SBV.shape[2] == 384
-    losses = token_losses(found_SBV, tokens.t())
+    weights = torch.rand(BATCH, LENGTH, generator=generator)
+    loss = weighted_cross_entropy(found_SBV, tokens, weights)
     wanted = -found_SBV[..., :300].log_softmax(-1).gather(2, tokens.t().unsqueeze(2)).squeeze(2)
-    torch.testing.assert_close(losses, wanted, rtol=1e-6, atol=0)
-    losses.sum().backward()
+    torch.testing.assert_close(loss, (wanted * weights.t()).sum(), rtol=1e-6, atol=0)
+    loss.backward()
     gradient = named["words.table.weight"].grad
     assert gradient is not None
     assert gradient[:300].abs().sum(1).min() > 0
