@@ -18,7 +18,6 @@ from data_prep.documents import hash64
 from data_prep.storage import Storage
 
 FOLDER = "instructions"
-FILES = (f"{FOLDER}/train.jsonl", f"{FOLDER}/validation.jsonl")
 INSTRUCTION = "Write a one-line summary of what this Python function does."
 
 

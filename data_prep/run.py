@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from data_prep.cluster import Cluster
 from data_prep.config import PrepConfig
-from data_prep.contract.dataset import ADDRESS, BLOCKS, MANIFEST, TOKENIZER
+from data_prep.contract.dataset import ADDRESS, MANIFEST
 from data_prep.contract.receipt import (
     RECEIPT,
     Receipt,
@@ -16,23 +16,20 @@ from data_prep.contract.receipt import (
     write_receipt,
 )
 from data_prep.contract.vocabulary import Vocabulary
-from data_prep.instructions import FILES
 from data_prep.preparation import Preparation
 from data_prep.sources import list_files
+from data_prep.standing_in import stand_in
 from data_prep.storage import Storage
-from data_prep.tokenize.encode import SPLITS
 
-STANDING_IN = (RECEIPT, MANIFEST, TOKENIZER, *FILES, *(f"{split}/{BLOCKS}" for split in SPLITS))
-"""What a folder has that stands for a dataset at an address: all but the shards and the parts."""
 LIBRARIES = ("ray", "fastwarc", "trafilatura", "resiliparse", "pyarrow", "numpy", "sentencepiece")
 
 
 def prepare(config: PrepConfig, storage: Storage, notify: Callable[[str], None] = print) -> Receipt:
     """Make the dataset in `storage`, or take it as it is where its receipt matches.
 
-    Where the storage is an address, its folder here ends up with what is small (STANDING_IN). A run that was
-    stopped goes on from its finished parts. Raises `InputError` where nothing can be read or
-    nothing is left.
+    Where the storage is an address, its folder here ends up with what is small and stands for it. A run that
+    was stopped goes on from its finished parts. Raises `InputError` where nothing can be read or nothing is
+    left.
     """
     files = list_files(config.corpus)
     inputs = {"corpus": fingerprint([(file.path, file.size, file.modified) for file in files])}
@@ -69,8 +66,7 @@ def _done(storage: Storage, wanted: str) -> Receipt | None:
     if receipt is None or receipt.fingerprint != wanted or len(marks) < 2:
         return None
     if storage.address:
-        storage.fetch(*(storage.folder / name for name in STANDING_IN))
-        write_atomic(storage.folder / ADDRESS, storage.address + "\n")
+        stand_in(storage)
     return receipt
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.receipt import Receipt, read_receipt
 from data_prep.contract.settings import InputError
+from data_prep.standing_in import stand_in
+from data_prep.storage import Storage
 from launch.attempts import folder_of
 from launch.hosts import HostsLauncher
 from launch.local import LocalLauncher
@@ -43,19 +45,19 @@ class Stages:
     def prep(self) -> Receipt:
         """Raw documents to a dataset."""
         from data_prep.run import prepare
-        from data_prep.storage import Storage
 
-        storage = Storage(self.work / "dataset", self.address and f"{self.address}/dataset")
-        receipt = prepare(self.recipe.prep(), storage, self.notify)
+        receipt = prepare(self.recipe.prep(), self._storage(), self.notify)
         track_stage(self.work, "dataset", self.recipe.tracking, self.notify)
         return receipt
 
     def train(self, resume: bool = False) -> Receipt:
         """A dataset to a pretrained model."""
+        self._find_dataset()
         return self._training(job.pretraining(self.recipe.pipeline(), self.work), resume)
 
     def tune(self, resume: bool = False) -> Receipt:
         """A pretrained model and instructions to a tuned one."""
+        self._find_dataset()
         return self._training(job.tuning(self.recipe.pipeline(), self.work), resume)
 
     def eval(self) -> Receipt:
@@ -63,6 +65,7 @@ class Stages:
         from pipeline.evaluation.evaluate import evaluate
         from pipeline.evaluation.report import write_report
 
+        self._find_dataset()
         trained = {"pretrained": self.work / "pretrain", "tuned": self.work / "tune"}
         runs = {name: folder for name, folder in trained.items() if read_receipt(folder)}
         config, dataset = self.recipe.pipeline(), Dataset(self.work / "dataset")
@@ -82,6 +85,14 @@ class Stages:
         if self.recipe.tune.enabled:
             self.tune()
         self.eval()
+
+    def _storage(self) -> Storage:
+        return Storage(self.work / "dataset", self.address and f"{self.address}/dataset")
+
+    def _find_dataset(self) -> None:
+        """Have the work folder stand for the dataset, where that lies elsewhere."""
+        if self.address:
+            stand_in(self._storage())
 
     def _training(self, what: job.Job, resume: bool) -> Receipt:
         if not what.is_done():

@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("recipe", type=Path, help="the recipe's YAML file")
     parser.add_argument("--stage", choices=["pretrain", "tune"], default="pretrain", help="what to train")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key")
-    parser.add_argument("--work", type=Path, help="work folder; runs/NAME where left out")
+    parser.add_argument("--work", help="work folder; runs/NAME where left out")
     parser.add_argument("--resume", action="store_true", help="refuse to start from nothing")
     parser.add_argument("--max-minutes", type=float, help="save and leave with status 75 after so long")
     parser.add_argument("--attempt", help="set by the supervisor of `bloomery train`")

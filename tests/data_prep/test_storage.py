@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from data_prep import standing_in
 from data_prep.config import PrepConfig
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
 from data_prep.inspect import describe
 from data_prep.storage import Storage
+from launch.recipe import Recipe
+from launch.stages import Stages
 from pipeline.config import DataConfig
 from pipeline.data.remote import open_dataset
 from tests.data_prep.helpers import (
@@ -163,6 +166,11 @@ def test_a_stage_that_is_done_in_a_bucket_is_done_on_another_machine(
     assert told["rejected"]["exact duplicate"]["documents"] == 4
     assert run.prepare(small, replace(storage, folder=tmp_path / "other"), lines.append) == receipt
     assert lines == [f"prep: {ADDRESS}-whole is done already"]
+    stages = Stages(Recipe(name="x"), tmp_path / "trains", [], print, "s3://crawl/nothing")
+    with pytest.raises(InputError, match="s3://crawl/nothing/dataset: no finished dataset there"):
+        stages.train()
+    standing_in.stand_in(replace(storage, folder=tmp_path / "third"))
+    assert fingerprints(tmp_path / "third").items() <= fingerprints(tmp_path / "here").items()
     data = DataConfig(cache=tmp_path / "cache")
     one, other = (open_dataset(str(place), data) for place in (tmp_path / "other", storage.address))
     assert one.folder == tmp_path / "other"
