@@ -28,7 +28,7 @@ SSH_SECONDS = 15.0
 KEEP_ALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
 """So that pdsh hears of a host that is gone."""
 FIRST_PORT, PORTS = 29500, 400
-"""A port for each attempt in turn: what is left of the one before may hold its own."""
+"""Another port for each attempt: what is left of the one before may hold its own."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class HostsLauncher:
         hosts = self.folder / "hosts"
         hosts.write_text("".join(f"{host} slots={count}\n" for host, count in chosen.items()))
         data = processes // (self.parallel.tensor * self.parallel.pipeline)
-        port = FIRST_PORT + int(attempt.split("-")[0]) % PORTS
+        port = FIRST_PORT + int(attempt.split("-")[1], base=16) % PORTS
         command = [deepspeed(), "--hostfile", str(hosts), "--force_multi", f"--master_port={port}"]
         command += [str(SCRIPT), *self.arguments, *flags, "--set", f"parallel.data={data}"]
         keep_alive = f"{os.environ.get('PDSH_SSH_ARGS_APPEND', '')} {KEEP_ALIVE}".strip()

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from data_prep.contract.settings import InputError
 from launch import recipe
-from launch.attempts import folder_of, follow, read, report
+from launch.attempts import folder_of, follow, report, restarts_of
 from launch.family import die_with_parent
 from launch.quiet import quieten
 from launch.work import work_folder
@@ -48,21 +48,20 @@ def _train(config: PipelineConfig, arguments: argparse.Namespace) -> bool:
     """Whether the last step is done, and not the time up."""
     stop = StopRequest(arguments.max_minutes)
     stop.listen(siblings=int(os.environ.get("LOCAL_SIZE") or os.environ.get("LOCAL_WORLD_SIZE") or 1))
-    current = read(folder_of(arguments.work, arguments.stage)) if arguments.attempt else None
+    restarts = 0
     if arguments.attempt:
-        follow(folder_of(arguments.work, arguments.stage), arguments.attempt, stop.ask)
+        restarts = restarts_of(arguments.attempt)
+        follow(folder_of(arguments.work, arguments.stage) / arguments.attempt, stop.ask)
     quieten()
     from pipeline.training.run import run_stage
 
-    return run_stage(
-        arguments.stage, config, arguments.work, arguments.resume, stop, current.restarts if current else 0
-    )
+    return run_stage(arguments.stage, config, arguments.work, arguments.resume, stop, restarts)
 
 
 def _leave(status: int, arguments: argparse.Namespace) -> NoReturn:
     """End now: other ranks may be waiting in a collective that this one will not join."""
     if arguments.attempt and arguments.work:
-        report(folder_of(arguments.work, arguments.stage), arguments.attempt, status)
+        report(folder_of(arguments.work, arguments.stage) / arguments.attempt, status)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -188,7 +188,8 @@ def main() -> None:
     """The worker's side: a job, then steps, until stdin ends."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between the answers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business; it closes our stdin
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # that is the parent's business; it closes our stdin
     job = Job.from_line(sys.stdin.readline())
     maker = None
     for line in sys.stdin:

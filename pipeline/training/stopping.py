@@ -8,8 +8,9 @@ import os
 import signal
 import threading
 import time
-from pathlib import Path
 from types import FrameType
+
+import psutil
 
 RESUME = 75
 
@@ -39,7 +40,7 @@ class StopRequest:
         """
 
         def heard(number: int, frame: FrameType | None) -> None:
-            if len(_children(os.getppid())) < siblings:
+            if len(psutil.Process(os.getppid()).children()) < siblings:
                 os._exit(128 + number)
             self.ask()
 
@@ -48,7 +49,3 @@ class StopRequest:
     def leave(self) -> None:
         """Everything is saved: a launcher that ends the ranks one after another is not to disturb that."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def _children(parent: int) -> list[str]:
-    return Path(f"/proc/{parent}/task/{parent}/children").read_text().split()

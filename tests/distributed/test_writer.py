@@ -3,6 +3,7 @@
 import errno
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -130,25 +131,28 @@ def test_the_disk_is_full(small_disk: Path) -> None:
     assert_survived(run_world(2, full_disk, small_disk, fill_up), speaker=0)
 
 
-def slow(run: Path) -> tuple[dict[str, float], dict[str, float], list[str], list[str]]:
-    """Two saves with no steps between them, on a disk that takes its time."""
-    write = files.write_tensors
-    files.write_tensors = lambda *arguments: (time.sleep(0.4), write(*arguments))[1]
+def slow(run: Path) -> dict[str, Any]:
+    """Two saves with no steps between them, on a disk that holds back the first until the second has begun."""
+    writer.SAID_FROM = 0.0
+    write, released = files.write_tensors, threading.Event()
+    files.write_tensors = lambda *arguments: (released.wait(), write(*arguments))[1]
     _, here, said = start(run)
-    first = here.begin(1)
-    unfinished = names(run) if (run / "checkpoints").exists() else []
-    second = here.begin(2)
+    here.begin(1)
+    seen = {"busy": here.signals().busy, "complete": complete(run)}
+    threading.Timer(0.5, released.set).start()
+    seen |= here.begin(2)
     here.finish()
     world.stop()
-    return first, second, said, unfinished
+    return seen | {"said": said}
 
 
 def test_a_save_waits_for_the_one_before_and_for_nothing_else(tmp_path: Path) -> None:
-    (first, second, said, unfinished), *_ = run_world(2, slow, tmp_path)
-    assert first["checkpoint_stall_seconds"] < 0.3 < 1.0 < second["checkpoint_stall_seconds"]
-    assert second["checkpoint_write_seconds"] > 1.0
-    assert "the checkpoint of step 2 waited" in said[0]
-    assert "step-000001" not in unfinished
+    seen, *_ = run_world(2, slow, tmp_path)
+    assert seen["busy"] == 1, "begin came back while the disk held everything back"
+    assert seen["complete"] == []
+    assert seen["checkpoint_stall_seconds"] > 0.4
+    assert seen["checkpoint_write_seconds"] > 0.4, "of the first one, which is now complete"
+    assert "the checkpoint of step 2 waited" in seen["said"][0]
     assert names(tmp_path) == ["step-000001", "step-000002"]
 
 

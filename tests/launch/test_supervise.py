@@ -103,9 +103,7 @@ def test_bad_input_and_a_stop_are_not_started_again(job: Job, status: int) -> No
 
 
 def test_a_rank_knows_better_than_its_launcher(job: Job) -> None:
-    folder = attempts.folder_of(job.work, job.stage)
-    name = f'sed \'s/.*attempt":"\\([^"]*\\).*/\\1/\' {folder}/current.json'
-    script = f'echo \'{{"status": 2, "host": "a", "rank": 3}}\' > {folder}/$({name}).00003; exit 1'
+    script = f"cd {attempts.folder_of(job.work, job.stage)}/0-*; echo 2 host > rank-00003; exit 1"
     status, _, shell = supervise(job, script)
     assert (status, len(shell.flags)) == (2, 1)
 
@@ -117,7 +115,7 @@ def test_a_launcher_that_outlives_its_ranks_is_ended(job: Job, monkeypatch: pyte
     began = time.monotonic()
     status, _, shell = supervise(job, hung, "exit 0")
     assert (status, len(shell.flags)) == (0, 2)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 80
 
 
 def test_hosts_that_do_not_answer_are_waited_for(job: Job) -> None:
@@ -137,8 +135,7 @@ def test_the_time_is_passed_on_and_ends(job: Job) -> None:
 
 def test_sigterm_asks_the_ranks_to_stop(job: Job) -> None:
     """A script that plays the rank: it leaves with 75 when it is asked to."""
-    current = attempts.folder_of(job.work, job.stage) / "current.json"
-    script = f"until grep -q '\"stop\":true' {current}; do sleep 0.1; done; exit 75"
+    script = f"cd {attempts.folder_of(job.work, job.stage)}/0-*; while [ -f go ]; do sleep 0.1; done; exit 75"
     after(1.0, lambda: os.kill(os.getpid(), signal.SIGTERM))
     status, said, shell = supervise(job, script)
     assert (status, len(shell.flags)) == (RESUME, 1)
@@ -163,8 +160,8 @@ def test_a_rank_of_an_earlier_attempt_ends_itself(job: Job) -> None:
     old = supervisor.begin(0)
     child = os.fork()
     if child == 0:
-        attempts.follow(supervisor.folder, old, lambda: os._exit(9))
+        attempts.follow(supervisor.folder / old, lambda: os._exit(9))
         time.sleep(60)
     time.sleep(0.5)
-    supervisor.begin(1)
+    supervisor.retire()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
