@@ -132,7 +132,7 @@ def test_the_disk_is_full(small_disk: Path) -> None:
 
 
 def slow(run: Path) -> dict[str, Any]:
-    """Two saves with no steps between them, on a disk that holds back the first until the second has begun."""
+    """Two saves with no steps between them, the first held back until the second has begun."""
     writer.SAID_FROM = 0.0
     write, released = files.write_tensors, threading.Event()
     files.write_tensors = lambda *arguments: (released.wait(), write(*arguments))[1]
