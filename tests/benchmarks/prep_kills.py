@@ -26,7 +26,7 @@ from tests.benchmarks.prep import write_crawl
 from tests.data_prep.helpers import fingerprints, story
 from tests.data_prep.test_run import PROGRAM
 
-FILES, PAGES = 24, 1200
+FILES, PAGES = 16, 800
 LATEST = 0.9
 """Share of an undisturbed preparation after which the next kill comes at the latest."""
 Process = subprocess.Popen[str]
@@ -87,7 +87,7 @@ def kill_worker(process: Process, draw: random.Random) -> str:
             continue
         if "data_prep.extract.worker" in command:
             found.append((child, "an extractor"))
-        elif command.startswith("ray::") and "IDLE" not in command:
+        elif command.startswith("ray::Map("):
             found.append((child, f"a worker ({command.split()[0]})"))
     if not found:
         return ""
