@@ -1,7 +1,8 @@
 """The `prep` stage: raw corpora in, a dataset out. `bloomery prep RECIPE` ends here."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from data_prep.cluster import Cluster
 from data_prep.config import PrepConfig
@@ -17,6 +18,7 @@ from data_prep.contract.receipt import (
 )
 from data_prep.contract.vocabulary import Vocabulary
 from data_prep.preparation import Preparation
+from data_prep.reuse import take_over
 from data_prep.sources import list_files
 from data_prep.standing_in import stand_in
 from data_prep.storage import Storage
@@ -24,12 +26,17 @@ from data_prep.storage import Storage
 LIBRARIES = ("ray", "fastwarc", "trafilatura", "resiliparse", "pyarrow", "numpy", "sentencepiece")
 
 
-def prepare(config: PrepConfig, storage: Storage, notify: Callable[[str], None] = print) -> Receipt:
+def prepare(
+    config: PrepConfig,
+    storage: Storage,
+    notify: Callable[[str], None] = print,
+    others: Iterable[Path] = (),
+) -> Receipt:
     """Make the dataset in `storage`, or take it as it is where its receipt matches.
 
-    Where the storage is an address, its folder here ends up with what is small and stands for it. A run that
-    was stopped goes on from its finished parts. Raises `InputError` where nothing can be read or nothing is
-    left.
+    A folder among `others` that holds this very dataset is taken over. Where the storage is an address, its
+    folder here ends up with what is small and stands for it. A run that was stopped goes on from its finished
+    parts. Raises `InputError` where nothing can be read or nothing is left.
     """
     files = list_files(config.corpus)
     inputs = {"corpus": fingerprint([(file.path, file.size, file.modified) for file in files])}
@@ -42,6 +49,10 @@ def prepare(config: PrepConfig, storage: Storage, notify: Callable[[str], None] 
         notify(f"prep: {storage} is done already")
         return receipt
     _begin(storage)
+    taken = None if storage.address else take_over(storage.folder, others, wanted)
+    if taken:
+        notify(f"prep: {taken[0]} is this very dataset; taken from there")
+        return taken[1]
     start = time.perf_counter()
     with Cluster(config.corpus.workers) as cluster:
         counts = Preparation(config, storage, cluster.execute, notify, cluster.start).run(files)

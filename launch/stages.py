@@ -46,7 +46,8 @@ class Stages:
         """Raw documents to a dataset."""
         from data_prep.run import prepare
 
-        receipt = prepare(self.recipe.prep(), self._storage(), self.notify)
+        others = sorted(self.work.resolve().parent.glob("*/dataset"))
+        receipt = prepare(self.recipe.prep(), self._storage(), self.notify, others)
         track_stage(self.work, "dataset", self.recipe.tracking, self.notify)
         return receipt
 
