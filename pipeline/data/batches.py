@@ -15,7 +15,8 @@ An encoder (masked LM) has the same first three, and with a sentence task
     next_sentence [B] int64               0 where the second text followed the first, 1 where not
     next_sentence_weights [B] float32     weight of that label in the loss
 
-An encoder and a decoder (span corruption, denoising) have those of the decoder, its tokens shifted right, and
+and `segments`, 1 for tokens and 0 for padding, where a sample is shorter than the batch. An encoder and a
+decoder (span corruption, denoising) have those of the decoder, its tokens shifted right, and
 
     encoder_tokens [B, S] int64           inputs of the encoder
     encoder_segments [B, S] int32         1 for tokens, 0 for padding, which nothing but padding may see
@@ -30,6 +31,9 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 Batch = dict[str, NDArray[Any]]
+
+LABELS = ("targets", "weights", "next_sentence", "next_sentence_weights")
+"""The arrays of a batch that are labels, in the order in which the loss takes those that are there."""
 
 
 class BatchSource(Protocol):

@@ -27,7 +27,8 @@ class Arranged:
 
     tokens    [B, S] int64, padded where a sample is short
     ordinary  [B, S] what may be hidden: text, no reserved token, no padding
-    extra     further keys of the batch: `token_types` [B, S] int64, 0 up to the first <sep> and 1 behind it;
+    extra     further keys of the batch: `segments` [B, S] int32, 1 for tokens and 0 for padding, where any
+              sample is short; `token_types` [B, S] int64, 0 up to the first <sep> and 1 behind it;
               `next_sentence` [B] int64, 0 where B follows A and 1 where not, as in BERT;
               `next_sentence_weights` [B] float32
     """
@@ -50,8 +51,7 @@ def single(samples: Samples, special: SpecialTokens) -> Arranged:
     tokens[:, 1:-1] = samples.tokens
     ordinary = np.zeros(tokens.shape, bool)
     ordinary[:, 1:-1] = samples.tokens != special.eos
-    _end(tokens, ordinary, samples, 1, special)
-    return Arranged(tokens, ordinary, {})
+    return Arranged(tokens, ordinary, _end(tokens, ordinary, samples, 1, special))
 
 
 def paired(samples: Samples, special: SpecialTokens, task: SentenceTask) -> Arranged:
@@ -81,14 +81,14 @@ def paired(samples: Samples, special: SpecialTokens, task: SentenceTask) -> Arra
     np.put_along_axis(tokens, 1 + cuts[:, None], special.sep, axis=1)
     ordinary = np.zeros(tokens.shape, bool)
     np.put_along_axis(ordinary, shifted, text != special.eos, axis=1)
-    _end(tokens, ordinary, samples, 2, special)
+    segments = _end(tokens, ordinary, samples, 2, special)
     types = (np.arange(width + 3) > 1 + cuts[:, None]).astype(np.int64)
     extra: Batch = {
         "token_types": types,
         "next_sentence": wrong.astype(np.int64),
         "next_sentence_weights": (samples.lengths > 1).astype(np.float32),
     }
-    return Arranged(tokens, ordinary, extra)
+    return Arranged(tokens, ordinary, segments | extra)
 
 
 def cut_places(samples: Samples, special: SpecialTokens) -> NDArray[np.int64]:
@@ -105,10 +105,17 @@ def _end(
     samples: Samples,
     before: int,
     special: SpecialTokens,
-) -> None:
-    """Put <sep> behind each sample's last real token and padding behind that; `before` tokens were added."""
+) -> Batch:
+    """Put <sep> behind each sample's last real token and padding behind that; `before` tokens were added.
+
+    Returns `segments` where there is padding, which nothing else may then see. Only an epoch's end has any,
+    so the other batches have no mask and attention its fastest kernel.
+    """
     ends = samples.lengths + before
     beyond = np.arange(tokens.shape[1]) >= ends[:, None]
     tokens[beyond] = special.pad
     ordinary[beyond] = False
     tokens[np.arange(len(tokens)), ends] = special.sep
+    if samples.lengths.min(initial=samples.width) == samples.width:
+        return {}
+    return {"segments": (np.arange(tokens.shape[1]) <= ends[:, None]).astype(np.int32)}

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from pipeline.config import OptimizerConfig, ParallelConfig
-from pipeline.data.batches import Batch
+from pipeline.data.batches import LABELS, Batch
 from pipeline.models.initialize import initialize
 from pipeline.models.layer import Layer
 from pipeline.parallel import sharding
@@ -26,10 +26,10 @@ from pipeline.parallel.adam import adamw, allocate_moments, steps_taken
 from pipeline.parallel.stack import Stack
 from pipeline.parallel.stages import Stages
 from pipeline.parallel.world import World, model_parallel_unit
-from pipeline.training.loss import LABELS, loss
+from pipeline.training.loss import loss
 
 Example: TypeAlias = tuple[dict[str, Tensor], tuple[Tensor, ...]]
-"""Inputs by name, and labels in the order of `pipeline.training.loss.LABELS`."""
+"""Inputs by name, and labels in the order of `LABELS`."""
 
 
 class Engine:
@@ -47,6 +47,7 @@ class Engine:
         self.world, self.parallel, self.optim = world, parallel, optim
         self.zero_stage = parallel.zero_stage
         self.staged = parallel.pipeline > 1
+        self._shapes: dict[str, torch.Size] = {}
         module = Stages(layers, world, parallel, loss) if self.staged else Stack(layers, parallel)
         self.parameters = dict(module.named())
         initialize(self.parameters.items(), seed, world.tensor_rank, world.tensor_size)
@@ -114,8 +115,16 @@ class Engine:
         return float(total) / (count * self.world.data_size)
 
     def _staged(self, examples: list[Example]) -> Iterator[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
-        """Examples as a pipeline's first and last stage take them."""
-        self.engine.module.expect(examples[0][0])
+        """Examples as a pipeline's first and last stage take them.
+
+        DeepSpeed tells the next stage what it sends with the first micro batch alone, so it is told to do
+        that again where the batches have changed.
+        """
+        shapes = {name: tensor.shape for name, tensor in examples[0][0].items()}
+        if shapes != self._shapes:
+            self._shapes = shapes
+            self.engine.reset_activation_shape()
+            self.engine.module.expect(shapes)
         return iter([(tuple(inputs.values()), labels) for inputs, labels in examples])
 
     def _examples(self, batches: list[Batch]) -> list[Example]:
@@ -128,8 +137,9 @@ class Engine:
         sums = [sum(float(np.sum(batch[kind], dtype=np.float64)) for batch in batches) for kind in kinds]
         totals = torch.tensor(sums, dtype=torch.float64, device=self.world.device)
         dist.all_reduce(totals, group=self.engine.data_parallel_group)
-        scales = (len(batches) * self.world.data_size / totals.clamp(min=1e-9)).float()
-        return [self._example(batch, dict(zip(kinds, scales, strict=True))) for batch in batches]
+        factors = (len(batches) * self.world.data_size / totals.clamp(min=1e-9)).float()
+        scales = dict(zip(kinds, factors, strict=True))
+        return [self._example(batch, scales) for batch in (alike(batches) if self.staged else batches)]
 
     def _example(self, batch: Batch, scales: dict[str, Tensor]) -> Example:
         if self.parallel.sequence:
@@ -194,6 +204,15 @@ def add_up_parts(parameters: Iterable[nn.Parameter]) -> None:
     for parameter in parameters:
         if getattr(parameter, "partial_gradient", False):
             parameter.register_hook(add_up)
+
+
+def alike(batches: list[Batch]) -> list[Batch]:
+    """The batches of a step with the same names: where one has padding, all say which tokens are none."""
+    names = max(batches, key=len)
+    if all(len(batch) == len(names) for batch in batches):
+        return batches
+    ones = {"segments": np.ones(names["segments"].shape, names["segments"].dtype)}
+    return [{name: (ones | batch)[name] for name in names} for batch in batches]
 
 
 def filled_up(batch: Batch, multiple: int) -> Batch:

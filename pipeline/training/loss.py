@@ -10,9 +10,6 @@ from torch import Tensor
 
 from pipeline.models.layer import Flow
 
-LABELS = ("targets", "weights", "next_sentence", "next_sentence_weights")
-"""The arrays of a batch that are labels, in the order in which `loss` takes those that are there."""
-
 CPU_CHUNK, GPU_CHUNK = 2**18, 2**26
 """Logits that are worked on together: what fits a core's cache, and what fills a GPU."""
 
@@ -20,8 +17,8 @@ CPU_CHUNK, GPU_CHUNK = 2**18, 2**26
 def loss(outputs: Flow, labels: tuple[Tensor, ...]) -> Tensor:
     """Sum of weight times cross-entropy, in nats, over positions and over the labels of a sentence task.
 
-    `labels` are targets [B, S] and weights [B, S], and with a sentence task its labels [B] and weights [B]. A
-    loss that is not finite has no gradient that is.
+    `labels`, in the order of `LABELS`, are targets [B, S] and weights [B, S], and with a sentence task its
+    labels [B] and weights [B]. A loss that is not finite has no gradient that is.
     """
     total = weighted_cross_entropy(outputs["logits"], labels[0], labels[1])
     if len(labels) > 2:
