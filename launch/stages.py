@@ -83,7 +83,7 @@ class Stages:
         """Every stage in turn."""
         self.prep()
         self.train()
-        if self.recipe.tune.enabled:
+        if self.recipe.tune.enabled and self.recipe.can_answer:
             self.tune()
         self.eval()
 

@@ -218,7 +218,7 @@ class TuneConfig(OptimizerConfig):
     """Instruction tuning."""
 
     enabled: bool = True
-    """Whether `bloomery run` tunes the pretrained model."""
+    """Whether `bloomery run` tunes the pretrained model; an encoder, which cannot answer, it never does."""
     data: list[Path] = Field(default_factory=list)
     """JSONL files of instruction/input/output or of chat messages; empty takes the pairs in the dataset."""
 
@@ -303,6 +303,11 @@ class PipelineConfig(Settings):
             raise ValueError(
                 f"model.layers {model.layers} is fewer than parallel.pipeline {self.parallel.pipeline}"
             )
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether the model says something in return, which instructions could teach it."""
+        return self.model.architecture != "encoder"
 
     @property
     def position_table(self) -> int:

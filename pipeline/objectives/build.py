@@ -53,6 +53,25 @@ def shape(objective: ObjectiveConfig, data: DataConfig) -> Shape:
     return Shape(length, length, None)
 
 
+def describe(objective: ObjectiveConfig) -> str:
+    """What the model learns to predict, in a few words.
+
+    >>> describe(ObjectiveConfig(kind="span_corruption"))
+    'span_corruption: 15 % of the tokens hidden, in spans of 3 on average'
+    """
+    hidden = f"{objective.kind}: {100 * objective.density:g} % of the"
+    if objective.kind == "span_corruption":
+        return f"{hidden} tokens hidden, in spans of {objective.mean_span:g} on average"
+    if objective.kind == "denoising":
+        noises = " and ".join(objective.noises)
+        return f"{hidden} tokens or words damaged by {noises}, in spans of {objective.mean_span:g} on average"
+    if objective.kind == "masked_lm":
+        drawn = "once for all epochs" if objective.static_masks else "afresh in each epoch"
+        task = "" if objective.sentence_task == "none" else f", beside {objective.sentence_task}"
+        return f"{hidden} tokens hidden by {objective.masking}, drawn {drawn}{task}"
+    return objective.kind
+
+
 def decoder_start(objective: ObjectiveConfig, vocabulary: Vocabulary) -> int:
     """What a decoder behind an encoder starts with: T5's `<pad>`, or BART's `<eos>`."""
     return vocabulary.eos if objective.kind == "denoising" else vocabulary.pad

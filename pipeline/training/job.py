@@ -93,8 +93,13 @@ def pretraining(config: PipelineConfig, work: Path) -> Job:
 def tuning(config: PipelineConfig, work: Path) -> Job:
     """The job of tuning the work folder's pretrained model.
 
-    Raises `InputError` where pretraining has not ended or there are no instructions.
+    Raises `InputError` where pretraining has not ended, there are no instructions or no answers to give.
     """
+    if not config.can_answer:
+        raise InputError(
+            "model.architecture encoder has no answers to give, so there is nothing to tune; "
+            "decoder and encoder_decoder have"
+        )
     dataset, pretrained = Dataset(work / "dataset"), work / "pretrain"
     receipt = read_receipt(pretrained)
     if receipt is None:

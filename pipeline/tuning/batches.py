@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import PipelineConfig
 from pipeline.data.batches import Batch
 from pipeline.tuning.chat import ChatTemplate, Encoded
+from pipeline.tuning.forms import Row, form_of
 from pipeline.tuning.instructions import Conversation, read_conversations
 
 HELD_OUT = 0.05
@@ -29,8 +31,9 @@ HELD_OUT = 0.05
 class InstructionBatches:
     """The batches of one data-parallel rank.
 
-    `counts` tells what became of the conversations: `train` and `validation` are used, `skipped_long` had no
-    room for an answer, `cut_long` lost the end of one, `skipped_empty` had nothing to learn. Raises
+    `counts` tells what became of the conversations, or for an encoder-decoder of their answers: `train` and
+    `validation` are used, `skipped_long` had no room for an answer, `cut_long` lost the end of one;
+    `skipped_empty` conversations had nothing to learn. Raises
     `InputError` for rows of a wrong shape, for nothing left to train on and for a batch that does not divide.
     """
 
@@ -43,7 +46,7 @@ class InstructionBatches:
         data_rank: int,
         data_size: int,
     ) -> None:
-        self.length, self.pad = config.data.sequence_length, vocabulary.pad
+        self.form = form_of(config, vocabulary)
         self.seed, self.tune = config.seed, config.tune
         self.rank, self.size = data_rank, data_size
         self.micro_batches = config.tune.accumulation(data_size)
@@ -58,10 +61,11 @@ class InstructionBatches:
             raise InputError(
                 f"{names}: {len(samples)} conversations left to train on and {len(held_out)} to validate on "
                 f"({dict(self.counts)}); each needs at least one with an answer that fits in "
-                f"data.sequence_length {self.length}"
+                f"data.sequence_length {config.data.sequence_length}"
             )
-        self._train = _Samples(samples)
-        self._validation = _Samples(self._choose(held_out, config.tune.validation_samples))
+        chosen = self._choose(list(chain(*held_out)), config.tune.validation_samples)
+        self._train, self._validation = _Samples(list(chain(*samples))), _Samples(chosen)
+        self._longest = max(self._train.longest, self._validation.longest)
         self.counts["train"], self.counts["validation"] = self._train.count, self._validation.count
         self._permutation = lru_cache(maxsize=2)(self._shuffle)
 
@@ -91,23 +95,27 @@ class InstructionBatches:
     def close(self) -> None:
         """Nothing runs in the background."""
 
-    def _read(self, template: ChatTemplate, files: list[Path]) -> list[Encoded]:
+    def _read(self, template: ChatTemplate, files: list[Path]) -> list[list[Encoded]]:
+        """The samples of each conversation that has any."""
         conversations = [one for path in files for one in read_conversations(path)]
         answered = [one for one in conversations if _has_answer(one)]
         self.counts["conversations"] += len(conversations)
         self.counts["skipped_empty"] += len(conversations) - len(answered)
-        return [fitted for one in template.encode(answered) if (fitted := self._fit(one)) is not None]
+        fitted = [
+            [kept for sample in self.form.samples(one) if (kept := self._fit(sample)) is not None]
+            for one in template.encode(answered)
+        ]
+        return [samples for samples in fitted if samples]
 
-    def _fit(self, one: Encoded) -> Encoded | None:
-        """The conversation in at most S + 1 ids; None where no answer is left of it."""
-        if len(one.tokens) <= self.length + 1:
-            return one
-        cut = Encoded(one.tokens[: self.length + 1], one.learned[: self.length + 1])
-        self.counts["cut_long" if any(cut.learned) else "skipped_long"] += 1
+    def _fit(self, sample: Encoded) -> Encoded | None:
+        """What there is room for of a sample; None where no answer is left of it."""
+        cut = self.form.fit(sample)
+        if len(cut.tokens) < len(sample.tokens):
+            self.counts["cut_long" if any(cut.learned) else "skipped_long"] += 1
         return cut if any(cut.learned) else None
 
-    def _hold_out(self, samples: list[Encoded]) -> tuple[list[Encoded], list[Encoded]]:
-        """A seeded share of the samples validates; at least one where there are two."""
+    def _hold_out(self, samples: list[list[Encoded]]) -> tuple[list[list[Encoded]], list[list[Encoded]]]:
+        """A seeded share of the conversations validates; at least one where there are two."""
         wanted = min(max(1, round(HELD_OUT * len(samples))), self.tune.validation_samples, len(samples) - 1)
         order = self._shuffle_of(len(samples), "held out")
         held_out = {int(index) for index in order[: max(0, wanted)]}
@@ -132,14 +140,8 @@ class InstructionBatches:
         return int(self._permutation(epoch)[place])
 
     def _batch(self, samples: "_Samples", indices: Sequence[int]) -> Batch:
-        tokens = np.full((len(indices), self.length), self.pad, dtype=np.int64)
-        targets, weights = tokens.copy(), np.zeros(tokens.shape, dtype=np.float32)
-        for row, index in enumerate(indices):
-            if index < samples.count:
-                ids, learned = samples.get(index)
-                used = len(ids) - 1
-                tokens[row, :used], targets[row, :used], weights[row, :used] = ids[:-1], ids[1:], learned[1:]
-        return {"tokens": tokens, "targets": targets, "weights": weights}
+        rows = [samples.get(index) if index < samples.count else None for index in indices]
+        return self.form.batch(rows, self._longest)
 
 
 class _Samples:
@@ -151,7 +153,13 @@ class _Samples:
         self._tokens = np.concatenate([np.array(one.tokens, dtype=np.uint32) for one in samples])
         self._learned = np.concatenate([np.array(one.learned, dtype=bool) for one in samples])
 
-    def get(self, index: int) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
+    @property
+    def longest(self) -> int:
+        """Learned tokens of the sample that has most."""
+        begins = np.concatenate([[0], self._ends[:-1]])
+        return int(np.add.reduceat(self._learned, begins, dtype=np.int64).max())
+
+    def get(self, index: int) -> Row:
         place = slice(self._ends[index - 1] if index else 0, self._ends[index])
         return self._tokens[place], self._learned[place]
 

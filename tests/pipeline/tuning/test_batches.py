@@ -122,6 +122,69 @@ def test_long_and_empty_conversations_are_cut_or_skipped_and_counted(
     assert max(lengths) > 20
 
 
+def encoder_decoder(length: int, kind: str = "span_corruption") -> PipelineConfig:
+    return tiny.config(
+        tune={"global_batch": 2, "micro_batch": 2},
+        data={"sequence_length": length},
+        objective={"kind": kind},
+    )
+
+
+def test_an_encoder_reads_the_conversation_and_a_decoder_learns_each_answer(
+    vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    said = ("adds two", "sum of two", "a file", "the path")
+    turns = [
+        {"role": role, "content": text} for role, text in zip(("user", "assistant") * 2, said, strict=True)
+    ]
+    path.write_text(json.dumps({"messages": turns}) + "\n")
+    source = InstructionBatches(encoder_decoder(48), vocabulary, [path], [path], 0, 1)
+    assert (source.counts["conversations"], source.counts["train"]) == (2, 2)  # read for both splits
+    [batch] = list(source.validation())
+    ids = [vocabulary.encode(text) for text in said]
+    user, assistant, end = (vocabulary.id_of(piece) for piece in ("<|user|>", ASSISTANT, END))
+    first = [vocabulary.bos, user, *ids[0], end, assistant]
+    second = [*first, *ids[1], end, user, *ids[2], end, assistant]
+    answers = [[*ids[1], end], [*ids[3], end]]
+    width = max(map(len, answers))
+    pad = vocabulary.pad
+
+    def filled(row: list[int], length: int) -> list[int]:
+        return row + [pad] * (length - len(row))
+
+    assert {name: array.tolist() for name, array in batch.items()} == {
+        "encoder_tokens": [filled(first, 48), filled(second, 48)],
+        "encoder_segments": [filled([1] * len(row), 48) for row in (first, second)],
+        "tokens": [filled([pad, *answer[:-1]], width) for answer in answers],
+        "targets": [filled(answer, width) for answer in answers],
+        "weights": [filled([1] * len(answer), width) for answer in answers],
+    }
+    assert {name: array.dtype.name for name, array in batch.items()} == {
+        "encoder_tokens": "int64",
+        "encoder_segments": "int32",
+        "tokens": "int64",
+        "targets": "int64",
+        "weights": "float32",
+    }
+    bart = InstructionBatches(encoder_decoder(48, "denoising"), vocabulary, [path], [path], 0, 1)
+    assert {row[0] for batch in bart.step(0) for row in batch["tokens"].tolist()} == {vocabulary.eos}
+
+
+def test_an_encoder_needs_room_for_what_it_reads_and_a_decoder_loses_an_answers_end(
+    vocabulary: Vocabulary, tmp_path: Path, pairs: Path
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    long = "the sum of two " * 40
+    rows = [{"instruction": q, "output": a} for q, a in [("two", "sum"), (long, "sum"), ("two", long)]]
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    source = InstructionBatches(encoder_decoder(32), vocabulary, [path], [path], 0, 1)
+    assert (source.counts["skipped_long"], source.counts["cut_long"], source.counts["train"]) == (2, 2, 2)
+    [batch] = source.step(0)
+    assert batch["encoder_tokens"].shape == batch["targets"].shape == (2, 32)
+    assert sorted(batch["weights"].sum(axis=1).tolist()) == [len(vocabulary.encode("sum")) + 1, 32]
+
+
 def test_nothing_to_train_on_is_the_users_error(vocabulary: Vocabulary, tmp_path: Path, pairs: Path) -> None:
     empty = tmp_path / "empty.jsonl"
     empty.write_text("\n")

@@ -1,0 +1,120 @@
+"""The two forms of an instruction sample: what a model reads of a conversation, and what it learns to say.
+
+A decoder has a conversation as one sequence with several answers to learn. An encoder-decoder has a sample
+for every answer: its encoder reads all that was said before, its decoder learns the answer, shifted right
+behind a start token.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.contract.vocabulary import Vocabulary
+from pipeline.config import PipelineConfig
+from pipeline.data.batches import Batch
+from pipeline.objectives.build import decoder_start
+from pipeline.tuning.chat import Encoded
+
+Row = tuple[NDArray[np.uint32], NDArray[np.bool_]]
+"""Ids of a sample, and which of them are learned."""
+
+
+class Form(Protocol):
+    """The form of one architecture."""
+
+    def samples(self, conversation: Encoded) -> list[Encoded]:
+        """The samples that a conversation makes."""
+        ...
+
+    def fit(self, sample: Encoded) -> Encoded:
+        """What there is room for; nothing of it is learned where there is none for an answer."""
+        ...
+
+    def batch(self, rows: Sequence[Row | None], longest: int) -> Batch:
+        """A padded batch of fitted samples; None is a sample of weight 0. `longest` answer of all samples."""
+        ...
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A decoder's: S + 1 ids, of which the last is predicted alone."""
+
+    length: int
+    pad: int
+
+    def samples(self, conversation: Encoded) -> list[Encoded]:
+        return [conversation]
+
+    def fit(self, sample: Encoded) -> Encoded:
+        return Encoded(sample.tokens[: self.length + 1], sample.learned[: self.length + 1])
+
+    def batch(self, rows: Sequence[Row | None], longest: int) -> Batch:
+        tokens = np.full((len(rows), self.length), self.pad, dtype=np.int64)
+        targets, weights = tokens.copy(), np.zeros(tokens.shape, dtype=np.float32)
+        for place, row in enumerate(rows):
+            if row is not None:
+                ids, learned = row
+                used = len(ids) - 1
+                tokens[place, :used], targets[place, :used] = ids[:-1], ids[1:]
+                weights[place, :used] = learned[1:]
+        return {"tokens": tokens, "targets": targets, "weights": weights}
+
+
+@dataclass(frozen=True)
+class Apart:
+    """An encoder-decoder's: S ids to read, and as many to say as the longest answer has, at most S."""
+
+    length: int
+    pad: int
+    start: int
+
+    def samples(self, conversation: Encoded) -> list[Encoded]:
+        """One for each answer: all that was said before it, and itself to be learned."""
+        found = []
+        learned = [*conversation.learned, False]
+        start = 0
+        for place in range(1, len(learned)):
+            if learned[place] and not learned[place - 1]:
+                start = place
+            elif learned[place - 1] and not learned[place]:
+                flags = [False] * start + [True] * (place - start)
+                found.append(Encoded(conversation.tokens[:place], flags))
+        return found
+
+    def fit(self, sample: Encoded) -> Encoded:
+        """A context too long to be read leaves no room for an answer; an answer loses its end."""
+        read = sample.learned.index(True)
+        stop = read if read > self.length else read + self.length
+        return Encoded(sample.tokens[:stop], sample.learned[:stop])
+
+    def batch(self, rows: Sequence[Row | None], longest: int) -> Batch:
+        read = np.full((len(rows), self.length), self.pad, dtype=np.int64)
+        segments = np.zeros(read.shape, dtype=np.int32)
+        tokens = np.full((len(rows), longest), self.pad, dtype=np.int64)
+        tokens[:, 0] = self.start
+        targets, weights = np.full_like(tokens, self.pad), np.zeros(tokens.shape, dtype=np.float32)
+        for place, row in enumerate(rows):
+            if row is not None:
+                ids, learned = row
+                context, answer = ids[~learned], ids[learned]
+                read[place, : len(context)], segments[place, : len(context)] = context, 1
+                tokens[place, 1 : len(answer)], targets[place, : len(answer)] = answer[:-1], answer
+                weights[place, : len(answer)] = 1
+        return {
+            "encoder_tokens": read,
+            "encoder_segments": segments,
+            "tokens": tokens,
+            "targets": targets,
+            "weights": weights,
+        }
+
+
+def form_of(config: PipelineConfig, vocabulary: Vocabulary) -> Form:
+    """The form of the recipe's model."""
+    length = config.data.sequence_length
+    if config.model.architecture == "encoder_decoder":
+        return Apart(length, vocabulary.pad, decoder_start(config.objective, vocabulary))
+    return Joined(length, vocabulary.pad)
