@@ -21,12 +21,14 @@ def describe(path: Path) -> dict[str, Any]:
         return {"kind": "checkpoint"} | describe_checkpoint(path)
     if (path / "config.yaml").is_file():
         return _describe_run(path)
+    if (path / "results.json").is_file():
+        return _describe_evaluation(path)
     stages = [name for name in ("dataset", "pretrain", "tune", "eval") if (path / name).is_dir()]
     if stages:
         receipts = {name: read_receipt(path / name) for name in stages}
         done = {name: receipt.counts if receipt else "not finished" for name, receipt in receipts.items()}
         return {"kind": "work folder", "stages": done}
-    raise InputError(f"{path}: neither a dataset, a checkpoint, a run nor a work folder")
+    raise InputError(f"{path}: neither a dataset, a checkpoint, a run, an evaluation nor a work folder")
 
 
 def trace(run: Path, step: int) -> dict[str, Any]:
@@ -55,15 +57,28 @@ def sample_lines(samples: list[dict[str, Any]], characters: int = 160) -> list[s
     return found
 
 
+def _describe_evaluation(folder: Path) -> dict[str, Any]:
+    from pipeline.evaluation.findings import RESULTS, SAMPLES
+
+    results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    samples = (folder / SAMPLES).read_text(encoding="utf-8").splitlines()
+    return {"kind": "evaluation", **results, "samples": [json.loads(line) for line in samples]}
+
+
 def _describe_run(run: Path) -> dict[str, Any]:
+    from pipeline.objectives.build import describe as describe_objective
+    from pipeline.objectives.build import shape
     from pipeline.tracking import metrics
     from pipeline.training.job import read_config
 
     lines = metrics.read(run / metrics.METRICS)
-    receipt = read_receipt(run)
+    receipt, config = read_receipt(run), read_config(run)
+    lengths = shape(config.objective, config.data)
     return {
         "kind": "run",
-        "config": read_config(run).model_dump(mode="json"),
+        "objective": describe_objective(config.objective),
+        "tokens_per_sample": {"inputs": lengths.inputs, "targets": lengths.targets or lengths.inputs},
+        "config": config.model_dump(mode="json"),
         "checkpoints": sorted(path.name for path in (run / "checkpoints").glob("step-*")),
         "last_metrics": lines[-1] if lines else None,
         "finished": receipt.counts if receipt else False,

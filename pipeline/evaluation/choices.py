@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pipeline.evaluation.forms import Form, form_of
 from pipeline.evaluation.questions import Example, Question, Task, wilson
 from pipeline.evaluation.scoring import Continuation, LanguageModel, log_likelihoods
 from pipeline.tuning.chat import ChatTemplate
@@ -31,10 +32,10 @@ def shot_curve(model: LanguageModel, task: Task, shots: Sequence[int], ask: Ask)
     The choice with the highest score is the model's answer; `accuracy_per_byte` takes the one with the
     highest log-likelihood per byte of text instead, with no neutral question.
     """
-    template, room = ChatTemplate(model.vocabulary), model.config.data.sequence_length + 1
+    template, form = ChatTemplate(model.vocabulary), form_of(model.config, model.vocabulary)
     neutral = [replace(question, question=question.neutral, shots=()) for question in task.questions]
-    asked = [[fit(template, question, count, ask, room) for question in task.questions] for count in shots]
-    everything = [[fit(template, question, 0, ask, room) for question in neutral], *asked]
+    asked = [[fit(template, question, count, ask, form) for question in task.questions] for count in shots]
+    everything = [[fit(template, question, 0, ask, form) for question in neutral], *asked]
     items = [choice for questions in everything for one in questions for choice in one.choices]
     scores = iter(log_likelihoods(model, items))
     prior, *posteriors = [
@@ -46,22 +47,17 @@ def shot_curve(model: LanguageModel, task: Task, shots: Sequence[int], ask: Ask)
     ]
 
 
-def fit(template: ChatTemplate, question: Question, shots: int, ask: Ask, room: int) -> Asked:
-    """The question with as many of its last `shots` examples as leave all choices within `room` tokens.
+def fit(template: ChatTemplate, question: Question, shots: int, ask: Ask, form: Form) -> Asked:
+    """The question with as many of its last `shots` examples as leave room for all choices.
 
     A question that is too long by itself loses its beginning.
     """
     for count in range(shots, -1, -1):
         examples = question.shots[len(question.shots) - count :]
         choices = [ask(template, examples, question.question, answer) for answer in question.choices]
-        if all(len(one.context) + len(one.answer) <= room for one in choices):
+        if all(form.fits(one.context, one.answer) for one in choices):
             return Asked(choices, shots - count, cut=False)
-    return Asked([_cut(one, room) for one in choices], shots, cut=True)
-
-
-def _cut(one: Continuation, room: int) -> Continuation:
-    answer = one.answer[: room - 1]
-    return Continuation(one.context[-(room - len(answer)) :], answer)
+    return Asked([Continuation(*form.cut(one.context, one.answer)) for one in choices], shots, cut=True)
 
 
 def _result(

@@ -1,13 +1,14 @@
 """The evaluation stage: a dataset and trained runs in; results, samples and a receipt out.
 
 results.json    validation figures of each run and of a unigram model, and the shot curves
-samples.jsonl   {"prompt", "source", "reference", "answers": {run: text}} a line
+samples.jsonl   {"prompt", "source", "blanks", "reference", "answers": {run: text}} a line; `blanks` says
+                whether the prompt is a text with blanks and each answer the same text with them filled in
 receipt.json    written last; where it matches the configuration and the runs, nothing is done again
 """
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,12 @@ from data_prep.contract.receipt import (
 from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
 from pipeline.data.remote import open_dataset
-from pipeline.evaluation.choices import Ask, shot_curve
-from pipeline.evaluation.perplexity import HeldOut, held_out, model_loss, unigram_loss
-from pipeline.evaluation.questions import Task, as_chat, as_text, make_task
-from pipeline.evaluation.samples import Prompt, answer, choose_prompts
+from pipeline.evaluation.exam import make_exam
+from pipeline.evaluation.findings import RESULTS, SAMPLES
+from pipeline.evaluation.questions import Task
+from pipeline.evaluation.samples import Prompt
 from pipeline.evaluation.scoring import LanguageModel
 
-RESULTS, SAMPLES = "results.json", "samples.jsonl"
 Load = Callable[[Path], LanguageModel]
 
 
@@ -44,63 +44,38 @@ def evaluate(
     """Measure every run (a run folder or a checkpoint, by the name it is shown under) on the dataset."""
     data = open_dataset(str(dataset), config.data)
     inputs = {"dataset": data.manifest.fingerprint} | {name: identity(path) for name, path in runs.items()}
-    expected = fingerprint("eval", config.eval, config.data.sequence_length, config.seed, inputs)
+    asked = [section.identity() for section in (config.eval, config.data, config.objective)]
+    expected = fingerprint("eval", asked, config.seed, inputs)
     done = read_receipt(folder)
     if done is not None and done.fingerprint == expected:
         notify(f"eval: {folder} is up to date")
         return done
     started = time.time()
     load = load or _loader()
-    settings = config.eval
-    length = config.data.sequence_length
-    held = held_out(data, "validation", length, config.seed, settings.validation_tokens)
-    task = make_task(data, settings.questions, settings.choices, max(settings.shots), config.seed)
-    prompts = choose_prompts(settings, data)
-    unigram = unigram_loss(data, held)
-    notify(f"eval: unigram     loss {unigram['loss']:.4f} on {held.predictions:,} validation tokens")
+    exam = make_exam(config, data)
+    notify(told("unigram", exam.validation["unigram"]) + f"; {exam.validation['about']}")
     measured, answers = {}, {}
     for name, path in runs.items():
         model = load(path)
-        check_fits(model, data, length, path)
-        measured[name], answers[name] = measure(config, model, name, is_tuned(path), held, task, prompts)
-        notify(summary(name, measured[name]))
-    results = {
-        "validation": describe(data, held, unigram),
-        "task": describe_task(task, settings.choices),
-    }
+        check_fits(model, data, config, path)
+        measured[name] = exam.figures(model, is_tuned(path))
+        answers[name] = exam.answers(model, is_tuned(path))
+        notify(told(name, measured[name]["validation"], measured[name]["shots"]))
+    results = {"validation": exam.validation, "task": describe_task(exam.task, config.eval.choices)}
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / RESULTS, json.dumps({**results, "runs": measured}, indent=2) + "\n")
-    write_atomic(folder / SAMPLES, sample_lines(prompts, answers))
+    write_atomic(folder / SAMPLES, sample_lines(exam.prompts, answers))
     receipt = Receipt(
         stage="eval",
         fingerprint=expected,
-        config=settings.model_dump(mode="json"),
+        config=config.eval.model_dump(mode="json"),
         inputs=inputs,
-        counts={**results, "runs": measured, "samples": len(prompts)},
+        counts={**results, "runs": measured, "samples": len(exam.prompts)},
         seconds=time.time() - started,
         versions=versions("torch", "sentencepiece"),
     )
     write_receipt(folder, receipt)
     return receipt
-
-
-def measure(
-    config: PipelineConfig,
-    model: LanguageModel,
-    name: str,
-    tuned: bool,
-    held: HeldOut,
-    task: Task,
-    prompts: list[Prompt],
-) -> tuple[dict[str, Any], list[str]]:
-    """All figures of one model and its answer to each prompt; a tuned model is asked in the chat template."""
-    ask: Ask = as_chat if tuned else as_text
-    figures = {
-        "tuned": tuned,
-        "validation": model_loss(model, held),
-        "shots": shot_curve(model, task, config.eval.shots, ask) if task.questions else [],
-    }
-    return figures, answer(model, prompts, tuned, config.eval.generated_tokens, config.seed)
 
 
 def identity(path: Path) -> str:
@@ -126,33 +101,29 @@ def is_tuned(path: Path) -> bool:
     return False
 
 
-def check_fits(model: LanguageModel, dataset: Dataset, length: int, path: Path) -> None:
-    """`InputError` where a run's tokens are not the dataset's, or its context is shorter than `length`."""
+def check_fits(model: LanguageModel, dataset: Dataset, config: PipelineConfig, path: Path) -> None:
+    """`InputError` where a run cannot be asked what the recipe asks on this dataset."""
     if model.vocabulary.sha256 != dataset.vocabulary.sha256:
         raise InputError(
             f"{path}: its tokenizer is not that of {dataset.folder}; evaluate a run on its own dataset"
         )
-    if model.config.data.sequence_length < length:
+    own, length = model.config, config.data.sequence_length
+    if own.data.sequence_length < length:
         raise InputError(
-            f"{path}: made with sequence_length {model.config.data.sequence_length}, less than the recipe's "
+            f"{path}: made with sequence_length {own.data.sequence_length}, less than the recipe's "
             f"data.sequence_length {length}; set that to at most the run's"
+        )
+    if own.objective.kind != config.objective.kind:
+        raise InputError(
+            f"{path}: trained with objective.kind {own.objective.kind} where the recipe has "
+            f"{config.objective.kind}; evaluate it with the recipe it was made with"
         )
 
 
-def describe(dataset: Dataset, held: HeldOut, unigram: dict[str, float]) -> dict[str, Any]:
-    """What the validation figures are of."""
-    return {
-        "dataset": dataset.manifest.fingerprint,
-        "documents": held.documents,
-        "windows": len(held.windows),
-        "predicted_tokens": held.predictions,
-        "whole_split": held.whole_split,
-        "unigram": unigram,
-    }
-
-
-def describe_task(task: Task, choices: int) -> dict[str, Any]:
-    """What the questions are."""
+def describe_task(task: Task | None, choices: int) -> dict[str, Any] | None:
+    """What the questions are; None where there are none to ask."""
+    if task is None:
+        return None
     return {
         "name": task.name,
         "about": task.about,
@@ -162,17 +133,22 @@ def describe_task(task: Task, choices: int) -> dict[str, Any]:
     }
 
 
-def summary(name: str, figures: dict[str, Any]) -> str:
+FIGURES = {
+    "loss": "loss {:.4f}",
+    "perplexity": "perplexity {:.1f}",
+    "bits_per_byte": "{:.3f} bits per byte",
+    "accuracy": "{:.1%} right",
+}
+"""How a line tells the figures of a model that it has."""
+
+
+def told(name: str, validation: dict[str, float], shots: Sequence[dict[str, Any]] = ()) -> str:
     """One line of a model's figures."""
-    validation = figures["validation"]
-    shots = ", ".join(
-        f"{one['shots']}-shot {one['accuracy']:.2f} [{one['low']:.2f}, {one['high']:.2f}]"
-        for one in figures["shots"]
+    found = ", ".join(words.format(validation[key]) for key, words in FIGURES.items() if key in validation)
+    right = ", ".join(
+        f"{one['shots']}-shot {one['accuracy']:.2f} [{one['low']:.2f}, {one['high']:.2f}]" for one in shots
     )
-    return (
-        f"eval: {name:<11} loss {validation['loss']:.4f}, perplexity {validation['perplexity']:.1f}, "
-        f"{validation['bits_per_byte']:.3f} bits per byte" + (f"; {shots}" if shots else "")
-    )
+    return f"eval: {name:<11} {found}" + (f"; {right}" if right else "")
 
 
 def sample_lines(prompts: list[Prompt], answers: dict[str, list[str]]) -> str:
@@ -182,6 +158,7 @@ def sample_lines(prompts: list[Prompt], answers: dict[str, list[str]]) -> str:
             {
                 "prompt": prompt.text,
                 "source": prompt.source,
+                "blanks": bool(prompt.blanks),
                 "reference": prompt.reference,
                 "answers": {name: texts[index] for name, texts in answers.items()},
             },

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.contract.receipt import Receipt, read_receipt
-from pipeline.evaluation.evaluate import RESULTS, SAMPLES
 from pipeline.tracking.metrics import METRICS, Line, read, series
 
+RESULTS, SAMPLES = "results.json", "samples.jsonl"
+"""What an evaluation leaves in its folder."""
 STAGES = {"dataset": "prep", "pretrain": "pretrain", "tune": "tune", "eval": "eval"}
 """The folders of a work folder and the stages that write them."""
 TRAINED = {"pretrain": "pretrained", "tune": "tuned"}
@@ -132,8 +133,11 @@ def _evaluation(findings: Findings) -> list[Headline]:
         validation = run["validation"]
         note = f"{name}; a unigram model has {findings.unigram:.3f}"
         found.append(Headline("held-out loss", f"{validation['loss']:.3f}", note))
-        bits = f"perplexity {validation['perplexity']:,.1f}"
-        found.append(Headline("bits per byte", f"{validation['bits_per_byte']:.3f}", bits))
+        perplexity = f"perplexity {validation['perplexity']:,.1f}"
+        if "bits_per_byte" in validation:
+            found.append(Headline("bits per byte", f"{validation['bits_per_byte']:.3f}", perplexity))
+        else:
+            found.append(Headline("hidden tokens right", f"{validation['accuracy']:.0%}", perplexity))
     best = max(
         ((one["accuracy"], name, one) for name, run in runs.items() for one in run["shots"]),
         key=lambda found: found[0],

@@ -79,6 +79,7 @@ tbody tr:last-child td{border-bottom:0}
 .samples small{color:var(--grey)}
 pre,code{font:12.5px/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 pre{margin:2px 0;white-space:pre-wrap;overflow-wrap:anywhere}
+mark{background:#fbe3cf;color:inherit;border-radius:3px}
 summary{cursor:pointer;color:var(--cold)}
 @media print{nav{display:none}section{break-inside:avoid}}
 """

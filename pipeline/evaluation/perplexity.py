@@ -86,6 +86,13 @@ def model_loss(model: LanguageModel, held: HeldOut) -> dict[str, float]:
 
 def unigram_loss(dataset: Dataset, held: HeldOut) -> dict[str, float]:
     """The same of the unigram model of the train split, with one added to every count."""
+    logs = unigram_logs(token_counts(dataset))
+    scored = [token for window in held.windows for token in window.answer]
+    return figures(float(-logs[scored].sum()), held)
+
+
+def token_counts(dataset: Dataset) -> NDArray[np.float64]:
+    """[V] how often each token is in the train split, where an `<eos>` ends each document."""
     counts, seen = np.zeros(dataset.manifest.vocabulary_size), 0
     for block in dataset.blocks("train"):
         counts += np.bincount(block.tokens, minlength=len(counts))
@@ -93,14 +100,27 @@ def unigram_loss(dataset: Dataset, held: HeldOut) -> dict[str, float]:
         seen += len(block.tokens)
         if seen >= UNIGRAM_TOKENS:
             break
-    scored = [token for window in held.windows for token in window.answer]
-    return figures(unigram_nats(counts, scored), held)
+    return counts
 
 
-def unigram_nats(counts: NDArray[np.float64], tokens: list[int]) -> float:
-    """Sum of -ln of (count + 1) / (all counts + V) over tokens."""
-    logs = np.log(counts + 1) - math.log(counts.sum() + len(counts))
-    return float(-logs[tokens].sum())
+def unigram_logs(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """ln of (count + 1) / (all counts + their number)."""
+    logs: NDArray[np.float64] = np.log(counts + 1) - math.log(counts.sum() + len(counts))
+    return logs
+
+
+def describe(dataset: Dataset, held: HeldOut) -> dict[str, object]:
+    """What the validation figures are of."""
+    part = "all windows" if held.whole_split else f"{len(held.windows):,} windows, chosen by the seed,"
+    return {
+        "dataset": dataset.manifest.fingerprint,
+        "documents": held.documents,
+        "windows": len(held.windows),
+        "predicted_tokens": held.predictions,
+        "whole_split": held.whole_split,
+        "about": f"{held.predictions:,} predicted tokens without overlap, {part} of {held.documents:,} "
+        "validation documents",
+    }
 
 
 def figures(nats: float, held: HeldOut) -> dict[str, float]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.contract.dataset import Dataset
+from data_prep.contract.vocabulary import MASK, Vocabulary
 from pipeline.evaluation.scoring import Continuation
 from pipeline.tuning.chat import ChatTemplate, Message
 from pipeline.tuning.instructions import dataset_pairs
@@ -111,12 +112,40 @@ def _passages(dataset: Dataset, split: str) -> list[Example]:
 def as_text(template: ChatTemplate, examples: Sequence[Example], question: str, answer: str) -> Continuation:
     """The question as a pretrained model reads it: plain text, an example being a document of its own."""
     vocabulary = template.vocabulary
-    context = [vocabulary.eos]
-    for example in examples:
-        context += [*vocabulary.encode(f"{example.question}\n{example.answer}"), vocabulary.eos]
+    context = [vocabulary.eos, *_shown(vocabulary, examples)]
     asked = vocabulary.encode(f"{question}\n")
     whole = vocabulary.encode(f"{question}\n{answer}")
     return _split(context, asked, whole)
+
+
+def as_spans(template: ChatTemplate, examples: Sequence[Example], question: str, answer: str) -> Continuation:
+    """The question as a model of span corruption reads it: the answer is a span missing behind it."""
+    vocabulary = template.vocabulary
+    sentinel = vocabulary.sentinels[0]
+    context = [*_shown(vocabulary, examples), *vocabulary.encode(f"{question}\n"), sentinel, vocabulary.eos]
+    return Continuation(context, [sentinel, *vocabulary.encode(answer), vocabulary.eos])
+
+
+def as_damaged(
+    template: ChatTemplate, examples: Sequence[Example], question: str, answer: str
+) -> Continuation:
+    """The question as a denoiser reads it: what is missing behind it is the end of the text it restores.
+
+    The examples and the question are part of what it says, and as likely whatever the answer.
+    """
+    vocabulary = template.vocabulary
+    before = [*_shown(vocabulary, examples), *vocabulary.encode(f"{question}\n")]
+    context = [*before, vocabulary.id_of(MASK), vocabulary.eos]
+    return Continuation(context, [*before, *vocabulary.encode(answer), vocabulary.eos])
+
+
+def _shown(vocabulary: Vocabulary, examples: Sequence[Example]) -> list[int]:
+    """Examples as documents of their own."""
+    return [
+        token
+        for example in examples
+        for token in (*vocabulary.encode(f"{example.question}\n{example.answer}"), vocabulary.eos)
+    ]
 
 
 def _split(context: list[int], asked: list[int], whole: list[int]) -> Continuation:

@@ -4,6 +4,8 @@ WORK/report.html
 WORK/plots/*.png     the same figures as images
 """
 
+import re
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import yaml
 
 from data_prep.contract.receipt import write_atomic
+from pipeline.config import ObjectiveConfig
 from pipeline.evaluation.findings import (
     STAGES,
     TRAINED,
@@ -21,10 +24,13 @@ from pipeline.evaluation.findings import (
     percent,
 )
 from pipeline.evaluation.page import document, table
+from pipeline.objectives.build import describe as describe_objective
 from pipeline.tracking.server import how_to_look
 
 REPORT, PLOTS = "report.html", "plots"
 MIB = 1 << 20
+MARKS = re.compile(r"(«.*?»|&lt;mask&gt;|&lt;extra_id_\d+&gt;)", re.DOTALL)
+"""Blanks and what fills them, in text made HTML."""
 
 
 def write_report(work: Path) -> Path:
@@ -47,11 +53,12 @@ def page(findings: Findings, pictures: dict[str, str]) -> str:
         [(one.value, one.label, one.note) for one in headlines(findings)],
         [
             ("Documents", funnel(findings)),
-            ("Pretraining", training("pretrain", pictures)),
+            ("Pretraining", objective(findings) + training("pretrain", pictures)),
             ("Instruction tuning", training("tune", pictures)),
             ("Held-out text", validation(findings.results)),
             ("Multiple choice", choices(findings.results, pictures)),
-            ("Generations, side by side", generations(findings.samples)),
+            ("Blanks filled in", filled_in([one for one in findings.samples if one.get("blanks")])),
+            ("Generations, side by side", generations([x for x in findings.samples if not x.get("blanks")])),
             ("Stages", stages(findings)),
             ("Where things are", places(findings)),
             ("Resolved recipe", recipe(findings)),
@@ -85,22 +92,44 @@ def training(stage: str, pictures: dict[str, str]) -> str:
     return "".join(f"<figure>{picture}</figure>" for picture in shown)
 
 
+def objective(findings: Findings) -> str:
+    """What the pretrained model learned to predict."""
+    receipt = findings.receipts.get("pretrain")
+    if receipt is None or "objective" not in receipt.config:
+        return ""
+    settings, model = receipt.config["objective"], receipt.config["model"]
+    words = describe_objective(ObjectiveConfig.model_validate(settings))
+    return (
+        f"<p>{escape(model['architecture'].replace('_', '-').capitalize())}, trained by {escape(words)}.</p>"
+    )
+
+
+COLUMNS = {
+    "loss": ("loss (nats)", "{:.4f}"),
+    "perplexity": ("perplexity", "{:,.2f}"),
+    "bits_per_byte": ("bits per byte", "{:.4f}"),
+    "accuracy": ("right", "{:.1%}"),
+    "target_loss": ("loss of whole targets", "{:.4f}"),
+}
+"""Title and form of each figure of held-out text; what is measured depends on the model's architecture."""
+
+
 def validation(results: dict[str, Any]) -> str:
-    """Loss, perplexity and bits per byte of each model beside the unigram model's."""
+    """Loss, perplexity and what else was measured of each model beside the unigram model's."""
     if not results:
         return ""
     about = results["validation"]
     models = {"unigram model": about["unigram"]}
     models |= {name: run["validation"] for name, run in results["runs"].items()}
+    names = [name for name in COLUMNS if any(name in one for one in models.values())]
     rows = [
-        [escape(name), f"{one['loss']:.4f}", f"{one['perplexity']:,.2f}", f"{one['bits_per_byte']:.4f}"]
+        [escape(name), *(COLUMNS[key][1].format(one[key]) if key in one else "" for key in names)]
         for name, one in models.items()
     ]
-    part = "all windows" if about["whole_split"] else f"{about['windows']:,} windows, chosen by the seed,"
-    return table(["model", "loss (nats)", "perplexity", "bits per byte"], rows, numbers={1, 2, 3}) + (
-        f"<p>Measured on {part} of {about['documents']:,} validation documents: "
-        f"{about['predicted_tokens']:,} predicted tokens without overlap. The unigram "
-        "model is fitted on the train tokens with one added to every count.</p>"
+    head = ["model", *(COLUMNS[name][0] for name in names)]
+    return table(head, rows, numbers=set(range(1, len(head)))) + (
+        f"<p>Measured on {escape(about['about'])}. The unigram model is fitted on the train tokens with one "
+        "added to every count.</p>"
     )
 
 
@@ -141,16 +170,31 @@ def choices(results: dict[str, Any], pictures: dict[str, str]) -> str:
 
 def generations(samples: list[dict[str, Any]]) -> str:
     """Each prompt with what every model said."""
+    return side_by_side(samples, escape)
+
+
+def filled_in(samples: list[dict[str, Any]]) -> str:
+    """Each text with blanks with what every model put into them, and with its own words."""
+    return side_by_side(samples, marked)
+
+
+def side_by_side(samples: list[dict[str, Any]], show: Callable[[str], str]) -> str:
+    """A row for each sample; `show` makes HTML of a text."""
     if not samples:
         return ""
     names = list(samples[0]["answers"])
     rows = [
-        [f"<small>{escape(sample['source'])}</small><pre>{escape(sample['prompt'])}</pre>"]
-        + [f"<pre>{escape(sample['answers'][name]) or '(nothing)'}</pre>" for name in names]
-        + [f"<pre>{escape(sample['reference'])}</pre>"]
+        [f"<small>{escape(sample['source'])}</small><pre>{show(sample['prompt'])}</pre>"]
+        + [f"<pre>{show(sample['answers'][name]) or '(nothing)'}</pre>" for name in names]
+        + [f"<pre>{show(sample['reference'])}</pre>"]
         for sample in samples
     ]
     return table(["prompt", *map(escape, names), "reference"], rows, classes="samples")
+
+
+def marked(text: str) -> str:
+    """A text as HTML with its blanks and what fills them highlighted."""
+    return MARKS.sub(r"<mark>\1</mark>", escape(text))
 
 
 def stages(findings: Findings) -> str:

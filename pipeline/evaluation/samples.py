@@ -1,18 +1,24 @@
-"""Generations of several models side by side, each prompted in its own way."""
+"""What several models say side by side: prompts to go on from or to answer, and blanks to fill in."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from numpy.typing import NDArray
+
 from data_prep.contract.dataset import Dataset
-from pipeline.config import EvalConfig
+from data_prep.contract.vocabulary import MASK, Vocabulary
+from pipeline.config import PipelineConfig
+from pipeline.evaluation import blanks as blank
 from pipeline.evaluation.scoring import LanguageModel
 from pipeline.generation.generate import Sampling, generate
 from pipeline.tuning.chat import ChatTemplate, Message
 from pipeline.tuning.instructions import dataset_pairs
 
 PROMPTS_OF_EACH_KIND = 3
+BLANKS = 6
 DOCUMENT_START = 24
-"""Tokens of a held-out document that make a prompt."""
+"""Tokens of a held-out document that make a prompt; a text with blanks has twice as many."""
 TEMPERATURE, TOP_P = 0.7, 0.95
 
 
@@ -23,43 +29,110 @@ class Prompt:
     text: str
     source: str
     reference: str = ""
+    blanks: tuple[int, ...] = ()
+    """A text with blanks as the model reads it; empty where there is nothing to fill in."""
 
 
-def choose_prompts(config: EvalConfig, dataset: Dataset) -> list[Prompt]:
-    """The recipe's prompts, else a few held-out instructions and beginnings of held-out documents."""
-    if config.prompts:
-        return [Prompt(text, "recipe") for text in config.prompts]
+def given(config: PipelineConfig, dataset: Dataset) -> list[Prompt]:
+    """The recipe's prompts; texts that name blanks are to be filled in, and an encoder does nothing else."""
+    only_fills = not config.can_answer
+    composed = [
+        blank.composed(config.objective, dataset.vocabulary, text)
+        if only_fills or (config.model.architecture != "decoder" and blank.NAMES.search(text))
+        else []
+        for text in config.eval.prompts
+    ]
+    return [
+        Prompt(text, "recipe", blanks=tuple(ids))
+        for text, ids in zip(config.eval.prompts, composed, strict=True)
+    ]
+
+
+def instructions(dataset: Dataset) -> list[Prompt]:
+    """A few held-out instructions."""
     pairs = [one for one in dataset_pairs(dataset, "validation") if len(one) == 2]
-    instructions = [Prompt(one[0].content, "held-out instruction", one[1].content) for one in _spread(pairs)]
-    documents = [document for block in dataset.blocks("validation") for document in block.documents()]
-    longer = [one for one in documents if len(one) > 2 * DOCUMENT_START]
+    some = _spread(pairs, PROMPTS_OF_EACH_KIND)
+    return [Prompt(one[0].content, "held-out instruction", one[1].content) for one in some]
+
+
+def openings(dataset: Dataset) -> list[Prompt]:
+    """Beginnings of a few held-out documents."""
     decode = dataset.vocabulary.decode
-    openings = [
+    return [
         Prompt(
             decode(one[:DOCUMENT_START].tolist()),
             "held-out document",
             decode(one[DOCUMENT_START : 3 * DOCUMENT_START].tolist()),
         )
-        for one in _spread(longer)
+        for one in _documents(dataset, PROMPTS_OF_EACH_KIND)
     ]
-    return instructions + openings
 
 
-def _spread(items: list[Any]) -> list[Any]:
+def blanks(config: PipelineConfig, dataset: Dataset) -> list[Prompt]:
+    """Beginnings of a few held-out documents with blanks, as the recipe's objective makes them."""
+    texts = [one[: 2 * DOCUMENT_START].tolist() for one in _documents(dataset, BLANKS)]
+    made = blank.with_blanks(config.objective, dataset, texts, config.seed) if texts else []
+    return [
+        Prompt(blank.shown(dataset.vocabulary, ids), "held-out text with blanks", reference, tuple(ids))
+        for ids, reference in made
+    ]
+
+
+def _documents(dataset: Dataset, count: int) -> list[NDArray[Any]]:
+    documents = [document for block in dataset.blocks("validation") for document in block.documents()]
+    return _spread([one for one in documents if len(one) > 2 * DOCUMENT_START], count)
+
+
+def _spread(items: list[Any], count: int) -> list[Any]:
     """A few of the items, evenly spread."""
-    step = max(1, len(items) // PROMPTS_OF_EACH_KIND)
-    return items[::step][:PROMPTS_OF_EACH_KIND]
+    step = max(1, len(items) // count)
+    return items[::step][:count]
 
 
 def answer(model: LanguageModel, prompts: list[Prompt], chat: bool, max_tokens: int, seed: int) -> list[str]:
-    """What the model says to each prompt: a tuned one (`chat`) answers, a pretrained one goes on."""
+    """What the model makes of each prompt, in order.
+
+    Blanks are filled in with the likeliest words. Of other prompts a tuned model (`chat`) answers the
+    instruction, and a pretrained one says what it takes to follow.
+    """
+    filled = [index for index, prompt in enumerate(prompts) if prompt.blanks]
+    said = [index for index, prompt in enumerate(prompts) if not prompt.blanks]
+    answers = dict(
+        zip(filled, blank.fill(model, [prompts[i].blanks for i in filled], max_tokens), strict=True)
+    )
+    answers |= zip(said, _say(model, [prompts[i].text for i in said], chat, max_tokens, seed), strict=True)
+    return [answers[index] for index in range(len(prompts))]
+
+
+def _say(model: LanguageModel, texts: list[str], chat: bool, max_tokens: int, seed: int) -> list[str]:
     vocabulary, template = model.vocabulary, ChatTemplate(model.vocabulary)
     most = max(1, model.config.data.sequence_length - max_tokens)
     if chat:
-        ids = [template.prompt([Message("user", prompt.text)]) for prompt in prompts]
+        ids = [template.prompt([Message("user", text)]) for text in texts]
     else:
-        ids = [[vocabulary.eos, *vocabulary.encode(prompt.text)] for prompt in prompts]
+        ids = [OPEN[model.config.objective.kind](vocabulary, text) for text in texts]
     stop = {vocabulary.eos, template.end}
     cut = [one[-most:] for one in ids]
     answers = generate(model, cut, max_tokens, Sampling(TEMPERATURE, top_p=TOP_P, seed=seed), stop)
     return [vocabulary.decode(one) for one in answers]
+
+
+def _as_text(vocabulary: Vocabulary, text: str) -> list[int]:
+    return [vocabulary.eos, *vocabulary.encode(text)]
+
+
+def _as_span(vocabulary: Vocabulary, text: str) -> list[int]:
+    return [*vocabulary.encode(text), vocabulary.sentinels[0], vocabulary.eos]
+
+
+def _as_mask(vocabulary: Vocabulary, text: str) -> list[int]:
+    return [*vocabulary.encode(text), vocabulary.id_of(MASK), vocabulary.eos]
+
+
+OPEN: dict[str, Callable[[Vocabulary, str], list[int]]] = {
+    "causal_lm": _as_text,
+    "prefix_lm": _as_text,
+    "span_corruption": _as_span,
+    "denoising": _as_mask,
+}
+"""A prompt as a pretrained model reads it so that it goes on: with a blank behind it where it fills those."""

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pipeline.evaluation.forms import Form, Inputs, form_of
 from pipeline.generation.model import GenerativeModel
 
 TOKENS_PER_BATCH = 8192
@@ -15,8 +16,11 @@ TOKENS_PER_BATCH = 8192
 class LanguageModel(GenerativeModel, Protocol):
     """What evaluation asks of a model, as `pipeline.models.load.load_model` gives it."""
 
-    def logits(self, tokens_BS: Any, /) -> Any:
-        """Float32 logits [B, S, V] of a torch tensor of tokens [B, S]; V may exceed the vocabulary's size."""
+    def logits(self, tokens_BS: Any, /, **others: Any) -> Any:
+        """Float32 logits [B, S, V] of a torch tensor of tokens [B, S]; V may exceed the vocabulary's size.
+
+        `others` are further inputs of a batch by name, such as `encoder_tokens`.
+        """
         ...
 
 
@@ -29,33 +33,35 @@ class Continuation:
 
 
 def log_likelihoods(model: LanguageModel, items: Sequence[Continuation]) -> list[float]:
-    """Natural log of the probability of each answer after its context; the two together fit in S + 1 tokens.
-
-    The model is causal, so sequences are padded on the right and the padding changes nothing.
-    """
+    """Natural log of the probability of each answer after its context; the two must fit the model's form."""
+    form = form_of(model.config, model.vocabulary)
     scores = [0.0] * len(items)
-    for batch in batches_by_length([len(item.context) + len(item.answer) for item in items]):
-        for index, score in zip(batch, _score(model, [items[index] for index in batch]), strict=True):
+    for batch in batches_by_length([form.size(item.context, item.answer) for item in items]):
+        for index, score in zip(batch, _score(model, form, [items[index] for index in batch]), strict=True):
             scores[index] = score
     return scores
 
 
-def _score(model: LanguageModel, items: list[Continuation]) -> list[float]:
+def _score(model: LanguageModel, form: Form, items: list[Continuation]) -> list[float]:
     """The scores of one batch; of the logits only the rows that predict an answer are looked at."""
     import torch
 
-    width = max(len(item.context) + len(item.answer) for item in items) - 1
-    tokens_BS = np.full((len(items), width), model.vocabulary.pad, dtype=np.int64)
-    for row, item in enumerate(items):
-        ids = [*item.context, *item.answer[:-1]]
-        tokens_BS[row, : len(ids)] = ids
+    inputs, firsts = form.inputs([item.context for item in items], [item.answer[:-1] for item in items])
     lengths = np.array([len(item.answer) for item in items])
     rows = np.repeat(np.arange(len(items)), lengths)
-    columns = np.concatenate([len(item.context) - 1 + np.arange(len(item.answer)) for item in items])
+    columns = np.concatenate([first + np.arange(size) for first, size in zip(firsts, lengths, strict=True)])
     answers = torch.tensor([token for item in items for token in item.answer])
-    logits_AV = model.logits(torch.from_numpy(tokens_BS))[rows, columns, : model.vocabulary.size]
+    logits_AV = batch_logits(model, inputs)[rows, columns, : model.vocabulary.size]
     chosen_A = logits_AV.gather(1, answers[:, None].to(logits_AV.device))[:, 0] - logits_AV.logsumexp(dim=-1)
     return [float(one.sum()) for one in chosen_A.double().cpu().split(lengths.tolist())]
+
+
+def batch_logits(model: LanguageModel, inputs: Inputs) -> Any:
+    """The logits of a batch's inputs, given as arrays."""
+    import torch
+
+    tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    return model.logits(tensors.pop("tokens"), **tensors)
 
 
 def batches_by_length(lengths: Sequence[int]) -> Iterator[list[int]]:

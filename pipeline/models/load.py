@@ -29,9 +29,13 @@ class LoadedModel:
     step: int
 
     @torch.inference_mode()
-    def logits(self, tokens_BS: Tensor) -> Tensor:
-        """Next-token logits [B, S, V], float32; V counts the padding rows of the word table too."""
-        outputs = self.module({"tokens": tokens_BS.to(self.device)})
+    def logits(self, tokens_BS: Tensor, **others: Tensor) -> Tensor:
+        """Logits [B, S, V] of a decoder's or lone encoder's tokens, float32; `others` are further inputs.
+
+        V counts the padding rows of the word table too.
+        """
+        inputs = {"tokens": tokens_BS, **others}
+        outputs = self.module({name: tensor.to(self.device) for name, tensor in inputs.items()})
         return outputs["logits"].transpose(0, 1).float()
 
     def session(self, sources: Rows | None = None) -> Session:

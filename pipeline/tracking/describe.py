@@ -8,8 +8,7 @@ from typing import Any
 
 from data_prep.contract.dataset import MANIFEST, Manifest
 from data_prep.contract.receipt import Receipt, write_atomic
-from pipeline.evaluation.evaluate import SAMPLES
-from pipeline.evaluation.findings import TRAINED, Findings, headlines, last_checkpoint, step_of
+from pipeline.evaluation.findings import SAMPLES, TRAINED, Findings, headlines, last_checkpoint, step_of
 from pipeline.evaluation.report import REPORT
 from pipeline.tracking.models import ModelDescription
 from pipeline.tracking.record import STAGE_RECORD
@@ -89,7 +88,9 @@ def model_figures(findings: Findings, name: str) -> dict[str, float]:
         return {}
     validation, shots = run["validation"], run["shots"]
     figures = {"held_out_loss": validation["loss"]}
-    figures |= {key: validation[key] for key in ("perplexity", "bits_per_byte")}
+    names = {key: key for key in ("perplexity", "bits_per_byte", "target_loss")}
+    names["accuracy"] = "hidden_token_accuracy"
+    figures |= {name: validation[key] for key, name in names.items() if key in validation}
     return figures | {f"accuracy_{one['shots']}_shot": one["accuracy"] for one in shots}
 
 

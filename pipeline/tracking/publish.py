@@ -12,8 +12,9 @@ from data_prep.contract.dataset import MANIFEST, TOKENIZER
 from data_prep.contract.receipt import RECEIPT, Receipt, fingerprint, read_receipt
 from data_prep.contract.settings import InputError
 from pipeline.config import TrackingConfig
-from pipeline.evaluation.evaluate import RESULTS, SAMPLES
 from pipeline.evaluation.findings import (
+    RESULTS,
+    SAMPLES,
     STAGES,
     TRAINED,
     Findings,

@@ -8,13 +8,21 @@ from numpy.typing import NDArray
 
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import PipelineConfig
+from pipeline.generation.model import Prompts
 from tests.pipeline.generation.uncached import Uncached
 
 PADDING_COLUMNS = 3
 """Columns beyond the vocabulary, as of a padded table; they would win if they were looked at."""
 
 
-class Bigram:
+class Sessionless:
+    """What generates by reading whole rows again at every step."""
+
+    def session(self, sources: Prompts | None = None) -> Uncached:
+        return Uncached(self, sources)
+
+
+class Bigram(Sessionless):
     """The next token's probabilities depend on the last token alone, by a table of natural logs [V, V]."""
 
     def __init__(self, config: PipelineConfig, vocabulary: Vocabulary, logs: NDArray[np.float64]) -> None:
@@ -26,9 +34,6 @@ class Bigram:
         logits = torch.full((*tokens.shape, self.vocabulary.size + PADDING_COLUMNS), 100.0)
         logits[..., : self.vocabulary.size] = torch.from_numpy(self.logs)[tokens].float() + 7.0
         return logits
-
-    def session(self, sources: None = None) -> Uncached:
-        return Uncached(self)
 
 
 def random_bigram(config: PipelineConfig, vocabulary: Vocabulary, seed: int = 0) -> Bigram:
@@ -47,7 +52,7 @@ def bigram_of(config: PipelineConfig, vocabulary: Vocabulary, texts: list[str]) 
     return Bigram(config, vocabulary, np.log(counts / counts.sum(axis=1, keepdims=True)))
 
 
-class Recalling:
+class Recalling(Sessionless):
     """Like a bigram model after a row that holds a certain word, and flat otherwise."""
 
     def __init__(self, knowing: Bigram, word: str) -> None:
@@ -60,6 +65,3 @@ class Recalling:
             if not any(ids[i : i + len(self.word)] == self.word for i in range(len(ids))):
                 logits[row, :, : self.vocabulary.size] = 0.0
         return logits
-
-    def session(self, sources: None = None) -> Uncached:
-        return Uncached(self)

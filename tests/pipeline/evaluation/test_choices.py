@@ -7,6 +7,7 @@ import pytest
 
 from data_prep.contract.dataset import Dataset
 from pipeline.evaluation.choices import fit, shot_curve
+from pipeline.evaluation.forms import Joined
 from pipeline.evaluation.questions import Example, Question, Task, as_chat, as_text, make_task, wilson
 from pipeline.tuning.chat import ChatTemplate
 from tests.pipeline import tiny
@@ -103,13 +104,13 @@ def test_examples_that_do_not_fit_are_dropped_from_the_left_and_counted(data: Da
     template = ChatTemplate(data.vocabulary)
     shots = tuple(Example(f"number {n}", "the sum of two " * 3) for n in range(4))
     question = Question("adds", ("two", "sum"), 0, shots)
-    long = fit(template, question, 4, as_text, room=10_000)
+    long = fit(template, question, 4, as_text, Joined(10_000, 0))
     assert (long.dropped, long.cut) == (0, False)
-    size = len(as_text(template, shots[2:], "adds", "two").context) + 2
-    short = fit(template, question, 4, as_text, room=size)
+    size = len(as_text(template, shots[2:], "adds", "two").context) + 1
+    short = fit(template, question, 4, as_text, Joined(size, 0))
     assert (short.dropped, short.cut) == (2, False)
     assert short.choices[0] == as_text(template, shots[2:], "adds", "two")
-    cut = fit(template, question, 4, as_text, room=2)
+    cut = fit(template, question, 4, as_text, Joined(1, 0))
     assert (cut.dropped, cut.cut) == (4, True)
     assert all(len(one.context) + len(one.answer) <= 2 and one.context for one in cut.choices)
 

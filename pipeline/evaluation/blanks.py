@@ -1,0 +1,160 @@
+"""Texts with blanks, made of held-out text as the recipe's objective hides it, and filled in by a model.
+
+A blank stands in a text under its token's name: `<mask>` for a token, T5's `<extra_id_0>` for a span of any
+length. What fills it, the model's words or the text's own, stands between « and ».
+
+    returns the <mask> of a list      returns the «sum» of a list
+
+BART's `<mask>` is for any number of words too, but it writes the whole text, so nothing marks what filled it.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from data_prep.contract.dataset import Dataset
+from data_prep.contract.vocabulary import CLS, MASK, RESERVED, SENTINELS, SEP, Vocabulary
+from pipeline.config import ObjectiveConfig
+from pipeline.data.tables import SPACE, special_tokens
+from pipeline.evaluation.forms import padded
+from pipeline.evaluation.scoring import LanguageModel, batch_logits, batches_by_length
+from pipeline.generation.generate import GREEDY, generate
+from pipeline.objectives.denoising import Damage, denoising
+from pipeline.objectives.draws import combine
+from pipeline.objectives.masked import masked_lm
+from pipeline.objectives.samples import Samples
+from pipeline.objectives.sentences import single
+from pipeline.objectives.spans import SpanLengths, span_corruption
+
+Fills = dict[int, list[int]]
+"""Token ids by the position of the blank that they fill."""
+NAMES = re.compile(r"(<mask>|<extra_id_\d+>)")
+
+
+def with_blanks(
+    objective: ObjectiveConfig, dataset: Dataset, texts: Sequence[Sequence[int]], seed: int
+) -> list[tuple[list[int], str]]:
+    """What a model reads for each text, all of one length, and the text with its own words marked."""
+    vocabulary, special = dataset.vocabulary, special_tokens(dataset.vocabulary)
+    tokens = np.array(texts, dtype=np.int64)
+    count, length = tokens.shape
+    keys = combine(seed, np.arange(count), length)
+    samples = Samples(tokens, np.roll(tokens, -1, axis=1), np.full(count, length), keys)
+    if objective.kind == "masked_lm":
+        batch = masked_lm(single(samples, special), keys, special, objective.masking, objective.density)
+        read = np.where(batch["weights"] > 0, special.mask, batch["targets"])
+        fill_one = masks_filled
+    elif objective.kind == "span_corruption":
+        lengths = SpanLengths(length, objective.density, objective.mean_span, objective.closing_sentinel)
+        batch = span_corruption(samples, special, lengths)
+        read, fill_one = batch["encoder_tokens"], spans_filled
+    else:
+        batch = denoising(samples, special, ("infill",), Damage(objective.density, objective.mean_span))
+        rows = [row[row != special.pad].tolist() for row in batch["encoder_tokens"]]
+        return [(row, vocabulary.decode(text)) for row, text in zip(rows, texts, strict=True)]
+    return [
+        (row, shown(vocabulary, row, fill_one(vocabulary, row, answer)))
+        for row, answer in zip(read.tolist(), batch["targets"].tolist(), strict=True)
+    ]
+
+
+def composed(objective: ObjectiveConfig, vocabulary: Vocabulary, text: str) -> list[int]:
+    """A user's text as the model reads it; `<mask>` and the sentinels in it are blanks."""
+    ids: list[int] = []
+    for place, part in enumerate(NAMES.split(text)):
+        ids += [vocabulary.id_of(part)] if place % 2 else vocabulary.encode(part.strip(" "))
+    if objective.kind == "masked_lm":
+        return [vocabulary.id_of(CLS), *ids, vocabulary.id_of(SEP)]
+    return [*ids, vocabulary.eos]
+
+
+def fill(model: LanguageModel, rows: Sequence[Sequence[int]], max_tokens: int) -> list[str]:
+    """Each text with the model's likeliest words in its blanks; a denoiser writes the whole text."""
+    vocabulary, kind = model.vocabulary, model.config.objective.kind
+    if kind == "masked_lm":
+        answers = likeliest(model, rows)
+    else:
+        answers = generate(model, rows, max_tokens, GREEDY, {vocabulary.eos})
+    if kind == "denoising":
+        return [vocabulary.decode(answer) for answer in answers]
+    fill_one = masks_filled if kind == "masked_lm" else spans_filled
+    return [
+        shown(vocabulary, row, fill_one(vocabulary, row, answer))
+        for row, answer in zip(rows, answers, strict=True)
+    ]
+
+
+def likeliest(model: LanguageModel, rows: Sequence[Sequence[int]]) -> list[list[int]]:
+    """An encoder's likeliest token of text at each position of each row, each position by itself.
+
+    Rows of one length are read together, since an encoder would look at padding.
+    """
+    vocabulary = model.vocabulary
+    reserved = [vocabulary.id_of(piece) for piece in RESERVED]
+    found: list[list[int]] = [[] for _ in rows]
+    for length in sorted({len(row) for row in rows}):
+        places = [place for place, row in enumerate(rows) if len(row) == length]
+        for batch in batches_by_length([length] * len(places)):
+            some = [places[index] for index in batch]
+            logits_BSV = batch_logits(model, {"tokens": padded([rows[place] for place in some], 0)})
+            logits_BSV[..., reserved] = -np.inf
+            best_BS = logits_BSV[..., : vocabulary.size].argmax(dim=-1)
+            for place, best in zip(some, best_BS.tolist(), strict=True):
+                found[place] = best
+    return found
+
+
+def masks_filled(vocabulary: Vocabulary, row: Sequence[int], answer: Sequence[int]) -> Fills:
+    """The tokens of an answer where the row has `<mask>`."""
+    mask = vocabulary.id_of(MASK)
+    return {place: [answer[place]] for place, token in enumerate(row) if token == mask}
+
+
+def spans_filled(vocabulary: Vocabulary, row: Sequence[int], answer: Sequence[int]) -> Fills:
+    """What an answer says behind each sentinel, at the sentinel's place in the row.
+
+    A sentinel that the row does not have, or that comes again, starts what fills nothing.
+    """
+    sentinels, fills = set(vocabulary.sentinels), Fills()
+    filled = [0]
+    for token in answer:
+        if token == vocabulary.eos:
+            break
+        if token in sentinels:
+            filled = []
+            if token in row:
+                fills.setdefault(row.index(token), filled)
+        else:
+            filled.append(token)
+    return fills
+
+
+def shown(vocabulary: Vocabulary, row: Sequence[int], fills: Fills | None = None) -> str:
+    """A row as text: its blanks by name, or what fills them in « »; other reserved tokens leave nothing."""
+    names = {vocabulary.id_of(piece): piece for piece in (MASK, *SENTINELS)}
+    reserved = {vocabulary.id_of(piece) for piece in RESERVED}
+    parts: list[str] = []
+    run: list[int] = []
+    for place, token in enumerate([*row, vocabulary.eos]):
+        if token not in reserved:
+            run.append(token)
+            continue
+        parts.append(_text(vocabulary, run))
+        run = []
+        if token in names:
+            parts.append(names[token] if fills is None else _marked(vocabulary, fills.get(place, [])))
+    return "".join(parts).strip(" ")
+
+
+def _marked(vocabulary: Vocabulary, filling: Sequence[int]) -> str:
+    text = _text(vocabulary, filling)
+    return f" «{text[1:]}»" if text.startswith(" ") else f"«{text}»"
+
+
+def _text(vocabulary: Vocabulary, run: Sequence[int]) -> str:
+    """The text of a run of tokens, with the space before its first word, which decoding drops."""
+    if not run:
+        return ""
+    space = " " if vocabulary.piece_of(run[0]).startswith(SPACE) else ""
+    return space + vocabulary.decode(run).removeprefix(" ")

@@ -1,0 +1,139 @@
+"""What encoders and encoder-decoders predict of held-out text: the loss of the recipe's own objective.
+
+The samples are those of the validation split, hidden or damaged as in training. Noise is a function of each
+sample's key, so every model and every run of the same recipe is asked for the very same tokens.
+
+    loss         mean of -ln p over the hidden tokens of text, in nats
+    perplexity   e to the loss
+    accuracy     share of the hidden tokens that the model finds likeliest
+    target_loss  of an encoder-decoder, the same mean over whole targets, sentinels and <eos> with them: what
+                 training calls its validation loss
+
+Sentinels and the target's `<eos>` follow from the input and are nearly free, so `loss` leaves them out, and
+with them what a unigram model would be easily beaten at.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.contract.dataset import Dataset
+from data_prep.contract.settings import InputError
+from pipeline.config import PipelineConfig
+from pipeline.data.batches import LABELS, Batch
+from pipeline.data.maker import cutting
+from pipeline.data.stream import SampleStream
+from pipeline.data.tables import special_tokens
+from pipeline.evaluation.perplexity import token_counts, unigram_logs
+from pipeline.evaluation.scoring import TOKENS_PER_BATCH, LanguageModel, batch_logits
+from pipeline.objectives.build import build, shape
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Batches of held-out samples, and which of their predictions are tokens of text."""
+
+    batches: list[Batch]
+    ordinary: NDArray[np.bool_]
+    """[V] which tokens text is made of."""
+    samples: int
+    whole_split: bool
+
+    def text(self, batch: Batch) -> NDArray[np.bool_]:
+        """[B, S] the predictions that are tokens of text."""
+        text: NDArray[np.bool_] = (batch["weights"] > 0) & self.ordinary[batch["targets"]]
+        return text
+
+    @property
+    def tokens(self) -> NDArray[np.int64]:
+        """The hidden tokens of text, in order."""
+        return np.concatenate([batch["targets"][self.text(batch)] for batch in self.batches])
+
+
+def hidden(config: PipelineConfig, dataset: Dataset) -> Hidden:
+    """The split's samples, or the first of its seeded order with about `eval.validation_tokens` tokens.
+
+    Raises `InputError` where the split is empty or nothing of it is hidden.
+    """
+    stream = SampleStream(dataset, "validation", cutting(config), config.seed)
+    special = special_tokens(dataset.vocabulary)
+    make = build(config.objective, config.data, special)
+    count = min(stream.order.samples, -(-config.eval.validation_tokens // stream.order.width))
+    ordinary = np.zeros(dataset.vocabulary.size, bool)
+    ordinary[special.ordinary] = True
+    batches = [make(stream.samples(indices)) for indices in _in_turn(count, config)]
+    found = Hidden(batches, ordinary, count, count == stream.order.samples)
+    if not len(found.tokens):
+        raise InputError(
+            f"{dataset.folder}: nothing is hidden in its validation split, which is too short; prepare it "
+            "with a larger corpus.validation_share"
+        )
+    return found
+
+
+def _in_turn(count: int, config: PipelineConfig) -> Iterator[NDArray[np.int64]]:
+    """The samples of each batch."""
+    lengths = shape(config.objective, config.data)
+    rows = max(1, TOKENS_PER_BATCH // max(lengths.inputs, lengths.targets or 0))
+    for start in range(0, count, rows):
+        yield np.arange(start, min(start + rows, count))
+
+
+def model_loss(model: LanguageModel, held: Hidden) -> dict[str, float]:
+    """Loss, perplexity and accuracy of a model on the hidden tokens, and an encoder-decoder's target loss."""
+    nats = right = whole = 0.0
+    for batch in held.batches:
+        losses, correct = _predictions(model, batch)
+        text = held.text(batch)[batch["weights"] > 0]
+        nats, whole = nats + float(losses[text].sum()), whole + float(losses.sum())
+        right += int(correct[text].sum())
+    count = len(held.tokens)
+    found = figures(nats / count, right / count)
+    if "encoder_tokens" in held.batches[0]:
+        found["target_loss"] = whole / sum(int((batch["weights"] > 0).sum()) for batch in held.batches)
+    return found
+
+
+def _predictions(model: LanguageModel, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """-ln p of every predicted token of a batch in order, and whether it is the likeliest."""
+    import torch
+
+    inputs = {name: array for name, array in batch.items() if name not in LABELS}
+    rows, columns = np.nonzero(batch["weights"] > 0)
+    logits_PV = batch_logits(model, inputs)[rows, columns, : model.vocabulary.size]
+    targets_P = torch.from_numpy(batch["targets"][rows, columns]).to(logits_PV.device)
+    losses_P = torch.nn.functional.cross_entropy(logits_PV, targets_P, reduction="none")
+    correct_P = logits_PV.argmax(dim=-1) == targets_P
+    return losses_P.double().cpu().numpy(), correct_P.cpu().numpy()
+
+
+def unigram_loss(dataset: Dataset, held: Hidden) -> dict[str, float]:
+    """The same of the unigram model of the train split's text, with one added to every count."""
+    counts = token_counts(dataset)[held.ordinary]
+    number = np.cumsum(held.ordinary) - 1
+    tokens = number[held.tokens]
+    logs = unigram_logs(counts)
+    return figures(float(-logs[tokens].mean()), float((tokens == counts.argmax()).mean()))
+
+
+def figures(loss: float, accuracy: float) -> dict[str, float]:
+    """The figures of a mean negative log-likelihood."""
+    return {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), "accuracy": accuracy}
+
+
+def describe(config: PipelineConfig, dataset: Dataset, held: Hidden) -> dict[str, object]:
+    """What the validation figures are of."""
+    part = "all" if held.whole_split else "a seeded choice of the"
+    count, objective = len(held.tokens), config.objective
+    return {
+        "dataset": dataset.manifest.fingerprint,
+        "objective": objective.kind,
+        "samples": held.samples,
+        "predicted_tokens": count,
+        "whole_split": held.whole_split,
+        "about": f"{count:,} hidden tokens of {part} validation text, in {held.samples:,} samples "
+        f"({objective.kind} with a density of {objective.density:g}, the same noise for every model)",
+    }
