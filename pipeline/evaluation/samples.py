@@ -97,10 +97,13 @@ def answer(model: LanguageModel, prompts: list[Prompt], chat: bool, max_tokens: 
     """
     filled = [index for index, prompt in enumerate(prompts) if prompt.blanks]
     said = [index for index, prompt in enumerate(prompts) if not prompt.blanks]
-    answers = dict(
-        zip(filled, blank.fill(model, [prompts[i].blanks for i in filled], max_tokens), strict=True)
-    )
-    answers |= zip(said, _say(model, [prompts[i].text for i in said], chat, max_tokens, seed), strict=True)
+    answers: dict[int, str] = {}
+    if filled:
+        texts = blank.fill(model, [prompts[index].blanks for index in filled], max_tokens)
+        answers |= zip(filled, texts, strict=True)
+    if said:
+        texts = _say(model, [prompts[index].text for index in said], chat, max_tokens, seed)
+        answers |= zip(said, texts, strict=True)
     return [answers[index] for index in range(len(prompts))]
 
 

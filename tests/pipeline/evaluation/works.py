@@ -48,6 +48,7 @@ def write_evaluation(folder: Path) -> None:
             "windows": 31,
             "predicted_tokens": 4321,
             "whole_split": True,
+            "about": "4,321 predicted tokens of 7 <documents>",
             "unigram": {"loss": 6.5, "perplexity": 665.1, "bits_per_byte": 2.7},
         },
         "task": {"name": "which response", "about": "which?", "questions": 50, "choices": 4, "chance": 0.25},

@@ -23,6 +23,16 @@ def test_layout() -> None:
     ]
 
 
+def test_segments_tell_padding_and_are_left_out_where_there_is_none() -> None:
+    short, full = samples([[200, 3, 201], [202]]), samples([[200, 201], [202, 203]])
+    batch = masked_lm(single(short, special()), short.keys, special())
+    assert batch["segments"].tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
+    assert batch["segments"].dtype == np.int32
+    assert "segments" not in masked_lm(single(full, special()), full.keys, special())
+    pair = paired(samples([[200, 201, 202], [203, 204]]), special(), "sentence_order")
+    assert pair.extra["segments"].tolist() == [[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 0]]
+
+
 def test_targets_are_the_text_and_only_hidden_tokens_weigh() -> None:
     given = random_samples(8, 30)
     arranged = single(given, special())
