@@ -8,18 +8,19 @@ length. What fills it, the model's words or the text's own, stands between « an
 BART's `<mask>` is for any number of words too, but it writes the whole text, so nothing marks what filled it.
 """
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from data_prep.contract.dataset import Dataset
-from data_prep.contract.vocabulary import CLS, MASK, RESERVED, SENTINELS, SEP, Vocabulary
+from data_prep.contract.vocabulary import CLS, MASK, RESERVED, SENTINELS, SEP, SPACE, Vocabulary
 from pipeline.config import ObjectiveConfig
-from pipeline.data.tables import SPACE, special_tokens
+from pipeline.data.tables import special_tokens
 from pipeline.evaluation.forms import padded
 from pipeline.evaluation.scoring import LanguageModel, batch_logits, batches_by_length
+from pipeline.generation.fill import spans_of
 from pipeline.generation.generate import GREEDY, generate
+from pipeline.generation.text import blanked
 from pipeline.objectives.denoising import Damage, denoising
 from pipeline.objectives.draws import combine
 from pipeline.objectives.masked import masked_lm
@@ -29,7 +30,6 @@ from pipeline.objectives.spans import SpanLengths, span_corruption
 
 Fills = dict[int, list[int]]
 """Token ids by the position of the blank that they fill."""
-NAMES = re.compile(r"(<mask>|<extra_id_\d+>)")
 
 
 def with_blanks(
@@ -61,9 +61,7 @@ def with_blanks(
 
 def composed(objective: ObjectiveConfig, vocabulary: Vocabulary, text: str) -> list[int]:
     """A user's text as the model reads it; `<mask>` and the sentinels in it are blanks."""
-    ids: list[int] = []
-    for place, part in enumerate(NAMES.split(text)):
-        ids += [vocabulary.id_of(part)] if place % 2 else vocabulary.encode(part.strip(" "))
+    ids = blanked(vocabulary, text)
     if objective.kind == "masked_lm":
         return [vocabulary.id_of(CLS), *ids, vocabulary.id_of(SEP)]
     return [*ids, vocabulary.eos]
@@ -114,20 +112,10 @@ def masks_filled(vocabulary: Vocabulary, row: Sequence[int], answer: Sequence[in
 def spans_filled(vocabulary: Vocabulary, row: Sequence[int], answer: Sequence[int]) -> Fills:
     """What an answer says behind each sentinel, at the sentinel's place in the row.
 
-    A sentinel that the row does not have, or that comes again, starts what fills nothing.
+    A sentinel that the row does not have starts what fills nothing.
     """
-    sentinels, fills = set(vocabulary.sentinels), Fills()
-    filled = [0]
-    for token in answer:
-        if token == vocabulary.eos:
-            break
-        if token in sentinels:
-            filled = []
-            if token in row:
-                fills.setdefault(row.index(token), filled)
-        else:
-            filled.append(token)
-    return fills
+    spans = spans_of([token for token in answer if token != vocabulary.eos], vocabulary.sentinels)
+    return {place: spans[token] for place, token in enumerate(row) if token in spans}
 
 
 def shown(vocabulary: Vocabulary, row: Sequence[int], fills: Fills | None = None) -> str:

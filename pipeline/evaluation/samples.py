@@ -1,24 +1,26 @@
 """What several models say side by side: prompts to go on from or to answer, and blanks to fill in."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
 from data_prep.contract.dataset import Dataset
-from data_prep.contract.vocabulary import MASK, Vocabulary
+from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
 from pipeline.evaluation import blanks as blank
 from pipeline.evaluation.scoring import LanguageModel
 from pipeline.generation.generate import Sampling, generate
-from pipeline.tuning.chat import ChatTemplate, Message
+from pipeline.generation.model import has_encoder
+from pipeline.generation.text import BLANK, prompt_ids, stop_ids
 from pipeline.tuning.instructions import dataset_pairs
 
 PROMPTS_OF_EACH_KIND = 3
 BLANKS = 6
 DOCUMENT_START = 24
 """Tokens of a held-out document that make a prompt; a text with blanks has twice as many."""
+ADDED = 2
+"""Reserved tokens around a text with blanks, at most."""
 TEMPERATURE, TOP_P = 0.7, 0.95
 
 
@@ -38,10 +40,16 @@ def given(config: PipelineConfig, dataset: Dataset) -> list[Prompt]:
     only_fills = not config.can_answer
     composed = [
         blank.composed(config.objective, dataset.vocabulary, text)
-        if only_fills or (config.model.architecture != "decoder" and blank.NAMES.search(text))
+        if only_fills or (config.model.architecture != "decoder" and BLANK.search(text))
         else []
         for text in config.eval.prompts
     ]
+    for text, ids in zip(config.eval.prompts, composed, strict=True):
+        if len(ids) > config.data.sequence_length:
+            raise InputError(
+                f"eval.prompts: {text[:40]!r} has {len(ids)} tokens; the model reads at most "
+                f"data.sequence_length {config.data.sequence_length}"
+            )
     return [
         Prompt(text, "recipe", blanks=tuple(ids))
         for text, ids in zip(config.eval.prompts, composed, strict=True)
@@ -70,7 +78,8 @@ def openings(dataset: Dataset) -> list[Prompt]:
 
 def blanks(config: PipelineConfig, dataset: Dataset) -> list[Prompt]:
     """Beginnings of a few held-out documents with blanks, as the recipe's objective makes them."""
-    texts = [one[: 2 * DOCUMENT_START].tolist() for one in _documents(dataset, BLANKS)]
+    length = min(2 * DOCUMENT_START, config.data.sequence_length - ADDED)
+    texts = [one[:length].tolist() for one in _documents(dataset, BLANKS)]
     made = blank.with_blanks(config.objective, dataset, texts, config.seed) if texts else []
     return [
         Prompt(blank.shown(dataset.vocabulary, ids), "held-out text with blanks", reference, tuple(ids))
@@ -108,34 +117,9 @@ def answer(model: LanguageModel, prompts: list[Prompt], chat: bool, max_tokens: 
 
 
 def _say(model: LanguageModel, texts: list[str], chat: bool, max_tokens: int, seed: int) -> list[str]:
-    vocabulary, template = model.vocabulary, ChatTemplate(model.vocabulary)
-    most = max(1, model.config.data.sequence_length - max_tokens)
-    if chat:
-        ids = [template.prompt([Message("user", text)]) for text in texts]
-    else:
-        ids = [OPEN[model.config.objective.kind](vocabulary, text) for text in texts]
-    stop = {vocabulary.eos, template.end}
-    cut = [one[-most:] for one in ids]
-    answers = generate(model, cut, max_tokens, Sampling(TEMPERATURE, top_p=TOP_P, seed=seed), stop)
+    vocabulary, longest = model.vocabulary, model.config.data.sequence_length
+    most = longest if has_encoder(model) else max(1, longest - max_tokens)
+    cut = [prompt_ids(model, text, chat)[-most:] for text in texts]
+    sampling = Sampling(TEMPERATURE, top_p=TOP_P, seed=seed)
+    answers = generate(model, cut, max_tokens, sampling, stop_ids(vocabulary))
     return [vocabulary.decode(one) for one in answers]
-
-
-def _as_text(vocabulary: Vocabulary, text: str) -> list[int]:
-    return [vocabulary.eos, *vocabulary.encode(text)]
-
-
-def _as_span(vocabulary: Vocabulary, text: str) -> list[int]:
-    return [*vocabulary.encode(text), vocabulary.sentinels[0], vocabulary.eos]
-
-
-def _as_mask(vocabulary: Vocabulary, text: str) -> list[int]:
-    return [*vocabulary.encode(text), vocabulary.id_of(MASK), vocabulary.eos]
-
-
-OPEN: dict[str, Callable[[Vocabulary, str], list[int]]] = {
-    "causal_lm": _as_text,
-    "prefix_lm": _as_text,
-    "span_corruption": _as_span,
-    "denoising": _as_mask,
-}
-"""A prompt as a pretrained model reads it so that it goes on: with a blank behind it where it fills those."""
