@@ -32,17 +32,26 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def trace(run: Path, step: int) -> dict[str, Any]:
-    """The documents in a step of a pretraining run; steps count from 1, as in the metrics."""
+    """The documents in a step of a pretraining run, and what was hidden of them; steps count from 1."""
     from dataclasses import asdict
 
-    from pipeline.data.provenance import trace_step
+    from data_prep.contract.dataset import TOKENIZER
+    from data_prep.contract.vocabulary import Vocabulary
+    from pipeline.data.provenance import step_batch, trace_step
+    from pipeline.evaluation.blanks import read, restored, shown
     from pipeline.training.job import read_config
 
     config = read_config(run)
     if not 1 <= step <= config.train.steps:
         raise InputError(f"--step {step}: the run {run} has the steps 1 to {config.train.steps}")
-    samples = trace_step(config, str(run.resolve().parent / "dataset"), step - 1)
-    return {"kind": "step", "step": step, "samples": [asdict(sample) for sample in samples]}
+    place = str(run.resolve().parent / "dataset")
+    samples = [asdict(sample) for sample in trace_step(config, place, step - 1)]
+    if config.model.architecture != "decoder":
+        batch, vocabulary = step_batch(config, place, step - 1), Vocabulary(run / TOKENIZER)
+        texts = zip(read(batch, vocabulary), restored(batch, vocabulary), strict=True)
+        for sample, (row, text) in zip(samples, texts, strict=True):
+            sample |= {"reads": shown(vocabulary, row), "restores": text}
+    return {"kind": "step", "step": step, "samples": samples}
 
 
 def sample_lines(samples: list[dict[str, Any]], characters: int = 160) -> list[str]:
@@ -54,6 +63,9 @@ def sample_lines(samples: list[dict[str, Any]], characters: int = 160) -> list[s
             place = one["url"] or one["source"] or "?"
             text = " ".join(one["text"].split())[:characters]
             found.append(f"  {one['document']:016x}  {one['tokens']:>5} tokens  {place}  {text}")
+        for name in ("reads", "restores"):
+            if name in sample:
+                found.append(f"  {name:<9} {' '.join(sample[name].split())[: 2 * characters]}")
     return found
 
 

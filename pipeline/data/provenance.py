@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from data_prep.contract.dataset import DOCUMENTS
 from pipeline.config import PipelineConfig
+from pipeline.data.batches import Batch
 from pipeline.data.maker import BatchMaker
 from pipeline.data.remote import RemoteDataset
 from pipeline.data.stream import SampleStream
@@ -66,6 +67,13 @@ def trace_step(config: PipelineConfig, dataset: str, step: int) -> list[TracedSa
         sample for stream, places, own in maker.train.deal(indices) for sample in _trace(stream, places, own)
     ]
     return sorted(found, key=lambda sample: sample.number)
+
+
+def step_batch(config: PipelineConfig, dataset: str, step: int) -> Batch:
+    """The global batch of a step, over all ranks, as the model was given it: with the very same noise."""
+    maker = BatchMaker(config.model_copy(update={"train": _one_process(config)}), dataset, 0, 1)
+    [batch] = maker.step(step)
+    return batch
 
 
 def _one_process(config: PipelineConfig) -> Any:

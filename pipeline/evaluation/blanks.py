@@ -15,6 +15,7 @@ import numpy as np
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.vocabulary import CLS, MASK, RESERVED, SENTINELS, SEP, SPACE, Vocabulary
 from pipeline.config import ObjectiveConfig
+from pipeline.data.batches import Batch
 from pipeline.data.tables import special_tokens
 from pipeline.evaluation.forms import padded
 from pipeline.evaluation.scoring import LanguageModel, batch_logits, batches_by_length
@@ -43,20 +44,38 @@ def with_blanks(
     samples = Samples(tokens, np.roll(tokens, -1, axis=1), np.full(count, length), keys)
     if objective.kind == "masked_lm":
         batch = masked_lm(single(samples, special), keys, special, objective.masking, objective.density)
-        read = np.where(batch["weights"] > 0, special.mask, batch["targets"])
-        fill_one = masks_filled
+        batch["tokens"] = np.where(batch["weights"] > 0, special.mask, batch["targets"])
     elif objective.kind == "span_corruption":
         lengths = SpanLengths(length, objective.density, objective.mean_span, objective.closing_sentinel)
         batch = span_corruption(samples, special, lengths)
-        read, fill_one = batch["encoder_tokens"], spans_filled
     else:
         batch = denoising(samples, special, ("infill",), Damage(objective.density, objective.mean_span))
-        rows = [row[row != special.pad].tolist() for row in batch["encoder_tokens"]]
-        return [(row, vocabulary.decode(text)) for row, text in zip(rows, texts, strict=True)]
-    return [
-        (row, shown(vocabulary, row, fill_one(vocabulary, row, answer)))
-        for row, answer in zip(read.tolist(), batch["targets"].tolist(), strict=True)
-    ]
+    return list(zip(read(batch, vocabulary), restored(batch, vocabulary), strict=True))
+
+
+def read(batch: Batch, vocabulary: Vocabulary) -> list[list[int]]:
+    """What the encoder of a batch reads, without padding."""
+    rows = batch.get("encoder_tokens", batch["tokens"])
+    return [row[row != vocabulary.pad].tolist() for row in rows]
+
+
+def restored(batch: Batch, vocabulary: Vocabulary) -> list[str]:
+    """The text of each sample of a batch; where blanks tell which words were hidden, these are marked."""
+    found = []
+    for row, sample in zip(read(batch, vocabulary), _rows(batch), strict=True):
+        targets, hidden = sample["targets"].tolist(), sample["weights"] > 0
+        if "encoder_tokens" not in batch:
+            marks = {int(place): [targets[place]] for place in np.flatnonzero(hidden)}
+            found.append(shown(vocabulary, targets, marks))
+        elif any(token in vocabulary.sentinels for token in row):
+            found.append(shown(vocabulary, row, spans_filled(vocabulary, row, targets)))
+        else:
+            found.append(vocabulary.decode(targets))
+    return found
+
+
+def _rows(batch: Batch) -> list[Batch]:
+    return [{name: array[row] for name, array in batch.items()} for row in range(len(batch["targets"]))]
 
 
 def composed(objective: ObjectiveConfig, vocabulary: Vocabulary, text: str) -> list[int]:
@@ -125,13 +144,16 @@ def shown(vocabulary: Vocabulary, row: Sequence[int], fills: Fills | None = None
     parts: list[str] = []
     run: list[int] = []
     for place, token in enumerate([*row, vocabulary.eos]):
-        if token not in reserved:
+        filling = None if fills is None else fills.get(place)
+        if filling is None and token not in reserved:
             run.append(token)
             continue
         parts.append(_text(vocabulary, run))
         run = []
-        if token in names:
-            parts.append(names[token] if fills is None else _marked(vocabulary, fills.get(place, [])))
+        if filling is not None or (fills is not None and token in names):
+            parts.append(_marked(vocabulary, filling or []))
+        elif token in names:
+            parts.append(names[token])
     return "".join(parts).strip(" ")
 
 

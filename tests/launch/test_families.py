@@ -129,6 +129,18 @@ def test_inspect_tells_objective_and_blanks(works: tuple[dict[str, Path], str]) 
     assert evaluation["samples"] == samples(work)
 
 
+def test_a_step_is_shown_with_what_was_hidden_in_it(works: tuple[dict[str, Path], str]) -> None:
+    for name, blank in (("t5", "<extra_id_0>"), ("bert", "<mask>")):
+        printed = bloomery("inspect", str(works[0][name] / "pretrain"), "--step", "2", "--json")
+        shown = json.loads(printed.splitlines()[-1])["samples"]
+        assert len(shown) == 4
+        assert any(blank in sample["reads"] for sample in shown)
+        for sample in shown:
+            text = "".join(one["text"] for one in sample["excerpts"])
+            plain = sample["restores"].replace("«", "").replace("»", "")
+            assert "".join(plain.split()) == "".join(text.split())
+
+
 def test_tuning_an_encoder_is_the_users_error(works: tuple[dict[str, Path], str]) -> None:
     work = works[0]["bert"]
     command = [sys.executable, "-c", "from launch.cli import main; main()", "tune"]
