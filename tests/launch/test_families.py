@@ -22,7 +22,7 @@ OPTIMIZER = {
     "checkpoint_every": 6,
 }
 SAME: dict[str, Any] = {
-    "corpus": {"kind": "text", "paths": ["texts"], "validation_share": 0.1, "document_bytes": 2000},
+    "corpus": {"kind": "text", "paths": ["texts"], "validation_share": 0.3, "document_bytes": 2000},
     "tokenizer": {"kind": "bpe", "vocabulary_size": 480},
     "data": {"sequence_length": 32},
     "train": OPTIMIZER,
