@@ -26,22 +26,34 @@ class Extractor:
         self._process: subprocess.Popen[bytes] | None = None
 
     def extract(self, content: bytes, charset: str, engine: str, seconds: float) -> str:
-        """The main text of a page. Raises `ExtractionError` where there is none in time."""
+        """The main text of a page. Raises `ExtractionError` where there is none in time.
+
+        A process that dies is given the page once more: it may have been killed for what others did, as where
+        the machine is short of memory, and what becomes of a page must not depend on that.
+        """
+        request = (content, charset, engine, seconds)
+        answer = self._ask(request) or self._ask(request)
+        if answer is None:
+            raise ExtractionError("extractor crashed")
+        text, problem = answer
+        if problem:
+            raise ExtractionError(problem)
+        return text
+
+    def _ask(self, request: tuple[bytes, str, str, float]) -> tuple[str, str] | None:
+        """A text or what is wrong with the page; None where the process died."""
         process = self._process = self._process or self._start()
         assert process.stdin
         assert process.stdout
         try:
-            pickle.dump((content, charset, engine, seconds), process.stdin, protocol=5)
+            pickle.dump(request, process.stdin, protocol=5)
             process.stdin.flush()
-            text, problem = pickle.load(process.stdout)
+            answer: tuple[str, str] = pickle.load(process.stdout)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
             status = process.wait()
             self.close()
-            late = status == -signal.SIGPROF
-            raise ExtractionError("extraction took too long" if late else "extractor crashed") from None
-        if problem:
-            raise ExtractionError(problem)
-        return str(text)
+            return ("", "extraction took too long") if status == -signal.SIGPROF else None
+        return answer
 
     def _start(self) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "data_prep.extract.worker"]

@@ -1,6 +1,8 @@
 """Pages to text, and pages that would hang, crash or fill a process."""
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -91,10 +93,28 @@ def test_a_page_that_takes_too_long_is_ended_and_the_next_one_works(extractor: E
     assert SENTENCE.strip() in extractor.extract(PAGE.encode(), "", "trafilatura", 10)
 
 
-def test_a_crash_is_counted_and_the_next_page_works(extractor: Extractor) -> None:
+def test_a_killed_process_is_replaced_and_the_page_is_not_lost(extractor: Extractor) -> None:
     extractor.extract(PAGE.encode(), "", "resiliparse", 10)
     assert extractor._process
-    os.kill(extractor._process.pid, 11)
-    with pytest.raises(ExtractionError, match="crashed"):
-        extractor.extract(PAGE.encode(), "", "resiliparse", 10)
+    os.kill(extractor._process.pid, 9)
+    assert SENTENCE.strip() in extractor.extract(PAGE.encode(), "", "resiliparse", 10)
+
+
+def test_a_crash_is_counted_and_the_next_page_works(
+    extractor: Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [sys.executable, "-c", "import os; os.kill(os.getpid(), 11)"]
+    started: list[int] = []
+
+    def broken() -> "subprocess.Popen[bytes]":
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        started.append(process.pid)
+        return process
+
+    extractor.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(extractor, "_start", broken)
+        with pytest.raises(ExtractionError, match="crashed"):
+            extractor.extract(PAGE.encode(), "", "resiliparse", 10)
+    assert len(started) == 2
     assert SENTENCE.strip() in extractor.extract(PAGE.encode(), "", "resiliparse", 10)
