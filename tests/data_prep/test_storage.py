@@ -6,13 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from data_prep import standing_in
 from data_prep.config import PrepConfig
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
 from data_prep.inspect import describe
+from data_prep.shards.publish import publish
 from data_prep.storage import Storage
 from launch.recipe import Recipe
 from launch.stages import Stages
@@ -53,8 +56,6 @@ def test_the_same_dataset_from_s3_as_from_disk_and_back(bucket: Any, tmp_path: P
 
 
 def test_only_what_changed_is_published_again(bucket: Any, tmp_path: Path) -> None:
-    from data_prep.shards.publish import publish
-
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": story(i, 300)}) + "\n" for i in range(20)))
     prepare_here(prep_config([tmp_path / "a.jsonl"]), tmp_path / "out")
     assert publish(Storage(tmp_path / "out"), "s3://crawl/again") > 5
@@ -107,6 +108,9 @@ def test_a_work_folder_in_a_bucket_holds_what_one_on_disk_does(
     there = downloaded(bucket, tmp_path / "there")
     assert local.items() <= there.items()
     assert {name for name in there if not name.startswith("given/")} == local.keys()
+    assert publish(Storage(tmp_path / "here", ADDRESS), "s3://crawl/published") > 5  # from bucket to bucket
+    bucket.get("crawl/published", str(tmp_path / "published"), recursive=True)
+    Dataset(tmp_path / "published").verify()
     # on the machine that started it there are the small files, and neither texts nor tokens
     assert not [*(tmp_path / "here").rglob("*.tar")]
     assert [*(tmp_path / "here").rglob("*.parquet")] == [tmp_path / "here" / "documents.parquet"]
@@ -200,3 +204,43 @@ def test_an_address_that_cannot_be_used(
 ) -> None:
     with pytest.raises(InputError, match=sentence):
         prepare_in(Storage(tmp_path / "here", address), small)
+
+
+class Flaky(MemoryFileSystem):
+    """Fails some times before it answers."""
+
+    protocol = "flaky"
+    store: dict[str, Any] = {}  # noqa: RUF012 - as in its parent
+    left = 0
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return "/" + str(path).removeprefix("flaky://").strip("/")
+
+    def put_file(self, *arguments: Any, **options: Any) -> None:
+        if Flaky.left:
+            Flaky.left -= 1
+            raise ConnectionResetError("the line is bad")
+        super().put_file(*arguments, **options)
+
+
+@pytest.mark.parametrize(("failures", "stored"), [(3, True), (4, False)])
+def test_trouble_on_the_way_is_tried_again(
+    failures: int, stored: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("data_prep.storage.time.sleep", slept.append)
+    fsspec.register_implementation("flaky", Flaky, clobber=True)
+    storage, file = Storage(tmp_path, "flaky://some/where"), tmp_path / "a.txt"
+    file.write_text(f"{failures}")
+    Flaky.left = failures
+    if stored:
+        storage.store(file)
+        assert storage.read(file, tmp_path / "b.txt") == {file: b"3"}
+        assert storage.slices([file, file], [0, 1], [1, 1]) == [b"3", b""]
+    else:
+        with pytest.raises(
+            InputError, match=r"flaky://some/where: cannot be used \(ConnectionResetError: the line"
+        ):
+            storage.store(file)
+    assert slept == [1, 4, 9]
