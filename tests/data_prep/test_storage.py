@@ -88,6 +88,7 @@ def small(tmp_path: Path) -> PrepConfig:
         "part_bytes": 1,
         "filters": filters,
         "decontaminate": decontaminate,
+        "dedup": {"lines": {"enabled": True, "min_sentences": 0}},
         "shards": {"shard_bytes": 20_000},
     }
     return prep_config(sorted(tmp_path.glob("*.jsonl")), corpus=corpus)
