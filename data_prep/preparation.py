@@ -23,8 +23,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from data_prep.amounts import (
     collected_size,
     decided_size,
@@ -36,15 +34,7 @@ from data_prep.amounts import (
 )
 from data_prep.collect import collect
 from data_prep.config import PrepConfig
-from data_prep.contract.dataset import (
-    BLOCKS,
-    MANIFEST,
-    TOKENIZER,
-    Manifest,
-    Shard,
-    token_dtype,
-    write_manifest,
-)
+from data_prep.contract.dataset import TOKENIZER, Manifest
 from data_prep.contract.receipt import file_hash, versions, write_atomic
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
@@ -65,6 +55,7 @@ from data_prep.planning import (
 from data_prep.progress import START, Amount, Progress, as_counts
 from data_prep.shards import build
 from data_prep.shards.publish import publish
+from data_prep.shards.steps import finish_dataset, plan_shards
 from data_prep.sources.files import InputFile
 from data_prep.storage import Storage
 from data_prep.tokenize import encode, train
@@ -271,47 +262,14 @@ class Preparation:
 
     def shards(self, encoded: Sequence[Part], model: Path) -> Manifest:
         """The tar shards of both splits and the manifest that makes the folder a dataset."""
-        size = Vocabulary(model).size
-        layout = self.config.corpus.shards
-        tokens = {
-            name: sum(part.counts["splits"][name]["tokens"] for part in encoded) for name in encode.SPLITS
-        }
-        wanted = []
-        for split in encode.SPLITS:
-            shards = build.shard_count(tokens[split], token_dtype(size).itemsize, layout.shard_bytes)
-            arguments = {
-                "split": split,
-                "shards": shards,
-                "block_tokens": build.block_size(layout.block_tokens, tokens["train"]),
-                "vocabulary_size": size,
-                "tokens": [part.path("tokens.npy") for part in encoded],
-                "indexes": [part.path("index.npy") for part in encoded],
-            }
-            wanted += [
-                self.plan(
-                    "shards",
-                    build.VERSION,
-                    arguments | {"shard": n},
-                    unnamed={"storage": self.storage},
-                    sliced=["tokens"],
-                )
-                for n in range(shards)
-            ]
+        size, layout = Vocabulary(model).size, self.config.corpus.shards
+        wanted = plan_shards(self.storage, encoded, size, layout)
         forget_missing(self.storage, wanted)
         done = self.step(build.build, wanted, shard_size)
-        splits: dict[str, list[tuple[Shard, Any]]] = {name: [] for name in encode.SPLITS}
-        for part in done:
-            entry = Shard.model_validate(part.counts["shard"])
-            with self.storage.open(part.path("blocks.npy")) as blocks:
-                splits[part.arguments["split"]].append((entry, np.load(blocks)))
         recipe = self.config.model_dump(
             mode="json", exclude={"corpus": {"workers": True, "shards": {"publish"}}}
         )
-        about = {"recipe": recipe, "funnel": self.funnel}
-        manifest = write_manifest(self.storage.folder, splits, about)
-        self.storage.store(*(self.storage.folder / name / BLOCKS for name in splits))
-        self.storage.store(self.storage.folder / MANIFEST)
-        return manifest
+        return finish_dataset(self.storage, done, {"recipe": recipe, "funnel": self.funnel})
 
     def counts(self, manifest: Manifest, pairs: dict[str, int]) -> dict[str, Any]:
         """The receipt's counts."""
