@@ -207,6 +207,34 @@ def inspect(
             say("\n".join(told_lines))
 
 
+@app.command(epilog="Example: bloomery doctor launch/recipes/quickstart.yaml --hostfile HOSTS")
+def doctor(
+    recipe: Annotated[Path | None, typer.Argument(metavar="RECIPE", help="The recipe to fit in.")] = None,
+    sets: Overrides = None,
+    work: Work = None,
+    hostfile: Hostfile = None,
+    as_json: Json = False,
+) -> None:
+    """Whether machines, network, storage and a recipe go together; status 1 where something fails."""
+    with told(as_json) as result:
+        from launch import recipe as recipes
+        from launch.doctor.diagnose import diagnose
+        from launch.work import work_folder
+
+        read = recipes.load(recipe, sets or []) if recipe else None
+        folder = work_folder(read.pipeline(), work) if read else Path(work or ".")
+        findings = []
+        for finding in diagnose(read, folder, hostfile):
+            findings.append(finding)
+            say(finding.line())
+        result |= {
+            "ok": all(finding.status != "fail" for finding in findings),
+            "findings": [asdict(finding) for finding in findings],
+        }
+    if not result["ok"]:
+        raise SystemExit(1)
+
+
 @app.command(epilog="Example: MLFLOW_TRACKING_URI=http://mlflow:5000 bloomery sync runs/quickstart")
 def sync(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a work folder.")],

@@ -31,7 +31,9 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("command", ["run", "prep", "train", "tune", "eval", "generate", "inspect", "sync"])
+@pytest.mark.parametrize(
+    "command", ["run", "prep", "train", "tune", "eval", "generate", "inspect", "sync", "doctor"]
+)
 def test_every_command_shows_an_example(command: str) -> None:
     done = bloomery(command, "--help")
     assert done.returncode == 0
