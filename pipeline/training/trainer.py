@@ -58,7 +58,7 @@ def train(
 
 
 def precision(optim: OptimizerConfig, zero_stage: int, device: torch.device) -> torch.dtype:
-    """The type of weights and activations; `InputError` where the ZeRO stage does not go with it."""
+    """The type of weights and activations; `InputError` where ZeRO stage or device do not go with it."""
     name = optim.precision
     if name == "auto":
         name = "bfloat16" if device.type == "cuda" else "float32"
@@ -67,6 +67,8 @@ def precision(optim: OptimizerConfig, zero_stage: int, device: torch.device) -> 
             f"parallel.zero_stage is 0 and the precision {name}: stage 0 keeps no float32 copy of the "
             "weights; use stage 1 or more, or precision float32"
         )
+    if name == "float16" and device.type == "cpu":
+        raise InputError("precision is float16, which DeepSpeed trains on GPUs alone; use float32 on a CPU")
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
 
 
