@@ -107,16 +107,20 @@ def likeliest(model: LanguageModel, rows: Sequence[Sequence[int]]) -> list[list[
 
     Rows of one length are read together, since an encoder would look at padding.
     """
+    import torch
+
     vocabulary = model.vocabulary
-    reserved = [vocabulary.id_of(piece) for piece in RESERVED]
+    reserved = torch.tensor([vocabulary.id_of(piece) for piece in RESERVED])
     found: list[list[int]] = [[] for _ in rows]
     for length in sorted({len(row) for row in rows}):
         places = [place for place, row in enumerate(rows) if len(row) == length]
         for batch in batches_by_length([length] * len(places)):
             some = [places[index] for index in batch]
             logits_BSV = batch_logits(model, {"tokens": padded([rows[place] for place in some], 0)})
-            logits_BSV[..., reserved] = -np.inf
-            best_BS = logits_BSV[..., : vocabulary.size].argmax(dim=-1)
+            text_BSV = logits_BSV[..., : vocabulary.size].index_fill(
+                -1, reserved.to(logits_BSV.device), -np.inf
+            )
+            best_BS = text_BSV.argmax(dim=-1)
             for place, best in zip(some, best_BS.tolist(), strict=True):
                 found[place] = best
     return found

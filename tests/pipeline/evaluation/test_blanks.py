@@ -64,6 +64,7 @@ class Knowing(Sessionless):
     def __init__(self, config: PipelineConfig, vocabulary: Vocabulary, texts: list[list[int]]) -> None:
         self.config, self.vocabulary, self.texts = config, vocabulary, texts
 
+    @torch.inference_mode()
     def logits(self, tokens: torch.Tensor, **others: torch.Tensor) -> torch.Tensor:
         logits = torch.zeros(*tokens.shape, self.vocabulary.size + 3)
         for row in range(len(tokens)):
