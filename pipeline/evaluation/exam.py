@@ -73,7 +73,7 @@ def _on_documents(config: PipelineConfig, data: Dataset) -> tuple[dict[str, Any]
 
 def _on_hidden(config: PipelineConfig, data: Dataset) -> tuple[dict[str, Any], Loss]:
     held = hidden.hidden(config, data)
-    about = hidden.describe(config, data, held) | {"unigram": hidden.unigram_loss(data, held)}
+    about = hidden.describe(config, data, held) | {"unigram": hidden.unigram_loss(config, data, held)}
     return about, partial(hidden.model_loss, held=held)
 
 

@@ -59,6 +59,12 @@ class Findings:
         loss = self.results.get("validation", {}).get("unigram", {}).get("loss")
         return None if loss is None else float(loss)
 
+    @property
+    def unigram_in_training(self) -> float | None:
+        """The unigram model's loss on all that training predicts: whole targets behind an encoder."""
+        figures = self.results.get("validation", {}).get("unigram", {})
+        return figures.get("target_loss", self.unigram)
+
     def last(self, stage: str, name: str) -> float | None:
         """The last finite value of a metric of a stage."""
         _, values = series(self.metrics.get(stage, []), name)

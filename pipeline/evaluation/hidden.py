@@ -14,7 +14,6 @@ with them what a unigram model would be easily beaten at.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,19 +52,19 @@ class Hidden:
         return np.concatenate([batch["targets"][self.text(batch)] for batch in self.batches])
 
 
+TARGETS = 2_000_000
+"""The unigram model of whole targets is fitted on those of train samples with about so many tokens."""
+
+
 def hidden(config: PipelineConfig, dataset: Dataset) -> Hidden:
-    """The split's samples, or the first of its seeded order with about `eval.validation_tokens` tokens.
+    """The validation split's samples, or a seeded choice with about `eval.validation_tokens` tokens.
 
     Raises `InputError` where the split is empty or nothing of it is hidden.
     """
-    stream = SampleStream(dataset, "validation", cutting(config), config.seed)
-    special = special_tokens(dataset.vocabulary)
-    make = build(config.objective, config.data, special)
-    count = min(stream.order.samples, -(-config.eval.validation_tokens // stream.order.width))
     ordinary = np.zeros(dataset.vocabulary.size, bool)
-    ordinary[special.ordinary] = True
-    batches = [make(stream.samples(indices)) for indices in _in_turn(count, config)]
-    found = Hidden(batches, ordinary, count, count == stream.order.samples)
+    ordinary[special_tokens(dataset.vocabulary).ordinary] = True
+    batches, whole = _samples(config, dataset, "validation", config.eval.validation_tokens)
+    found = Hidden(batches, ordinary, sum(len(batch["targets"]) for batch in batches), whole)
     if not len(found.tokens):
         raise InputError(
             f"{dataset.folder}: nothing is hidden in its validation split, which is too short; prepare it "
@@ -74,12 +73,16 @@ def hidden(config: PipelineConfig, dataset: Dataset) -> Hidden:
     return found
 
 
-def _in_turn(count: int, config: PipelineConfig) -> Iterator[NDArray[np.int64]]:
-    """The samples of each batch."""
+def _samples(config: PipelineConfig, dataset: Dataset, split: str, tokens: int) -> tuple[list[Batch], bool]:
+    """Samples of a split with about as many tokens, in batches, and whether they are all there are."""
+    stream = SampleStream(dataset, split, cutting(config), config.seed)
+    make = build(config.objective, config.data, special_tokens(dataset.vocabulary))
+    count = min(stream.order.samples, -(-tokens // stream.order.width))
     lengths = shape(config.objective, config.data)
     rows = max(1, TOKENS_PER_BATCH // max(lengths.inputs, lengths.targets or 0))
-    for start in range(0, count, rows):
-        yield np.arange(start, min(start + rows, count))
+    starts = range(0, count, rows)
+    batches = [make(stream.samples(np.arange(start, min(start + rows, count)))) for start in starts]
+    return batches, count == stream.order.samples
 
 
 def model_loss(model: LanguageModel, held: Hidden) -> dict[str, float]:
@@ -93,7 +96,7 @@ def model_loss(model: LanguageModel, held: Hidden) -> dict[str, float]:
     count = len(held.tokens)
     found = figures(nats / count, right / count)
     if "encoder_tokens" in held.batches[0]:
-        found["target_loss"] = whole / sum(int((batch["weights"] > 0).sum()) for batch in held.batches)
+        found["target_loss"] = whole / len(_predicted(held.batches))
     return found
 
 
@@ -110,13 +113,26 @@ def _predictions(model: LanguageModel, batch: Batch) -> tuple[NDArray[np.float64
     return losses_P.double().cpu().numpy(), correct_P.cpu().numpy()
 
 
-def unigram_loss(dataset: Dataset, held: Hidden) -> dict[str, float]:
-    """The same of the unigram model of the train split's text, with one added to every count."""
+def unigram_loss(config: PipelineConfig, dataset: Dataset, held: Hidden) -> dict[str, float]:
+    """The same of the unigram model of the train split's text, with one added to every count.
+
+    That of whole targets is fitted on whole targets of the train split.
+    """
     counts = token_counts(dataset)[held.ordinary]
     number = np.cumsum(held.ordinary) - 1
     tokens = number[held.tokens]
     logs = unigram_logs(counts)
-    return figures(float(-logs[tokens].mean()), float((tokens == counts.argmax()).mean()))
+    found = figures(float(-logs[tokens].mean()), float((tokens == counts.argmax()).mean()))
+    if "encoder_tokens" in held.batches[0]:
+        seen = _predicted(_samples(config, dataset, "train", TARGETS)[0])
+        whole = unigram_logs(np.bincount(seen, minlength=len(held.ordinary)).astype(np.float64))
+        found["target_loss"] = float(-whole[_predicted(held.batches)].mean())
+    return found
+
+
+def _predicted(batches: list[Batch]) -> NDArray[np.int64]:
+    """Every token that is predicted."""
+    return np.concatenate([batch["targets"][batch["weights"] > 0] for batch in batches])
 
 
 def figures(loss: float, accuracy: float) -> dict[str, float]:

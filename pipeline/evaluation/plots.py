@@ -110,9 +110,9 @@ def loss_curve(findings: Findings, stage: str, colour: str) -> Figure:
         axes.annotate(
             f"{losses[-1]:.3f}", (steps[-1], losses[-1]), (0, 8), textcoords="offset points", ha="right"
         )
-    if stage == "pretrain" and findings.unigram is not None:
-        label = f"unigram model ({findings.unigram:.2f})"
-        axes.axhline(findings.unigram, color=GREY, linestyle="--", linewidth=1, label=label)
+    if stage == "pretrain" and (unigram := findings.unigram_in_training) is not None:
+        label = f"unigram model ({unigram:.2f})"
+        axes.axhline(unigram, color=GREY, linestyle="--", linewidth=1, label=label)
     axes.set(xlabel="step", ylabel="loss (nats per token)")
     axes.legend(loc="upper right")
     return figure

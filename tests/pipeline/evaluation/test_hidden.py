@@ -103,10 +103,26 @@ def test_the_unigram_model_is_asked_for_the_same_tokens(data: Dataset, kind: str
     ]
     pieces = vocabulary.size - 111
     nats = [-math.log((train.count(token) + 1) / (len(train) + pieces)) for token in predicted]
-    figures = hidden.unigram_loss(data, held)
+    figures = hidden.unigram_loss(config, data, held)
     assert figures["loss"] == pytest.approx(np.mean(nats), rel=1e-12)
     common = max(sorted(set(train)), key=train.count)
     assert figures["accuracy"] == pytest.approx(predicted.count(common) / len(predicted))
+    assert ("target_loss" in figures) == (kind == "span_corruption")
+
+
+def test_the_unigram_model_of_whole_targets_knows_sentinels_from_train_targets(data: Dataset) -> None:
+    config = recipe("span_corruption")
+    held = hidden.hidden(config, data)
+    figures = hidden.unigram_loss(config, data, held)
+    maker = BatchMaker(config, str(data.folder), 0, 1)
+    samples = maker.train.streams[0].order.samples
+    train = [maker.make_batch(maker.train.samples(np.array([index]))) for index in range(samples)]
+    seen, asked = (
+        [int(token) for batch in batches for token in batch["targets"][batch["weights"] > 0]]
+        for batches in (train, every_batch(config, data))
+    )
+    nats = [-math.log((seen.count(token) + 1) / (len(seen) + data.vocabulary.size)) for token in asked]
+    assert figures["target_loss"] == pytest.approx(np.mean(nats), rel=1e-12)
 
 
 def test_a_choice_of_samples_is_fixed_by_the_seed(data: Dataset) -> None:
