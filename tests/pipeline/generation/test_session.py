@@ -1,14 +1,12 @@
 """A decoder with its cache gives the logits of the whole row: every kind of position, mask and block."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
 
 from pipeline.models.load import LoadedModel
 from tests.pipeline.generation.models import BOTH, DECODERS, prompts, random_model
-from tests.pipeline.generation.uncached import Uncached
+from tests.pipeline.generation.uncached import WithoutCache
 
 STEPS = 6
 LENGTHS = (3, 9, 1, 7)
@@ -82,25 +80,10 @@ def test_rows_are_taken_repeated_and_left_out(architecture: str) -> None:
     both = architecture == "encoder_decoder"
     model = random_model("denoising" if both else "causal_lm")
     rows = prompts(4, 9, 2, 6)
-    session: Any
-    reference: Any
-    session, reference = (model.session(rows), None) if both else (model.session(), Uncached(model))
-    if both:
-        reference = Uncached(Batches(model), rows)
-        rows = [[3] for _ in rows]
+    session, reference = (one.session(rows if both else None) for one in (model, WithoutCache(model)))
+    rows = [[3] for _ in rows] if both else rows
     close(session.start(rows, 9), reference.start(rows, 9))
     for places, tokens in (([2, 0, 0, 1, 2], [5, 6, 7, 8, 9]), ([4, 3], [8, 8]), ([1, 0], [4, 5])):
         for one in (session, reference):
             one.select(torch.tensor(places))
         close(session.step(torch.tensor(tokens)), reference.step(torch.tensor(tokens)))
-
-
-class Batches:
-    """The logits of whole batches with their encoder's inputs."""
-
-    def __init__(self, model: LoadedModel) -> None:
-        self.model = model
-
-    @torch.inference_mode()
-    def logits(self, tokens: Tensor, **others: Tensor) -> Tensor:
-        return self.model.module({"tokens": tokens, **others})["logits"].transpose(0, 1)

@@ -6,6 +6,21 @@ import torch
 from torch import Tensor
 
 from pipeline.generation.model import Prompts
+from pipeline.models.load import LoadedModel
+
+
+class WithoutCache:
+    """A loaded model whose every step reads whole rows."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self.config, self.vocabulary, self.module = model.config, model.vocabulary, model.module
+
+    @torch.inference_mode()
+    def logits(self, tokens: Tensor, **others: Tensor) -> Tensor:
+        return self.module({"tokens": tokens, **others})["logits"].transpose(0, 1)
+
+    def session(self, sources: Prompts | None = None) -> "Uncached":
+        return Uncached(self, sources)
 
 
 class Uncached:
