@@ -39,15 +39,18 @@ def trace(run: Path, step: int) -> dict[str, Any]:
     from data_prep.contract.vocabulary import Vocabulary
     from pipeline.data.provenance import step_batch, trace_step
     from pipeline.evaluation.blanks import read, restored, shown
+    from pipeline.training.incidents import read_skipped
     from pipeline.training.job import read_config
+    from pipeline.training.numbers import batch_of
 
     config = read_config(run)
     if not 1 <= step <= config.train.steps:
         raise InputError(f"--step {step}: the run {run} has the steps 1 to {config.train.steps}")
     place = str(run.resolve().parent / "dataset")
-    samples = [asdict(sample) for sample in trace_step(config, place, step - 1)]
+    number = batch_of(step - 1, (read_skipped(run) or {}).get("skipped", []))
+    samples = [asdict(sample) for sample in trace_step(config, place, number)]
     if config.model.architecture != "decoder":
-        batch, vocabulary = step_batch(config, place, step - 1), Vocabulary(run / TOKENIZER)
+        batch, vocabulary = step_batch(config, place, number), Vocabulary(run / TOKENIZER)
         texts = zip(read(batch, vocabulary), restored(batch, vocabulary), strict=True)
         for sample, (row, text) in zip(samples, texts, strict=True):
             sample |= {"reads": shown(vocabulary, row), "restores": text}

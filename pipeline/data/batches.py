@@ -50,6 +50,10 @@ class BatchSource(Protocol):
         """
         ...
 
+    def documents(self, step: int) -> list[dict[str, Any]]:
+        """What the global batch of step `step` holds: `document` names each, with what else is known."""
+        ...
+
     def report(self, steps: int) -> list[dict[str, Any]]:
         """What the first `steps` steps were made of, for the run's receipt."""
         ...

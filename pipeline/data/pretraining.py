@@ -11,6 +11,9 @@ from pipeline.data.batches import Batch
 from pipeline.data.maker import BatchMaker
 from pipeline.data.workers import Job, WorkerPool
 
+BEGINNING = 160
+"""Characters of a document that tell which one it is."""
+
 
 class PretrainingBatches:
     """A `BatchSource` over a dataset and the recipe's mixture.
@@ -30,7 +33,8 @@ class PretrainingBatches:
         data_size: int,
         pin_memory: bool = False,
     ) -> None:
-        self.maker = BatchMaker(config, str(dataset), data_rank, data_size)
+        self.dataset = str(dataset)
+        self.maker = BatchMaker(config, self.dataset, data_rank, data_size)
         self.pin_memory = pin_memory
         self.seconds_waited = 0.0
         self.steps_served = 0
@@ -63,6 +67,23 @@ class PretrainingBatches:
     def validation(self) -> Iterator[Batch]:
         """This rank's share of the fixed validation samples; fill-ups have weight 0."""
         return self.maker.validation()
+
+    def documents(self, step: int) -> list[dict[str, Any]]:
+        """The documents in the global batch of a step, with the beginning of what it holds of them."""
+        from pipeline.data.provenance import trace_step
+
+        return [
+            {
+                "document": f"{excerpt.document:016x}",
+                "source": excerpt.source,
+                "url": excerpt.url,
+                "sample": sample.number,
+                "tokens": excerpt.tokens,
+                "text": excerpt.text[:BEGINNING],
+            }
+            for sample in trace_step(self.maker.config, self.dataset, step)
+            for excerpt in sample.excerpts
+        ]
 
     def report(self, steps: int) -> list[dict[str, Any]]:
         """What the first `steps` steps were made of, a dictionary per dataset; see `maker.describe`."""

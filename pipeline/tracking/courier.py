@@ -61,6 +61,11 @@ class Courier:
             self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
             self._thread.start()
 
+    def rewind(self) -> None:
+        """The files of metrics were written anew: read them from their beginning."""
+        for file in self._files:
+            file.rewind()
+
     def close(self, wait: float) -> bool:
         """Let the thread send what is left; where it cannot, say what to do and return False."""
         if not self.enabled:

@@ -57,7 +57,9 @@ def read_from(path: Path, offset: int) -> Iterator[tuple[Line, int]]:
     if not path.is_file():
         return
     with path.open("rb") as file:
-        file.seek(offset)
+        file.seek(max(0, offset - 1))
+        if offset and file.read(1) != b"\n":
+            return  # another file by now, and the next reading begins at its head
         for raw in file:
             if not raw.endswith(b"\n"):
                 return

@@ -20,11 +20,16 @@ class MetricsSender:
     """Sends the lines of a file of metrics in order, each once, whatever happens to this process."""
 
     def __init__(self, path: Path, record: Record) -> None:
-        self.path, self.record, self._offset = path, record, 0
+        self.path, self.record, self._offset, self._rewound = path, record, 0, 0
+
+    def rewind(self) -> None:
+        """Forget how far the file was read, for it was written anew; what is sent stays sent."""
+        self._rewound += 1
+        self._offset = 0
 
     def send(self, client: Any, run_id: str) -> int:
         """Send all lines that wait, in batches; returns how many."""
-        count = 0
+        count, rewound = 0, self._rewound
         if self.record.stream(self.path.name).sending is not None:
             self._settle(client, run_id)
         lines = self._lines()
@@ -34,8 +39,10 @@ class MetricsSender:
             self.record.reached(self.path.name, self.record.stream(self.path.name).sent, place, name)
             send_lines(client, run_id, [line for line, _, _ in batch])
             self.record.reached(self.path.name, place)
-            self._offset = batch[-1][2]
             count += len(batch)
+            if rewound != self._rewound:
+                return count
+            self._offset = batch[-1][2]
         return count
 
     def _lines(self) -> Iterator[tuple[Line, Place, int]]:

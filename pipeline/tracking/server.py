@@ -12,12 +12,15 @@ from typing import Any
 from pipeline.tracking.record import Record
 
 ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-"""How MLflow's client behaves here, unless the user's environment says otherwise."""
+"""How MLflow's client behaves here, unless the user's environment says otherwise.
+
+The courier has time to wait for a slow server, and tries again by itself: after it has looked what arrived.
+"""
 KEY_TAG = "bloomery.key"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """The page then shows an experiment as model training, not as chat traces."""

@@ -69,6 +69,14 @@ class Tracker:
         self._post("status", {"status": "RUNNING"})
         self._post("parameters", flatten(self._config))
 
+    def go_back(self, step: int) -> None:
+        """The steps after `step` will be done again: their lines are dropped.
+
+        MLflow keeps those that it has; done again, the same batches give the same values.
+        """
+        metrics.drop_after(self.path, step)
+        self._courier.rewind()
+
     def log(self, step: int, values: dict[str, float]) -> None:
         """Write the metrics of a step that is done; where the disk is full, they wait for room."""
         self._unwritten.append(metrics.make_line(step, values))

@@ -23,6 +23,10 @@ class Signals(NamedTuple):
     """0, or the world size less the rank that could not write; so the first of them is agreed on."""
     retry: int = 0
     """1 where a checkpoint that could not be written is to be tried again."""
+    nonfinite: int = 0
+    """1 where a rank found a loss or gradient that is not finite."""
+    spike: int = 0
+    """1 where a rank found the loss to be a spike."""
     milliseconds: int = 0
     """How long writing took."""
 

@@ -24,6 +24,7 @@ from data_prep.contract.receipt import file_hash
 from data_prep.contract.settings import InputError, Settings
 from pipeline.parallel.sharding import UNCUT, Cut, shard_shape, unshard
 from pipeline.training.job import checkpoint_folder, saved_steps
+from pipeline.training.numbers import Memory
 
 INDEX = "checkpoint.json"
 SCHEMA_VERSION: Literal[2] = 2
@@ -64,6 +65,10 @@ class Index(Settings):
     """Version of this format."""
     step: int
     """Optimizer steps done."""
+    updates: int
+    """How many of them updated the weights; those whose numbers were not finite did not."""
+    memory: Memory
+    """What the training loop remembers of its numbers, and the batches that it leaves out."""
     layout: dict[str, int]
     """Tensor, pipeline and data parallel sizes that wrote it."""
     tensors: dict[str, TensorEntry]

@@ -19,6 +19,7 @@ from data_prep.contract.receipt import versions, write_atomic
 from data_prep.contract.settings import Settings
 from pipeline.parallel.world import World
 from pipeline.training.checkpoint import INDEX, FileEntry, Index, TensorEntry, complete
+from pipeline.training.numbers import Memory
 
 CHUNK_BYTES = 16_000_000
 TYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64", torch.uint8: "U8"}
@@ -72,19 +73,25 @@ def _write_all(descriptor: int, data: memoryview) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def publish(temporary: Path, target: Path, step: int, world: World) -> None:
-    """Turn the shares that every rank has written into a complete checkpoint."""
+def index(temporary: Path, world: World, step: int, updates: int, memory: Memory) -> Index:
+    """The index of a checkpoint of which every rank has written its share."""
     paths = [share_path(temporary, rank) for rank in range(world.size)]
     shares = [Share.model_validate_json(path.read_bytes()) for path in paths]
-    index = Index(
+    return Index(
         step=step,
+        updates=updates,
+        memory=memory,
         layout={"tensor": world.tensor_size, "pipeline": world.pipeline_size, "data": world.data_size},
         tensors=_merged(shares),
         files={name: entry for share in shares for name, entry in share.files.items()},
         versions=versions("torch", "deepspeed", "megatron-core"),
     )
+
+
+def publish(temporary: Path, target: Path, index: Index) -> None:
+    """Turn the files that every rank has written into a complete checkpoint."""
     write_atomic(temporary / INDEX, index.model_dump_json() + "\n")
-    for path in paths:
+    for path in temporary.glob("share-*.json"):
         path.unlink()
     flush(temporary)
     if target.exists():

@@ -38,6 +38,8 @@ class Memory(Settings):
     """How many steps in a row had a loss or gradient that was not finite."""
     skipped: list[Range] = Field(default_factory=list)
     """Batches that the run leaves out, in order and apart."""
+    rollbacks: int = 0
+    """How often it has gone back past a spike."""
 
 
 class Judgement(NamedTuple):

@@ -51,7 +51,7 @@ def load(engine: Engine, checkpoint: Checkpoint) -> int:
     """
     load_weights(engine, checkpoint)
     index, world = checkpoint.index, engine.world
-    state.restore_moments(engine, index.step, checkpoint.moment)
+    state.restore_moments(engine, index.updates, checkpoint.moment)
     layout = {"tensor": world.tensor_size, "pipeline": world.pipeline_size, "data": world.data_size}
     if index.layout == layout:
         randomness.restore(checkpoint.random_states(world.rank))

@@ -8,6 +8,7 @@ on from its newest checkpoint and ends where it would have ended.
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -20,7 +21,8 @@ from pipeline.parallel.world import World
 from pipeline.tracking.tracker import Status
 from pipeline.training import saving
 from pipeline.training.agreement import Signals, agree
-from pipeline.training.checkpoint import Checkpoint
+from pipeline.training.checkpoint import Checkpoint, Index
+from pipeline.training.incidents import Incidents
 from pipeline.training.job import Job
 from pipeline.training.progress import Progress
 from pipeline.training.schedule import learning_rate
@@ -44,11 +46,13 @@ def train(
     dtype = precision(job.optim, job.config.parallel.zero_stage, world.device)
     layers = model_layers(job.config, job.dataset.manifest.vocabulary_size, dtype)
     engine = Engine(layers, world, job.config.parallel, job.optim, dtype, job.config.seed)
-    start = resume(engine, job, notify)
+    index = resume(engine, job, notify)
+    start = index.step if index else 0
     progress = Progress(job, start, notify) if world.is_main else None
     status: Status = "FAILED"
     try:
-        finished = Loop(job, engine, source, progress, watch, stop).run(start)
+        incidents = Incidents(job, source, progress, index, notify)
+        finished = Loop(job, engine, source, progress, incidents, watch, stop).run(start)
         status = "FINISHED" if finished else "KILLED"
         return finished
     finally:
@@ -72,15 +76,16 @@ def precision(optim: OptimizerConfig, zero_stage: int, device: torch.device) -> 
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
 
 
-def resume(engine: Engine, job: Job, notify: Callable[[str], None]) -> int:
-    """Load what there is to go on from; returns the steps already done."""
+def resume(engine: Engine, job: Job, notify: Callable[[str], None]) -> Index | None:
+    """Load what there is to go on from; returns what is known of the checkpoint where it is the run's own."""
     found = saving.newest(job.folder, engine.world, notify)
     if found is not None:
         notify(f"{job.stage}: going on from {found.folder}")
-        return saving.load(engine, found)
+        saving.load(engine, found)
+        return found.index
     if job.start_from is not None:
         saving.load_weights(engine, Checkpoint(job.start_from))
-    return 0
+    return None
 
 
 class Loop:
@@ -92,11 +97,12 @@ class Loop:
         engine: Engine,
         source: BatchSource,
         progress: Progress | None,
+        incidents: Incidents,
         watch: Watchdog,
         stop: StopRequest,
     ) -> None:
         self.job, self.engine, self.source, self.progress = job, engine, source, progress
-        self.watch, self.stop = watch, stop
+        self.incidents, self.watch, self.stop = incidents, watch, stop
         self.validation = list(source.validation())
         self.writer = Writer(engine, job.folder, job.optim)
 
@@ -105,12 +111,13 @@ class Loop:
 
         `progress` is there on the main rank alone.
         """
-        optim = self.job.optim
-        for step in range(start, optim.steps):
+        optim, step = self.job.optim, start
+        while step < optim.steps:
             done, last = step + 1, step + 1 == optim.steps
-            self.watch.phase("data", done, step * optim.global_batch)
+            number = self.incidents.batch(step)
+            self.watch.phase("data", done, number * optim.global_batch)
             began = time.perf_counter()
-            batches = self.source.step(step)
+            batches = self.source.step(number)
             waited = time.perf_counter() - began
             self.watch.phase("step", done)
             rate = learning_rate(step, optim)
@@ -120,23 +127,41 @@ class Loop:
             if last or done % optim.validate_every == 0:
                 self.watch.phase("validation", done)
                 metrics["validation_loss"] = self.engine.evaluate(self.validation)
-            agreed, written = self._agree()
+            agreed, written = self._agree(loss, norm)
             metrics |= written
+            if back := self.incidents.heed(step, loss, norm, agreed, partial(self._newest, done)):
+                step = self._go_back(step, back)
+                continue
             if last or agreed.stop or agreed.retry or done % optim.checkpoint_every == 0:
                 self.watch.phase("save", done)
-                metrics |= self.writer.begin(done)
+                metrics |= self.writer.begin(done, self.incidents.memory)
             if self.progress:
                 self.progress.step(done, metrics, seconds, waited)
             if agreed.stop and not last:
                 return self._stop(done)
+            step = done
         self._finish()
         return True
 
-    def _agree(self) -> tuple[Signals, dict[str, float]]:
+    def _agree(self, loss: float, norm: float) -> tuple[Signals, dict[str, float]]:
         """What the ranks agree on at the end of a step, and metrics of a checkpoint that is complete."""
-        mine = self.writer.signals()._replace(stop=int(self.stop.asked))
+        kind = self.incidents.judge(loss, norm).kind
+        mine = self.writer.signals()._replace(
+            stop=int(self.stop.asked), nonfinite=int(kind == "nonfinite"), spike=int(kind == "spike")
+        )
         agreed = agree(mine, self.engine.world)
         return agreed, self.writer.heed(agreed)
+
+    def _newest(self, done: int) -> Checkpoint | None:
+        self.watch.phase("save", done)
+        self.writer.finish()
+        return saving.newest(self.job.folder, self.engine.world, self.incidents.notify)
+
+    def _go_back(self, step: int, back: Checkpoint) -> int:
+        """Be again what a checkpoint says, with the batches of the spike left out; returns its step."""
+        start = saving.load(self.engine, back)
+        self.incidents.go_back(step, back.index)
+        return start
 
     def _stop(self, done: int) -> bool:
         self.watch.phase("end", done)

@@ -27,6 +27,7 @@ from pipeline.parallel.engine import Engine
 from pipeline.training import files
 from pipeline.training.agreement import Signals, agree
 from pipeline.training.job import checkpoint_folder
+from pipeline.training.numbers import Memory
 from pipeline.training.snapshot import Buffers, Snapshot
 
 LAST_DELAYS = (5.0, 10.0, 20.0, *[60.0] * 10)
@@ -50,14 +51,15 @@ class Writer:
         self, engine: Engine, run: Path, optim: OptimizerConfig, say: Callable[[str], None] = say
     ) -> None:
         self.world, self.run, self.optim, self.say = engine.world, run, optim, say
-        self._buffers = Buffers(engine)
+        self._engine, self._buffers = engine, Buffers(engine)
         token = [uuid.uuid4().hex[:8]]
         if self.world.is_main:
             files.remove_orphans(run)
         dist.broadcast_object_list(token)
         self._token = token[0]
         self._phase: Literal["idle", "share", "publish"] = "idle"
-        self._step = 0
+        self._step = self._updates = 0
+        self._memory = Memory()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._abandoned = threading.Event()
@@ -65,7 +67,7 @@ class Writer:
         self._delay = FIRST_DELAY
         self._try_again_at: float | None = None
 
-    def begin(self, step: int) -> dict[str, float]:
+    def begin(self, step: int, memory: Memory | None = None) -> dict[str, float]:
         """Start writing the checkpoint of a step that is done; waits for one that is still being written."""
         began = time.perf_counter()
         before, metrics = self._step, self.finish()
@@ -76,6 +78,7 @@ class Writer:
                 "written; a larger checkpoint_every avoids it"
             )
         self._step, self._seconds, self._try_again_at = step, 0.0, None
+        self._memory, self._updates = memory or Memory(), self._engine.updates
         self._abandoned.clear()
         snapshot = self._buffers.take()
         self._start("share", lambda: self._write_share(snapshot))
@@ -87,7 +90,9 @@ class Writer:
         refused = not busy and self._error is not None and not isinstance(self._error, AbandonedError)
         failed = self.world.size - self.world.rank if refused else 0
         retry = self.world.is_main and self._room_again()
-        return Signals(0, int(busy), failed, int(retry), round(1000 * self._seconds))
+        return Signals(
+            busy=int(busy), failed=failed, retry=int(retry), milliseconds=round(1000 * self._seconds)
+        )
 
     def heed(self, agreed: Signals) -> dict[str, float]:
         """Take the next step in what is being written; returns metrics when it is complete."""
@@ -123,7 +128,7 @@ class Writer:
                 return metrics
             self._tell(f"the last checkpoint is tried again in {delay:.0f} s; make room on the disk")
             time.sleep(delay)
-            self.begin(self._step)
+            self.begin(self._step, self._memory)
             metrics = self.finish()
         if self.failed:
             raise OSError(f"the last checkpoint of {self.run} could not be written")
@@ -174,7 +179,8 @@ class Writer:
             raise AbandonedError
 
     def _publish(self) -> None:
-        files.publish(self._temporary, checkpoint_folder(self.run, self._step), self._step, self.world)
+        index = files.index(self._temporary, self.world, self._step, self._updates, self._memory)
+        files.publish(self._temporary, checkpoint_folder(self.run, self._step), index)
         try:
             files.prune(self.run, self.optim.keep_checkpoints, self.optim.keep_every)
         except OSError as error:

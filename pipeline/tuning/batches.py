@@ -24,6 +24,8 @@ from pipeline.tuning.chat import ChatTemplate, Encoded
 from pipeline.tuning.forms import Row, form_of
 from pipeline.tuning.instructions import Conversation, read_conversations
 
+BEGINNING = 160
+"""Characters of a conversation that tell which one it is."""
 HELD_OUT = 0.05
 """Share of the train files that validates where there are no validation files."""
 
@@ -47,6 +49,7 @@ class InstructionBatches:
         data_size: int,
     ) -> None:
         self.form = form_of(config, vocabulary)
+        self._decode = vocabulary.decode
         self.seed, self.tune = config.seed, config.tune
         self.rank, self.size = data_rank, data_size
         self.micro_batches = config.tune.accumulation(data_size)
@@ -87,6 +90,16 @@ class InstructionBatches:
         for number in range(math.ceil(self._validation.count / (size * self.size))):
             first = (number * self.size + self.rank) * size
             yield self._batch(self._validation, range(first, first + size))
+
+    def documents(self, step: int) -> list[dict[str, Any]]:
+        """The samples in the global batch of a step, by their number among those trained on."""
+        first = step * self.tune.global_batch
+        numbers = [self._sample(position) for position in range(first, first + self.tune.global_batch)]
+        texts = [self._decode(self._train.get(number)[0].tolist()) for number in numbers]
+        return [
+            {"document": f"sample {number}", "text": text[:BEGINNING]}
+            for number, text in zip(numbers, texts, strict=True)
+        ]
 
     def report(self, steps: int) -> list[dict[str, Any]]:
         """What became of the conversations, and how often each was trained on."""

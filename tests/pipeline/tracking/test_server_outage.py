@@ -1,63 +1,17 @@
-"""A real MLflow server that is stopped for the middle third of a run and started again."""
+"""A real MLflow server that is stopped for the middle third of a run, or slow, or full."""
 
-import os
+import resource
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from pipeline.tracking import courier
+from tests.pipeline.tracking.servers import Proxy, free_port, mlflow_server, wait_for
 from tests.pipeline.tracking.store import Store, once, pretraining
 
 STEPS = 300
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-@contextmanager
-def mlflow_server(folder: Path, port: int) -> Iterator[str]:
-    """An MLflow server on loopback with its store and artifacts in `folder`."""
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}", "--workers", "1"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    environment = {
-        **os.environ,
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    with (folder / "server.log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-    try:
-        wait_until_healthy(f"http://127.0.0.1:{port}", process, folder / "server.log")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def wait_until_healthy(uri: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.time() + 120
-    while time.time() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(f"{uri}/health", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError(log.read_text())
 
 
 def test_every_step_is_there_once_after_an_outage(
@@ -89,12 +43,12 @@ def test_every_step_is_there_once_after_an_outage(
     wait_for(lambda: bool(said))
     assert run.record.stream("metrics.jsonl").sent.step < 2 * STEPS // 3
     assert slowest < 1.0
-    with mlflow_server(tmp_path, port) as uri:
+    with mlflow_server(tmp_path, port) as server:
         train(range(2 * STEPS // 3 + 1, STEPS + 1))
         (tmp_path / "plot.png").write_bytes(b"png")
         run.artifact(tmp_path / "plot.png")
         run.close()
-        store = Store(uri)
+        store = Store(server.uri)
         for metric in ("loss", "learning_rate"):
             assert store.steps("pretrain", metric) == once(range(1, STEPS + 1))
         assert store.run("pretrain").info.status == "FINISHED"
@@ -105,8 +59,57 @@ def test_every_step_is_there_once_after_an_outage(
     ]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.time() + seconds
-    while not condition():
-        assert time.time() < deadline
-        time.sleep(0.05)
+def test_every_step_is_there_once_after_a_server_was_full_and_slow(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Full: a proxy says so, then its own disk takes no byte more. Slow: it stores, and answers late."""
+    pytest.importorskip("mlflow.server", reason="mlflow-skinny has no server")
+    monkeypatch.setattr(courier, "SEND_EVERY", 0.1)
+    monkeypatch.setattr(courier, "RETRY_AT_MOST", 0.5)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    shutil.copy(empty_store, tmp_path / "server.db")
+    said: list[str] = []
+    with mlflow_server(tmp_path, free_port()) as server:
+        proxy = Proxy(server.uri, delay=3.0)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.uri)
+        run = pretraining(tmp_path / "demo", said)
+        run.start_from(0)
+        step = 0
+
+        def train(steps: int) -> None:
+            nonlocal step
+            for step in range(step + 1, step + steps + 1):  # noqa: B020 - counts on
+                started = time.perf_counter()
+                run.log(step, {"loss": 1 / step})
+                assert time.perf_counter() - started < 1.0
+                time.sleep(0.01)
+
+        def sent() -> int:
+            return run.record.stream("metrics.jsonl").sent.step
+
+        train(40)
+        wait_for(lambda: sent() > 0)
+        proxy.mode = "507"
+        train(40)
+        wait_for(lambda: len(said) == 1)
+        proxy.mode = "pass"
+        wait_for(lambda: len(said) == 2 and sent() == step)
+        server.limit_files(0)
+        train(40)
+        wait_for(lambda: len(said) == 3)
+        server.limit_files(resource.RLIM_INFINITY)
+        wait_for(lambda: len(said) == 4 and sent() == step)
+        proxy.mode, before = "slow", proxy.requests
+        train(40)
+        wait_for(lambda: len(said) == 5 and proxy.requests > before + 2)
+        assert sent() < step
+        proxy.mode = "pass"
+        train(40)
+        run.close()
+        store = Store(server.uri)
+        assert store.steps("pretrain", "loss") == once(range(1, step + 1))
+        assert [("cannot be used" in line, "is back" in line) for line in said] == 3 * [
+            (True, False),
+            (False, True),
+        ]
+        proxy.shutdown()
