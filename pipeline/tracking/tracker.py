@@ -25,6 +25,8 @@ from pipeline.tracking.record import (
 )
 from pipeline.tracking.system import SYSTEM, SystemSampler
 
+DIGEST_LENGTH = 36
+"""What MLflow takes."""
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
@@ -87,6 +89,11 @@ class Tracker:
     def dataset(self, manifest: Manifest, path: Path, context: str = "training") -> None:
         """Name the dataset that the stage reads; its fingerprint is the digest."""
         self._post("dataset", describe_dataset(manifest, path, context))
+
+    def input(self, path: str, digest: str) -> None:
+        """Name something else that the stage reads, such as a file, by its hash or fingerprint."""
+        about = {"name": Path(path).name, "digest": digest[:DIGEST_LENGTH], "path": path}
+        self._post("dataset", about | {"context": "training", "profile": {}})
 
     def tags(self, values: dict[str, str]) -> None:
         """Tag the stage's run."""

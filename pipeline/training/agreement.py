@@ -27,6 +27,10 @@ class Signals(NamedTuple):
     """1 where a rank found a loss or gradient that is not finite."""
     spike: int = 0
     """1 where a rank found the loss to be a spike."""
+    host_megabytes: int = 0
+    """The most memory that a rank's process has held."""
+    device_megabytes: int = 0
+    """The most memory that tensors have taken on a rank's GPU."""
     milliseconds: int = 0
     """How long writing took."""
 

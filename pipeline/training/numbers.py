@@ -53,10 +53,13 @@ class Judgement(NamedTuple):
 def judge(loss: float, norm: float, recent: Sequence[float], optim: OptimizerConfig) -> Judgement:
     """What a step's loss and gradient norm are, after the `recent` losses.
 
+    In float16 a gradient that overflows is part of the method: DeepSpeed leaves the step out and lowers its
+    loss scale, and ends the run itself where it cannot.
+
     >>> judge(9.0, 1.0, [5.0, 5.1, 5.2], OptimizerConfig(spike_window=3)).kind
     'spike'
     """
-    if not (math.isfinite(loss) and math.isfinite(norm)):
+    if not (math.isfinite(loss) and (math.isfinite(norm) or optim.precision == "float16")):
         return Judgement("nonfinite")
     if optim.spike_threshold is None or len(recent) < optim.spike_window:
         return Judgement("fine")

@@ -7,14 +7,18 @@ from typing import Any
 
 from data_prep.contract.receipt import Receipt, versions, write_receipt
 from pipeline.tracking.tracker import Status, Tracker
+from pipeline.training.hang import REPORT
 from pipeline.training.job import Job
+from pipeline.training.peak import TERA, Peak
+
+FORMULA = "model FLOPs of a step / (its seconds x the peak of all devices), recomputation not counted"
 
 
 class Progress:
     """Lives on the main rank alone."""
 
-    def __init__(self, job: Job, start: int, notify: Callable[[str], None]) -> None:
-        self.job, self.notify = job, notify
+    def __init__(self, job: Job, start: int, notify: Callable[[str], None], peak: Peak | None) -> None:
+        self.job, self.notify, self.peak = job, notify, peak
         self.started = time.time()
         self._seconds: list[float] = []
         self._last: dict[str, float] = {}
@@ -28,7 +32,19 @@ class Progress:
             identity=job.fingerprint,
         )
         self.tracker.start_from(start)
-        self.tracker.dataset(job.dataset.manifest, job.dataset.folder)
+        self._describe()
+
+    def _describe(self) -> None:
+        """Tell what goes in, and what MFU is measured against."""
+        self.tracker.dataset(self.job.dataset.manifest, self.job.dataset.folder)
+        for name, digest in self.job.inputs.items():
+            if name not in ("dataset", "pretrained"):
+                self.tracker.input(name, digest)
+        if (self.job.folder / REPORT).is_file():
+            self.tracker.artifact(self.job.folder / REPORT)
+        if self.peak:
+            said = f"{self.peak.flops / TERA:,.2f} TFLOP/s ({self.peak.words})"
+            self.tracker.tags({"mlflow.note.content": f"mfu = {FORMULA}. The peak is {said}."})
 
     def step(self, done: int, metrics: dict[str, float], seconds: float, waited: float) -> None:
         """A step that took `seconds`, `waited` of them for data."""
@@ -40,6 +56,8 @@ class Progress:
             "data_wait_share": waited / seconds,
             "restarts": float(self.job.restarts),
         }
+        if self.peak:
+            metrics["mfu"] = self.job.step_flops / seconds / self.peak.flops
         self._last |= metrics
         self.tracker.log(done, metrics)
         if done % self.job.optim.log_every == 0 or "validation_loss" in metrics:
@@ -94,6 +112,8 @@ class Progress:
             "validation_loss": self._last.get("validation_loss", float("nan")),
             "tokens_per_second": tokens / typical,
             "model_flops_per_second": self.job.step_flops / typical,
+            "mfu": self.job.step_flops / typical / self.peak.flops if self.peak else None,
+            "peak_flops_per_second": self.peak._asdict() if self.peak else None,
         }
 
     def close(self, status: Status) -> None:

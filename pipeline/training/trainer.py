@@ -19,11 +19,12 @@ from pipeline.models.build import model_layers
 from pipeline.parallel.engine import Engine
 from pipeline.parallel.world import World
 from pipeline.tracking.tracker import Status
-from pipeline.training import saving
+from pipeline.training import memory, saving
 from pipeline.training.agreement import Signals, agree
 from pipeline.training.checkpoint import Checkpoint, Index
 from pipeline.training.incidents import Incidents
 from pipeline.training.job import Job
+from pipeline.training.peak import find_peak
 from pipeline.training.progress import Progress
 from pipeline.training.schedule import learning_rate
 from pipeline.training.stopping import StopRequest
@@ -48,7 +49,8 @@ def train(
     engine = Engine(layers, world, job.config.parallel, job.optim, dtype, job.config.seed)
     index = resume(engine, job, notify)
     start = index.step if index else 0
-    progress = Progress(job, start, notify) if world.is_main else None
+    peak = find_peak(world, dtype)
+    progress = Progress(job, start, notify, peak) if world.is_main else None
     status: Status = "FAILED"
     try:
         incidents = Incidents(job, source, progress, index, notify)
@@ -144,13 +146,20 @@ class Loop:
         return True
 
     def _agree(self, loss: float, norm: float) -> tuple[Signals, dict[str, float]]:
-        """What the ranks agree on at the end of a step, and metrics of a checkpoint that is complete."""
+        """What the ranks agree on at the end of a step; metrics of memory and of a complete checkpoint."""
         kind = self.incidents.judge(loss, norm).kind
         mine = self.writer.signals()._replace(
-            stop=int(self.stop.asked), nonfinite=int(kind == "nonfinite"), spike=int(kind == "spike")
+            stop=int(self.stop.asked),
+            nonfinite=int(kind == "nonfinite"),
+            spike=int(kind == "spike"),
+            host_megabytes=memory.host_peak(),
+            device_megabytes=memory.device_peak(self.engine.world.device),
         )
         agreed = agree(mine, self.engine.world)
-        return agreed, self.writer.heed(agreed)
+        held = {"peak_host_megabytes": float(agreed.host_megabytes)}
+        if agreed.device_megabytes:
+            held["peak_device_megabytes"] = float(agreed.device_megabytes)
+        return agreed, held | self.writer.heed(agreed)
 
     def _newest(self, done: int) -> Checkpoint | None:
         self.watch.phase("save", done)

@@ -49,6 +49,12 @@ def test_what_is_not_finite(loss: float, norm: float) -> None:
     assert (after.recent, after.nonfinite) == ([5.0, 4.0], 0)
 
 
+def test_an_overflow_of_float16_is_deepspeeds_business() -> None:
+    optim = OptimizerConfig(precision="float16")
+    assert judge(5.0, math.inf, [], optim).kind == "fine"
+    assert judge(math.nan, math.inf, [], optim).kind == "nonfinite"
+
+
 @given(st.sets(st.integers(0, 40), max_size=12))
 def test_batches_are_those_that_are_not_left_out(left_out: set[int]) -> None:
     ranges: list[tuple[int, int]] = []
