@@ -87,12 +87,15 @@ def collect(work: Path) -> Findings:
     )
 
 
+def checkpoints(run: Path) -> list[Path]:
+    """The checkpoints of a run by their steps."""
+    found = (run / "checkpoints").glob("step-*")
+    return sorted((path for path in found if path.name.removeprefix("step-").isdigit()), key=step_of)
+
+
 def last_checkpoint(run: Path) -> Path | None:
     """The checkpoint of a run with the most steps."""
-    found = [
-        path for path in (run / "checkpoints").glob("step-*") if path.name.removeprefix("step-").isdigit()
-    ]
-    return max(found, key=step_of, default=None)
+    return max(checkpoints(run), key=step_of, default=None)
 
 
 def step_of(checkpoint: Path) -> int:

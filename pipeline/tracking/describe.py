@@ -8,14 +8,25 @@ from typing import Any
 
 from data_prep.contract.dataset import MANIFEST, Manifest
 from data_prep.contract.receipt import Receipt, write_atomic
-from pipeline.evaluation.findings import SAMPLES, TRAINED, Findings, headlines, last_checkpoint, step_of
+from pipeline.evaluation.findings import (
+    SAMPLES,
+    TRAINED,
+    Findings,
+    checkpoints,
+    headlines,
+    last_checkpoint,
+    step_of,
+)
 from pipeline.evaluation.report import REPORT
+from pipeline.tracking.metrics import series
 from pipeline.tracking.models import ModelDescription
 from pipeline.tracking.record import STAGE_RECORD
 from pipeline.tracking.tracker import describe_dataset, flatten
 
 TABLE = "prompts_and_answers.json"
 FUNNEL = "funnel.png"
+SMALL = 10_000_000
+"""Bytes up to which a file of an exported model is copied to MLflow; weights stay where they are."""
 
 
 def description(findings: Findings) -> str:
@@ -59,6 +70,49 @@ def _plain(words: str) -> str:
     return " ".join(re.sub(r"[^\w /.-]", "", words).split())
 
 
+def describe_models(findings: Findings, stage: str) -> list[ModelDescription]:
+    """The models of a stage that trained, one for each checkpoint that was kept; the last is the stage's."""
+    last = describe_model(findings, stage)
+    if last is None:
+        return []
+    earlier = [path for path in checkpoints(findings.work.resolve() / stage) if step_of(path) < last.step]
+    validated = dict(zip(*series(findings.metrics.get(stage, []), "validation_loss"), strict=True))
+    return [
+        *(describe_checkpoint(last, path, validated.get(step_of(path))) for path in earlier),
+        last,
+    ]
+
+
+def describe_checkpoint(
+    last: ModelDescription, path: Path, validation_loss: float | None
+) -> ModelDescription:
+    """A checkpoint on the way to a stage's last one, with its validation loss where that was measured."""
+    step = step_of(path)
+    changes: dict[str, Any] = {
+        "name": f"{last.name}-step-{step}",
+        "registered": None,
+        "fingerprint": f"{last.fingerprint}-{step}",
+        "step": step,
+        "checkpoint": str(path),
+        "figures": {} if validation_loss is None else {"validation_loss": validation_loss},
+        "base": "",
+        "evaluation": None,
+    }
+    return last.model_copy(update=changes)
+
+
+def describe_export(last: ModelDescription, folder: Path) -> ModelDescription:
+    """What was exported of a stage's model: the same model and figures in another form."""
+    small = [path for path in sorted(folder.iterdir()) if path.is_file() and path.stat().st_size < SMALL]
+    changes = {
+        "name": f"{last.name}-export",
+        "fingerprint": f"{last.fingerprint}-export",
+        "checkpoint": str(folder.resolve()),
+        "files": [str(path.resolve()) for path in small],
+    }
+    return last.model_copy(update=changes)
+
+
 def describe_model(findings: Findings, stage: str) -> ModelDescription | None:
     """The model of a stage that trained, with its evaluation; None where there is no checkpoint of it."""
     work, receipt = findings.work.resolve(), findings.receipts[stage]
@@ -76,6 +130,7 @@ def describe_model(findings: Findings, stage: str) -> ModelDescription | None:
         figures=model_figures(findings, TRAINED[stage]),
         dataset_name=data["name"],
         dataset_digest=data["digest"],
+        base=receipt.inputs.get("pretrained", ""),
         evaluation=str(work / "eval" / STAGE_RECORD),
         files=[str(work / stage / name) for name in ("config.yaml", "tokenizer.model")],
     )

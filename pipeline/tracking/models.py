@@ -1,8 +1,9 @@
 """A trained model in MLflow: the run and dataset it comes from, where its checkpoint is, its evaluation.
 
 The weights stay where they are; MLflow gets the model's configuration and tokenizer, and its figures tied to
-the dataset that they were measured on. Each model is a version of the registered model of its work folder,
-under the alias `pretrained` or `tuned`.
+the dataset that they were measured on. Each model that a stage ended with is a version of the registered
+model of its work folder, under the alias `pretrained` or `tuned`, and so is what was exported of it;
+checkpoints on the way there are models without a version.
 """
 
 from pathlib import Path
@@ -15,12 +16,17 @@ from pipeline.tracking.record import Message, read_state
 
 FINGERPRINT_TAG = "bloomery.fingerprint"
 
+DESCRIPTION = (
+    "The models of one work folder, each with the figures of its evaluation: what pretraining and tuning "
+    "ended with, and what was exported. The weights are where a version's description says."
+)
+
 
 class ModelDescription(Settings):
     name: str
     """What the model is called among those of its work folder; also the alias of its version."""
-    registered: str
-    """Name of the registered model."""
+    registered: str | None
+    """Name of the registered model; None makes no version of one."""
     fingerprint: str
     """Fingerprint of the training that made it; the same one is never registered twice."""
     step: int
@@ -35,8 +41,10 @@ class ModelDescription(Settings):
     """Name of the dataset that the figures are of."""
     dataset_digest: str
     """Fingerprint of that dataset."""
-    evaluation: str
-    """The record of the evaluation's run."""
+    base: str = ""
+    """Fingerprint of the model that its training began with."""
+    evaluation: str | None
+    """The record of the evaluation's run, if there was one."""
     files: list[str] = Field(default_factory=list)
     """Small files that belong to it."""
 
@@ -47,8 +55,10 @@ def register_model(client: Any, run_id: str, message: Message) -> None:
     experiment_id = client.get_run(run_id).info.experiment_id
     model = _find(client, experiment_id, run_id, about) or _create(client, experiment_id, run_id, about)
     _link(client, run_id, model.model_id, about)
+    _link_base(client, experiment_id, run_id, about)
     _log_figures(client, run_id, model.model_id, about, message.time)
-    _add_version(client, run_id, model, about)
+    if about.registered is not None:
+        _add_version(client, run_id, model, about, about.registered)
 
 
 def _find(client: Any, experiment_id: str, run_id: str, about: ModelDescription) -> Any:
@@ -79,11 +89,25 @@ def _link(client: Any, run_id: str, model_id: str, about: ModelDescription) -> N
     outputs = client.get_run(run_id).outputs
     if model_id not in {one.model_id for one in (outputs.model_outputs if outputs else [])}:
         client.log_outputs(run_id, [LoggedModelOutput(model_id, about.step)])
-    evaluation = read_state(Path(about.evaluation))
+    evaluation = read_state(Path(about.evaluation)) if about.evaluation else None
     if evaluation is not None and evaluation.run_id is not None:
         inputs = client.get_run(evaluation.run_id).inputs.model_inputs
         if model_id not in {one.model_id for one in inputs}:
             client.log_inputs(evaluation.run_id, models=[LoggedModelInput(model_id)])
+
+
+def _link_base(client: Any, experiment_id: str, run_id: str, about: ModelDescription) -> None:
+    """The model that a training began with is an input of it."""
+    from mlflow.entities import LoggedModelInput
+
+    if not about.base:
+        return
+    wanted = f"tags.`{FINGERPRINT_TAG}` = '{about.base}'"
+    found = client.search_logged_models([experiment_id], filter_string=wanted)
+    there = {one.model_id for one in client.get_run(run_id).inputs.model_inputs}
+    for model in found[:1]:
+        if model.model_id not in there:
+            client.log_inputs(run_id, models=[LoggedModelInput(model.model_id)])
 
 
 def _log_figures(client: Any, run_id: str, model_id: str, about: ModelDescription, time: float) -> None:
@@ -99,21 +123,21 @@ def _log_figures(client: Any, run_id: str, model_id: str, about: ModelDescriptio
         client.log_batch(run_id, metrics=metrics)
 
 
-def _add_version(client: Any, run_id: str, model: Any, about: ModelDescription) -> None:
+def _add_version(client: Any, run_id: str, model: Any, about: ModelDescription, registered: str) -> None:
     from mlflow.exceptions import MlflowException
 
     source = model.artifact_location  # models:/ID would be looked up on the default server
     try:
-        client.create_registered_model(about.registered)
+        client.create_registered_model(registered, description=DESCRIPTION)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    versions = client.search_model_versions(f"name = '{about.registered}'")
+    versions = client.search_model_versions(f"name = '{registered}'")
     version = next((one for one in versions if one.source == source), None)
     if version is None:
         tags = {name: f"{value:.4f}" for name, value in about.figures.items()}
         words = f"{about.name}, step {about.step}: {about.checkpoint}"
         version = client.create_model_version(
-            about.registered, source, run_id, tags=tags, description=words, model_id=model.model_id
+            registered, source, run_id, tags=tags, description=words, model_id=model.model_id
         )
-    client.set_registered_model_alias(about.registered, about.name, version.version)
+    client.set_registered_model_alias(registered, about.name, version.version)

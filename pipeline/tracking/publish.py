@@ -5,6 +5,7 @@ so that a list of runs is worth looking at; the report and its plots are the par
 """
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +26,9 @@ from pipeline.tracking.courier import Courier, one_line, parent_record
 from pipeline.tracking.describe import (
     FUNNEL,
     TABLE,
+    describe_export,
     describe_model,
+    describe_models,
     description,
     funnel_figures,
     numbers,
@@ -123,12 +126,29 @@ def publish(work: Path, settings: TrackingConfig, notify: Callable[[str], None] 
     parent.change(subject=made_of)
     finished = max((receipt.finished for receipt in receipts), default=0.0)
     for stage, record in trained.items():
-        if (model := describe_model(findings, stage)) is not None:
+        for model in describe_models(findings, stage):
             record.post("model", model.model_dump(mode="json"), finished)
     describe_work(parent, findings, finished)
     for record in records:
         if not Courier(record.path.parent, work, record, settings.enabled, notify, work).close(wait=30.0):
             break
+
+
+def register(
+    folder: Path, work: Path, stage: str, settings: TrackingConfig, notify: Callable[[str], None] = print
+) -> None:
+    """Register what was exported into `folder` of the model that `stage` of a work folder ended with.
+
+    Its small files are copied to MLflow, its weights stay where they are, its figures are the model's. Raises
+    `InputError` where the stage has not ended.
+    """
+    findings = collect(work)
+    model = describe_model(findings, stage) if stage in findings.receipts else None
+    if model is None:
+        raise InputError(f"{work / stage}: no finished training with a checkpoint; nothing can be registered")
+    record = Record(work / stage / STAGE_RECORD, stage, settings.experiment)
+    record.post("model", describe_export(model, folder).model_dump(mode="json"), time.time())
+    Courier(record.path.parent, work, record, settings.enabled, notify, work).close(wait=30.0)
 
 
 def describe_work(parent: Record, findings: Findings, finished: float) -> None:

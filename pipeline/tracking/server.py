@@ -3,6 +3,7 @@
 Functions here may raise whatever MLflow raises; the courier decides what that means for a run.
 """
 
+import getpass
 import logging
 import os
 from importlib.util import find_spec
@@ -70,7 +71,7 @@ def join(client: Any, uri: str, experiment_id: str, record: Record, parent: str 
         record.change(uri=uri, experiment_id=experiment_id, run_id=run_id)
         return str(run_id)
     record.begin_again()
-    tags = {KEY_TAG: state.key, "mlflow.source.name": "bloomery", "mlflow.user": os.environ.get("USER", "")}
+    tags = {KEY_TAG: state.key, "mlflow.source.name": "bloomery", "mlflow.user": user()}
     if parent is not None:
         tags["mlflow.parentRunId"] = parent
     run_id = client.create_run(
@@ -78,6 +79,14 @@ def join(client: Any, uri: str, experiment_id: str, record: Record, parent: str 
     ).info.run_id
     record.change(uri=uri, experiment_id=experiment_id, run_id=run_id)
     return str(run_id)
+
+
+def user() -> str:
+    """Who starts runs, by the name of the account; empty where the machine does not know it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no account
+        return ""
 
 
 def _is_there(client: Any, run_id: str) -> bool:

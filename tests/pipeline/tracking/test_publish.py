@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from data_prep.contract.receipt import Receipt, write_receipt
+from data_prep.contract.settings import InputError
 from pipeline.config import TrackingConfig
 from pipeline.evaluation.report import write_report
-from pipeline.tracking.publish import publish, track_stage
+from pipeline.tracking import describe, metrics
+from pipeline.tracking.publish import publish, register, track_stage
 from pipeline.tracking.tracker import Tracker
 from tests.pipeline import tiny
 from tests.pipeline.evaluation.works import finished_work
@@ -71,6 +73,52 @@ def test_models_are_registered_with_their_run_dataset_and_figures(work: Path, st
     assert aliased.source == tuned.artifact_location
     assert {Path(path).name for path in files_of(aliased.source)} == {"tokenizer.model"}
     assert aliased.tags["held_out_loss"] == "3.2000"
+
+
+def test_checkpoints_on_the_way_and_the_base_of_tuning_are_linked(work: Path, store: Store) -> None:
+    finished_work(work)
+    write_receipt(
+        work / "tune", Receipt(stage="tune", fingerprint="tune", inputs={"pretrained": "pretrain"}, config={})
+    )
+    (work / "pretrain" / "checkpoints" / "step-10").mkdir()
+    metrics.append(work / "pretrain" / "metrics.jsonl", 10, {"validation_loss": 4.5})
+    for _ in range(2):
+        (work / "mlflow.json").unlink(missing_ok=True)
+        publish(work, SETTINGS)
+    pretraining, tuning = store.run("pretrain"), store.run("tune")
+    models = {
+        model.name: model for model in store.client.search_logged_models([pretraining.info.experiment_id])
+    }
+    assert sorted(models) == ["pretrained", "pretrained-step-10", "tuned"]
+    assert {metric.key: metric.value for metric in models["pretrained-step-10"].metrics} == {
+        "evaluation/validation_loss": 4.5
+    }
+    assert {(one.model_id, one.step) for one in pretraining.outputs.model_outputs} == {
+        (models["pretrained-step-10"].model_id, 10),
+        (models["pretrained"].model_id, 20),
+    }
+    assert [one.model_id for one in tuning.inputs.model_inputs] == [models["pretrained"].model_id]
+    assert len(store.client.search_model_versions("name = 'demo'")) == 2
+
+
+def test_an_exported_model_is_registered_with_the_figures_of_its_model(
+    work: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished_work(work)
+    publish(work, SETTINGS)
+    (tmp_path / "exported").mkdir()
+    (tmp_path / "exported" / "config.json").write_text("{}")
+    (tmp_path / "exported" / "model.safetensors").write_bytes(bytes(100))
+    monkeypatch.setattr(describe, "SMALL", 100)
+    for _ in range(2):
+        register(tmp_path / "exported", work, "tune", SETTINGS)
+    version = store.client.get_model_version_by_alias("demo", "tuned-export")
+    assert version.tags["held_out_loss"] == "3.2000"
+    assert {Path(path).name for path in files_of(version.source)} == {"config.json"}
+    assert str(tmp_path / "exported") in version.description
+    assert len(store.client.search_model_versions("name = 'demo'")) == 3
+    with pytest.raises(InputError, match="no finished training"):
+        register(tmp_path / "exported", tmp_path / "elsewhere", "tune", SETTINGS)
 
 
 def files_of(address: str) -> list[str]:
