@@ -1,11 +1,14 @@
-"""What logging a step costs the training loop: ours, beside MLflow's own calls, and no logging at all.
+"""What watching a step costs the training loop: ours, beside MLflow's own calls, and no watching at all.
 
     python -m tests.benchmarks.tracking [--at-least 10] [--steps 200] [--milliseconds 20] [--repeats 3]
 
-A step is a fixed number of matrix products in numpy, about as many milliseconds as wanted, then six metrics
+A step is a fixed number of matrix products in numpy, about as many milliseconds as wanted, then ten metrics
 are logged to a new SQLite store on local disk. The cost is the time of the loop beyond that of the same loop
-without logging, by step. The peer is `mlflow.log_metrics`, called as its documentation shows; beside it, its
-asynchronous form. The ratio is the peer's cost to ours.
+without logging, by step. "All that watches" is the logging and whatever else the training loop does to be
+watched: the watchdog's thread and phases, the judgement of the loss, and the ranks' agreement, which carries
+memory and the rest (of one rank here; among more it costs the latency of one small all-reduce). The peer is
+`mlflow.log_metrics`, called as its documentation shows; beside it, its asynchronous form. The ratio is the
+peer's cost to that of our logging.
 """
 
 import argparse
@@ -20,9 +23,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import TrackingConfig
+from pipeline.config import OptimizerConfig, TrackingConfig
+from pipeline.parallel import world
 from pipeline.tracking.server import connect
 from pipeline.tracking.tracker import Tracker
+from pipeline.training import memory, watchdog
+from pipeline.training.agreement import Signals, agree
+from pipeline.training.numbers import Memory, judge, remember
 
 NAMES = (
     "loss",
@@ -31,6 +38,10 @@ NAMES = (
     "tokens_per_second",
     "model_flops_per_second",
     "data_wait_share",
+    "mfu",
+    "peak_host_megabytes",
+    "restarts",
+    "validation_loss",
 )
 Log = Callable[[int, dict[str, float]], None]
 
@@ -68,6 +79,29 @@ def ours(folder: Path, steps: int, work: int) -> float:
     return seconds
 
 
+def watched(folder: Path, steps: int, work: int) -> float:
+    """All that the training loop does to be watched."""
+    optim, here, numbers = OptimizerConfig(), world.start_alone(), Memory()
+    run = Tracker(folder / "demo" / "pretrain", folder / "demo", "pretrain", {}, TrackingConfig())
+    run.start_from(0)
+    beats = folder / "beats"
+    watchdog.open_folder(beats)
+    with watchdog.Watchdog(beats, folder, 0, 1, optim.step_timeout_seconds) as watch:
+
+        def log(step: int, values: dict[str, float]) -> None:
+            nonlocal numbers
+            watch.phase("data", step, step)
+            watch.phase("step", step)
+            judgement = judge(5.0, 1.0, numbers.recent, optim)
+            agree(Signals(host_megabytes=memory.host_peak()), here)
+            numbers = remember(numbers, 5.0, judgement, optim.spike_window)
+            run.log(step, values)
+
+        seconds = loop(steps, work, log)
+    run.close()
+    return seconds
+
+
 def mlflow_calls(folder: Path, steps: int, work: int, synchronous: bool) -> float:
     """MLflow's fluent interface."""
     import mlflow
@@ -82,18 +116,20 @@ def mlflow_calls(folder: Path, steps: int, work: int, synchronous: bool) -> floa
 
 
 def measure(steps: int, work: int, repeats: int) -> dict[str, list[float]]:
-    """Milliseconds that each way of logging adds to a step, by repeat."""
+    """Milliseconds of a step without logging, and what each way of logging adds to it, by repeat."""
     ways: dict[str, Callable[[Path], float]] = {
-        "ours": lambda folder: ours(folder, steps, work),
+        "our logging": lambda folder: ours(folder, steps, work),
+        "all that watches": lambda folder: watched(folder, steps, work),
         "mlflow.log_metrics": lambda folder: mlflow_calls(folder, steps, work, True),
         "the same, asynchronous": lambda folder: mlflow_calls(folder, steps, work, False),
     }
-    costs: dict[str, list[float]] = {name: [] for name in ways}
+    costs: dict[str, list[float]] = {name: [] for name in (BARE, *ways)}
     for _ in range(repeats):
         for name, way in ways.items():
             with tempfile.TemporaryDirectory() as folder:
                 connect(f"sqlite:///{folder}/mlflow.db").search_experiments()
                 bare = loop(steps, work, lambda step, values: None)
+                costs[BARE].append(1000 * bare / steps)
                 costs[name].append(1000 * (way(Path(folder)) - bare) / steps)
     return costs
 
@@ -109,15 +145,22 @@ def main() -> int:
     work = calibrate(options.milliseconds)
     costs = measure(options.steps, work, options.repeats)
     print(f"{options.steps} steps of about {options.milliseconds:g} ms, {options.repeats} repeats")
-    print(f"{'':<24}{'ms a step':>10}  {'lowest':>8}  {'highest':>8}")
+    print(f"{'':<24}{'ms a step':>10}  {'lowest':>8}  {'highest':>8}  {'of the step':>11}")
+    bare = statistics.median(costs[BARE])
     for name, values in costs.items():
-        print(f"{name:<24}{statistics.median(values):>10.3f}  {min(values):>8.3f}  {max(values):>8.3f}")
+        middle = statistics.median(values)
+        told = f"{middle:.3f}" if name == BARE else f"+{middle:.3f}"
+        share = "" if name == BARE else f"{middle / bare:.2%}"
+        print(f"{name:<24}{told:>10}  {min(values):>8.3f}  {max(values):>8.3f}  {share:>11}")
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    ratio = statistics.median(costs["mlflow.log_metrics"]) / max(1e-3, statistics.median(costs["ours"]))
+    ratio = statistics.median(costs["mlflow.log_metrics"]) / max(
+        1e-3, statistics.median(costs["our logging"])
+    )
     print(f"tracking ratio={ratio:.1f}")
     return int(ratio < options.at_least)
 
 
+BARE = "the step alone"
 MATRIX = np.random.default_rng(0).random((192, 192))
 
 if __name__ == "__main__":

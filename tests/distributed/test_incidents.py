@@ -73,7 +73,14 @@ def train_planted(work: Path, keys: dict[str, Any], plan: dict[str, Any]) -> str
     """A whole training in this process, one of the world's; returns what it ended with."""
     config = toy.config(toy.GPT | {"dropout": 0.1})
     optim = config.train.model_copy(
-        update={"steps": STEPS, "checkpoint_every": 6, "validate_every": 100, "spike_window": 8, "spike_threshold": 4.0} | keys
+        update={
+            "steps": STEPS,
+            "checkpoint_every": 6,
+            "validate_every": 100,
+            "spike_window": 8,
+            "spike_threshold": 4.0,
+        }
+        | keys
     )
     config = config.model_copy(
         update={"train": optim, "tracking": config.tracking.model_copy(update={"enabled": False})}
