@@ -37,7 +37,7 @@ from pipeline.tracking.describe import (
     write_funnel,
     write_table,
 )
-from pipeline.tracking.record import STAGE_RECORD, Record, read_state, sole_sender
+from pipeline.tracking.record import STAGE_RECORD, Record, RecordBusy, read_state, sole_sender
 from pipeline.tracking.tracker import Tracker, describe_dataset
 
 
@@ -182,6 +182,11 @@ def sync(folder: Path, notify: Callable[[str], None] = print) -> int:
         try:
             with sole_sender(record.path):
                 steps += courier.send()
+        except RecordBusy:
+            raise InputError(
+                f"{record.path.parent}: another process is sending this run at the moment; it sends all "
+                "there is, or try again when it has ended"
+            ) from None
         except Exception as error:  # MLflow raises what its backends raise
             raise InputError(
                 f"{record.path.parent}: MLflow at {courier.uri} cannot be used ({one_line(error)}); "

@@ -13,7 +13,7 @@ from data_prep.contract.settings import InputError
 from pipeline.config import TrackingConfig
 from pipeline.tracking import courier, metrics, server
 from pipeline.tracking.publish import sync
-from pipeline.tracking.record import Place, Record
+from pipeline.tracking.record import Place, Record, sole_sender
 from pipeline.tracking.tracker import Tracker, flatten
 from tests.pipeline.tracking.store import Store, once, pretraining
 
@@ -275,3 +275,11 @@ def test_messages_survive_and_are_not_doubled(tmp_path: Path) -> None:
 
 def test_configurations_flatten_to_dotted_names() -> None:
     assert flatten({"a": {"b": 1, "c": {"d": [1]}}, "e": {}}) == {"a.b": 1, "a.c.d": [1], "e": {}}
+
+
+def test_a_sync_beside_the_process_that_sends_says_so(work: Path, store: Store) -> None:
+    run = pretraining(work)
+    run.start_from(0)
+    run.close()
+    with sole_sender(run.record.path), pytest.raises(InputError, match="another process is sending this run"):
+        sync(work / "pretrain")
