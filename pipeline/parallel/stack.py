@@ -26,6 +26,7 @@ def calls(layers: Iterable[Layer], modules: Iterable[nn.Module], parallel: Paral
     """Built layers, recomputed and compiled as the recipe says."""
     found = []
     for layer, module in zip(layers, modules, strict=True):
+        module.layer_name = layer.name  # `pipeline.training.stacks` tells it of a rank that hangs
         if layer.block and parallel.recompute == "selective":
             for part in module.modules():
                 if isinstance(part, Attention):

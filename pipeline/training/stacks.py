@@ -1,6 +1,6 @@
 """Where the threads of this process are: Python stacks, and what they say about a rank that waits.
 
-    {"collective": "all_reduce", "layer": "TransformerLayer 3 > SelfAttention", "line": "pipeline/..."}
+    {"collective": "all_reduce", "layer": "Stack > blocks.3 > Attention", "line": "pipeline/..."}
 
 Nothing is recorded while a run trains: the interpreter keeps the frames, and another thread may read them.
 """
@@ -31,7 +31,7 @@ class Frame(Settings):
     text: str
     """The line."""
     module: str | None = None
-    """The layer whose forward pass this is, with its number where it has one."""
+    """The layer or module whose forward pass this is."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line} in {self.function}: {self.text}"
@@ -90,14 +90,11 @@ def short(path: str) -> str:
 
 
 def layer_of(frame: FrameType) -> str | None:
-    """The class of the module whose `forward` a frame is, with the number of a transformer layer."""
+    """The module whose `forward` a frame is: the name of a layer of the model, else the class."""
     if frame.f_code.co_name != "forward":
         return None
     owner = frame.f_locals.get("self")
-    if owner is None:
-        return None
-    number = getattr(owner, "layer_number", None)
-    return f"{type(owner).__name__} {number}" if isinstance(number, int) else type(owner).__name__
+    return None if owner is None else getattr(owner, "layer_name", type(owner).__name__)
 
 
 def place_of(frames: list[Frame]) -> Place:

@@ -283,3 +283,22 @@ def test_a_sync_beside_the_process_that_sends_says_so(work: Path, store: Store) 
     run.close()
     with sole_sender(run.record.path), pytest.raises(InputError, match="another process is sending this run"):
         sync(work / "pretrain")
+
+
+def test_a_run_that_goes_back_has_every_step_once(work: Path, store: Store) -> None:
+    """Lines that were sent before the run went back, one that was not, and those of the steps done again."""
+    run = pretraining(work)
+    run.start_from(0)
+    for step in range(1, 21):
+        run.log(step, {"loss": float(step)})
+    deadline = time.time() + 60
+    while run.record.stream("metrics.jsonl").sent.step < 20:
+        assert time.time() < deadline
+        time.sleep(0.05)
+    run.log(21, {"loss": 21.0})
+    run.go_back(12)
+    for step in range(13, 31):
+        run.log(step, {"loss": float(step)})
+    run.close()
+    assert store.steps("pretrain", "loss") == once(range(1, 31))
+    assert [line["step"] for line in metrics.read(run.path)] == list(range(1, 31))
