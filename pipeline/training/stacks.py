@@ -18,7 +18,12 @@ HERE = Path(__file__).parents[2]
 COLLECTIVES = ("torch/distributed/distributed_c10d.py", "torch/distributed/_functional_collectives.py")
 PLUMBING = ("torch/distributed/", "deepspeed/comm/", "deepspeed/utils/", "torch/utils/_contextlib.py")
 """Code between those who want a collective and the collective."""
-WAITS = (".wait(", ".synchronize(")
+WAITS = {
+    "a wait for a collective": (".wait(",),
+    "a wait for the device": (".synchronize(", ".item(", ".tolist(", ".cpu(", "float("),
+}
+"""What innermost lines say that call no function of Python: on a GPU collectives run behind the code, and the
+thread stops where it wants a number."""
 
 
 class Frame(Settings):
@@ -123,4 +128,5 @@ def collective_of(frames: list[Frame]) -> str | None:
     ]
     if called:
         return called[0]
-    return "a wait for a collective" if any(word in frames[-1].text for word in WAITS) else None
+    text = frames[-1].text
+    return next((what for what, words in WAITS.items() if any(word in text for word in words)), None)

@@ -32,6 +32,7 @@ def frame(file: str, function: str, text: str = "") -> Frame:
             "all_reduce",
         ),
         ([frame("deepspeed/runtime/pipe/p2p.py", "wait", "handle.wait()")], "a wait for a collective"),
+        ([frame("pipeline/parallel/engine.py", "_mean", "return float(total)")], "a wait for the device"),
         ([frame("pipeline/data/reader.py", "read", "file.read(size)")], None),
         ([frame(C10D, "all_reduce"), frame("pipeline/x.py", "f", "time.sleep(1)")], None),
     ],
