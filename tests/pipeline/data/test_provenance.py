@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.config import PipelineConfig
 from pipeline.data.maker import BatchMaker
+from pipeline.data.pretraining import PretrainingBatches
 from pipeline.data.provenance import trace_step
 from tests.pipeline import tiny
 from tests.pipeline.data.corpora import random_documents, write_tokens
@@ -86,3 +87,17 @@ def test_a_mixture_names_the_dataset_and_ids_stand_alone_without_the_table(tmp_p
     assert datasets.count(str(tmp_path / "a")) == 8
     assert datasets.count(str(tmp_path / "b")) == 4
     assert all(excerpt.url is None for sample in traced for excerpt in sample.excerpts)
+
+
+def test_the_documents_of_a_step_are_named_on_any_rank(tmp_path: Path) -> None:
+    documents = random_documents(80, 60, 1)
+    splits = {"train": documents, "validation": random_documents(5, 60, 2)}
+    write_tokens(tmp_path, splits, first_id=FIRST_ID)
+    write_origins(tmp_path, 85)
+    source = PretrainingBatches(config(), tmp_path, 1, 2)
+    told = source.documents(3)
+    source.close()
+    traced = [excerpt for sample in trace_step(config(), str(tmp_path), 3) for excerpt in sample.excerpts]
+    assert [one["document"] for one in told] == [f"{excerpt.document:016x}" for excerpt in traced]
+    assert {one["source"] for one in told} == {excerpt.source for excerpt in traced}
+    assert {one["sample"] for one in told} == set(range(12))

@@ -190,3 +190,16 @@ def test_nothing_to_train_on_is_the_users_error(vocabulary: Vocabulary, tmp_path
     empty.write_text("\n")
     with pytest.raises(InputError, match=r"empty.jsonl.*0 conversations left to train on"):
         InstructionBatches(recipe(), vocabulary, [empty], [pairs], 0, 1)
+
+
+def test_the_conversations_of_a_step_are_those_of_every_rank(vocabulary: Vocabulary, pairs: Path) -> None:
+    sources = [InstructionBatches(recipe(), vocabulary, [pairs], [pairs], rank, 2) for rank in range(2)]
+    told = sources[1].documents(5)
+    shown = [
+        vocabulary.decode([piece for piece in row if piece != vocabulary.pad])
+        for source in sources
+        for batch in source.step(5)
+        for row in batch["tokens"].tolist()
+    ]
+    assert len({one["document"] for one in told}) == 8
+    assert all(any(text.startswith(one["text"]) for text in shown) for one in told)
