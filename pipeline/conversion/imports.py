@@ -74,6 +74,7 @@ def write_checkpoint(folder: Path, tensors: Iterable[tuple[str, Tensor]]) -> Non
     folder.mkdir(parents=True)
     index = Index(
         step=0,
+        updates=0,
         layout={"tensor": 1, "pipeline": 1, "data": 1},
         tensors={},
         files={},

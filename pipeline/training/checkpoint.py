@@ -67,7 +67,7 @@ class Index(Settings):
     """Optimizer steps done."""
     updates: int
     """How many of them updated the weights; those whose numbers were not finite did not."""
-    memory: Memory
+    memory: Memory = Field(default_factory=Memory)
     """What the training loop remembers of its numbers, and the batches that it leaves out."""
     layout: dict[str, int]
     """Tensor, pipeline and data parallel sizes that wrote it."""

@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pipeline.training.peak import find_peak
 
 from launch.quiet import quieten
 from pipeline.config import OBJECTIVES, ModelConfig, PipelineConfig
@@ -35,6 +34,7 @@ from pipeline.models import flops
 from pipeline.models.build import model_layers
 from pipeline.parallel import world
 from pipeline.parallel.engine import Engine
+from pipeline.training.peak import find_peak
 from tests.gpu.parts import Parts, communication
 
 MODELS = {
