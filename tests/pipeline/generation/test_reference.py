@@ -60,7 +60,9 @@ def theirs(model: Any, asked: list[list[int]], stops: list[int], **how: Any) -> 
     ]
     real = [[*[1] * len(row), *[0] * (width - len(row))] for row in asked]
     mask = torch.tensor(real) if both else torch.tensor(real).flip(1)
-    given = {"eos_token_id": stops, "pad_token_id": 0, "decoder_start_token_id": 0 if both else None}
+    given = {"eos_token_id": stops, "pad_token_id": 0}
+    if both:
+        given["decoder_start_token_id"] = 0 if model.config.model_type == "t5" else IDS.eos
     model.generation_config = transformers.GenerationConfig(**given)
     outputs = model.generate(
         torch.tensor(padded), attention_mask=mask, max_new_tokens=TOKENS, do_sample=False, **how
