@@ -193,8 +193,8 @@ def side_by_side(samples: list[dict[str, Any]], show: Callable[[str], str]) -> s
 
 
 def marked(text: str) -> str:
-    """A text as HTML with its blanks and what fills them highlighted."""
-    return MARKS.sub(r"<mark>\1</mark>", escape(text))
+    """A text as HTML with its blanks and what fills them highlighted; a line break there is shown as ↵."""
+    return MARKS.sub(lambda found: "<mark>" + found[0].replace("\n", "↵") + "</mark>", escape(text))
 
 
 def stages(findings: Findings) -> str:

@@ -1,5 +1,6 @@
 """The report: every part is there, nothing outside is referred to, and missing stages leave no hole."""
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from pipeline.evaluation.findings import collect, headlines, short
 from pipeline.evaluation.plots import smooth
-from pipeline.evaluation.report import write_report
+from pipeline.evaluation.report import marked, write_report
 from tests.pipeline.evaluation.works import finished_work
 
 
@@ -133,3 +134,21 @@ def test_smoothing_is_the_mean_of_what_came_before() -> None:
     by_hand = [float(np.mean(values[max(0, n - 4) : n + 1])) for n in range(200)]
     assert smooth(values) == pytest.approx(by_hand)
     assert smooth([]) == []
+
+
+def test_blanks_and_what_fills_them_are_marked(tmp_path: Path) -> None:
+    assert marked("a <b> «c\n» <mask>") == "a &lt;b&gt; <mark>«c↵»</mark> <mark>&lt;mask&gt;</mark>"
+    assert marked("<extra_id_12>\nd") == "<mark>&lt;extra_id_12&gt;</mark>\nd"
+    finished_work(tmp_path)
+    path = tmp_path / "eval" / "samples.jsonl"
+    blank = {
+        "prompt": "a <mask>",
+        "source": "held-out text with blanks",
+        "blanks": True,
+        "reference": "a «b»",
+    }
+    path.write_text(
+        path.read_text() + json.dumps(blank | {"answers": {"pretrained": "a «c»", "tuned": "a «d»"}})
+    )
+    headings = outline(write_report(tmp_path)).headings
+    assert headings.index("Blanks filled in") < headings.index("Generations, side by side")
