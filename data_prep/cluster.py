@@ -72,6 +72,7 @@ class Cluster:
                 ) from error
         else:
             ray.init(
+                address="local",  # not another's that happens to run on this machine
                 num_cpus=self.workers,
                 include_dashboard=False,
                 logging_level="ERROR",
