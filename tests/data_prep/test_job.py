@@ -59,7 +59,8 @@ def submit(address: str, *command: str) -> str:
     """Submit a job as soon as the dashboard answers; what it printed until its end."""
     environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
     line = [RAY, "job", "submit", "--address", address, "--", *command]
-    for _ in range(60):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
         try:
             urllib.request.urlopen(f"{address}/api/jobs/", timeout=5).close()
             break
