@@ -76,3 +76,14 @@ def test_layout_and_logging_do_not_change_identity(tmp_path: Path) -> None:
     plain = recipe.load(path).train.identity()
     assert recipe.load(path, ["train.micro_batch=2", "train.log_every=1"]).train.identity() == plain
     assert recipe.load(path, ["train.steps=2"]).train.identity() != plain
+
+
+def test_the_quickstarts_are_of_one_dataset() -> None:
+    """So that whichever runs first prepares it for all of them."""
+    recipes = {path.stem: recipe.load(path) for path in RECIPES if path.stem.startswith("quickstart")}
+    assert {name: one.model.architecture for name, one in recipes.items()} == {
+        "quickstart": "decoder",
+        "quickstart-bert": "encoder",
+        "quickstart-t5": "encoder_decoder",
+    }
+    assert all(one.prep() == recipes["quickstart"].prep() for one in recipes.values())
