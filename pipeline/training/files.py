@@ -5,6 +5,7 @@ checkpoints/step-000200/                    complete
 """
 
 import json
+import math
 import os
 import shutil
 import struct
@@ -112,6 +113,9 @@ def _merged(shares: list[Share]) -> dict[str, TensorEntry]:
             found = merged.get(name)
             parts = [*found.parts, *entry.parts] if found else entry.parts
             merged[name] = entry.model_copy(update={"parts": parts})
+    for name, entry in merged.items():
+        there = sum(part.length for part in entry.parts)
+        assert there == math.prod(entry.shape), f"{name}: {there} numbers of shape {entry.shape}"
     return merged
 
 

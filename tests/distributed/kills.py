@@ -111,7 +111,7 @@ class Disturbed:
             return bool(written)
         return moment == "step" or any((folder / "share-00001.json").exists() for folder in written)
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 180.0) -> bool:
+    def wait(self, condition: Callable[[], bool], seconds: float = 400.0) -> bool:
         """Until something is so; False where the training ends first."""
         assert self.process is not None
         end = time.monotonic() + seconds

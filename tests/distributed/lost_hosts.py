@@ -95,7 +95,7 @@ def disturb(cluster: Cluster, folder: Path, host: int, steps: int) -> Result:
 
 
 def wait(
-    condition: Callable[[], bool], process: subprocess.Popen[str], log: Path, seconds: float = 180.0
+    condition: Callable[[], bool], process: subprocess.Popen[str], log: Path, seconds: float = 400.0
 ) -> None:
     """Until something is so while a process runs."""
     end = time.monotonic() + seconds
