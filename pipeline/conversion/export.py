@@ -1,7 +1,7 @@
 """`bloomery export`: a checkpoint as a Hugging Face folder that transformers loads with no code of ours.
 
     config.json  generation_config.json  model.safetensors (or files of 5 GB with an index)
-    tokenizer.model
+    tokenizer.json  tokenizer_config.json  special_tokens_map.json  tokenizer.model
 
 Everything is written to a temporary name, checked there and renamed.
 """
@@ -57,7 +57,7 @@ def export(path: Path, out: Path, say: Say) -> dict[str, Any]:
             folder / files.CONFIG, family.write(config.model, facts) | _starts(config, vocabulary)
         )
         files.write_json(folder / "generation_config.json", _generation(config, vocabulary))
-        write_tokenizer(folder, vocabulary)
+        write_tokenizer(folder, vocabulary, facts.positions, say)
         shown = _check(folder, family, checkpoint, config, vocabulary, say)
     return {"model_type": family.model_type, "folder": str(out), "step": checkpoint.index.step} | shown
 

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from pipeline.config import DataConfig, ObjectiveConfig, PipelineConfig
 from pipeline.conversion.choose import family_of
-from pipeline.conversion.families import GPT2
+from pipeline.conversion.families.decoders import GPT2
 from pipeline.conversion.family import Facts, Family
 from pipeline.conversion.links import Link, exported, links
+from pipeline.conversion.skeleton import shapes
 from pipeline.models.config import ModelConfig
 from pipeline.models.initialize import draw
 
@@ -62,11 +63,18 @@ def config(name: str, **parallel: Any) -> PipelineConfig:
     )
 
 
-def weight(name: str, shape: torch.Size) -> Tensor:
-    """The whole weight of this name, the same in every layout; norms and biases are drawn too."""
-    std = {"relative.weight": 1.0}.get(name.split(".", 1)[-1], 0.1)
-    drawn = draw(name, 0, shape, std)
-    return drawn + 1 if "norm" in name and name.endswith("weight") else drawn
+def weight(path: str, shape: torch.Size, name: str = "") -> Tensor:
+    """The whole weight of this path, the same in every layout; norms and biases are drawn too."""
+    if name == "gpt-neo" and path.endswith("qkv.bias"):
+        return torch.zeros(shape)  # it has none
+    drawn = draw(path, 0, shape, 1.0 if path.endswith("relative.weight") else 0.1)
+    return drawn + 1 if "norm" in path and path.endswith("weight") else drawn
+
+
+def weights(name: str) -> dict[str, Tensor]:
+    """Every whole weight of a model by its path."""
+    found = shapes(config(name), VOCABULARY)
+    return {path: weight(path, torch.Size(shape), name) for path, shape in found.items()}
 
 
 def facts(given: PipelineConfig) -> Facts:
@@ -97,8 +105,15 @@ GPT1 = replace(
 """Families that are compared and not exported."""
 
 
-def reference(name: str, given: PipelineConfig) -> tuple[Any, Family]:
-    """Transformers' model of the same shape, and the family whose names it has."""
+def family(name: str) -> Family:
+    """The family whose names a reference model has."""
+    given = config(name)
+    return {"gpt1": GPT1, "gpt-neo": NEO}.get(name) or family_of(given.model, facts(given))
+
+
+def reference(name: str) -> Any:
+    """Transformers' model of the same shape."""
+    given = config(name)
     shape = {
         "n_positions": POSITIONS,
         "n_embd": given.model.hidden_size,
@@ -107,7 +122,7 @@ def reference(name: str, given: PipelineConfig) -> tuple[Any, Family]:
     }
     if name == "gpt1":
         settings = transformers.OpenAIGPTConfig(vocab_size=VOCABULARY, **shape)
-        return transformers.OpenAIGPTLMHeadModel(settings).eval(), GPT1
+        return transformers.OpenAIGPTLMHeadModel(settings).eval()
     if name == "gpt-neo":
         settings = transformers.GPTNeoConfig(
             vocab_size=VOCABULARY,
@@ -118,14 +133,20 @@ def reference(name: str, given: PipelineConfig) -> tuple[Any, Family]:
             attention_types=[[["global", "local"], given.model.layers // 2]],
             window_size=given.model.local_window,
         )
-        return transformers.GPTNeoForCausalLM(settings).eval(), NEO
-    family = family_of(given.model, facts(given))
-    written = family.write(given.model, facts(given))
+        return transformers.GPTNeoForCausalLM(settings).eval()
+    written = family(name).write(given.model, facts(given))
     settings = transformers.AutoConfig.for_model(**written)
     model = getattr(transformers, written["architectures"][0])(settings).eval()
     if not given.model.tied_output:  # a T5 is built tied whatever its configuration says
         model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
-    return model, family
+    return model
+
+
+def filled(name: str) -> Any:
+    """Transformers' model with the weights of ours."""
+    model = reference(name)
+    fill(model, whole_links(name), weights(name))
+    return model
 
 
 def fill(model: Any, the_links: list[Link], weights: dict[str, Tensor]) -> None:
@@ -183,6 +204,30 @@ def theirs(model: Any, batch: dict[str, Tensor]) -> Any:
     return model(**{names[name]: tensor for name, tensor in batch.items()})
 
 
-def whole_links(given: PipelineConfig, family: Family, names: list[str]) -> list[Link]:
+def whole_links(name: str) -> list[Link]:
     """The links of a reference model."""
-    return links(family, given.model, facts(given), names)
+    given = config(name)
+    return links(family(name), given.model, facts(given), shapes(given, VOCABULARY))
+
+
+def compare_gradients(name: str, ours: dict[str, Tensor], there: dict[str, Tensor]) -> None:
+    """Ours by path within 1e-4 of the largest of each parameter of ours; `there` by transformers' names."""
+    for link in whole_links(name):
+        pairs = [
+            (gradient.flatten(), there[path].flatten())
+            for path, gradient in zip(link.theirs, link.out([ours[one] for one in link.ours]), strict=True)
+            if path in there
+        ]
+        assert pairs or name == "gpt-neo", link
+        if pairs:
+            found, wanted = (torch.cat(side) for side in zip(*pairs, strict=True))
+            close(found, wanted, 1e-4, f"{name} {link.ours[0]}")
+
+
+def close(found: Tensor, wanted: Tensor, tolerance: float, what: str) -> None:
+    """Within a share of the largest value."""
+    largest = float(wanted.abs().max())
+    assert 0 < largest < float("inf"), what
+    torch.testing.assert_close(
+        found, wanted, rtol=0, atol=tolerance * largest, msg=lambda why: f"{what}: {why}"
+    )

@@ -7,7 +7,7 @@ gradient of zero but for rounding; it is part of the fused parameter.)
 
 import pytest
 import torch
-from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from pipeline.models.build import model_layers
 from pipeline.parallel import world
@@ -19,55 +19,33 @@ from tests.pipeline.conversion import references as ref
 @pytest.mark.parametrize("name", ref.MODELS)
 def test_logits_and_gradients_equal_transformers(name: str) -> None:
     world.start_alone()
-    given = ref.config(name)
+    given, model = ref.config(name), ref.filled(name)
     stack = Stack(model_layers(given, ref.VOCABULARY, torch.float32)).eval()
     named = dict(stack.named())
-    unused = name == "gpt-neo"  # has no biases of queries, keys and values
+    weights = ref.weights(name)
     with torch.no_grad():
-        for one, parameter in named.items():
-            parameter.copy_(ref.weight(one, parameter.shape))
-            if unused and one.endswith("qkv.bias"):
-                parameter.zero_()
-    model, family = ref.reference(name, given)
-    the_links = ref.whole_links(given, family, list(named))
-    ref.fill(model, the_links, {one: parameter.detach() for one, parameter in named.items()})
+        for path, parameter in named.items():
+            parameter.copy_(weights[path])
 
     batch = ref.inputs(given)
     outputs, expected = stack(batch), ref.theirs(model, batch)
     real = batch.get("segments", torch.ones_like(batch["tokens"])).bool()
     logits_BSV = outputs["logits"].transpose(0, 1)
     wanted_BSV = expected.logits if "logits" in expected else expected.prediction_logits
-    close(logits_BSV[real][:, : ref.VOCABULARY], wanted_BSV[real], 1e-5, "logits")
-    if "next_sentence_logits" in outputs:
-        close(outputs["next_sentence_logits"], expected.seq_relationship_logits, 1e-5, "next sentence")
+    found = logits_BSV[real][:, : ref.VOCABULARY].detach()
+    ref.close(found, wanted_BSV[real].detach(), 1e-5, "logits")
 
     targets = torch.randint(0, ref.VOCABULARY, real.shape, generator=torch.Generator().manual_seed(4))
     loss = weighted_cross_entropy(outputs["logits"], targets, real / real.sum())
-    wanted = torch.nn.functional.cross_entropy(wanted_BSV[real], targets[real])
+    wanted = cross_entropy(wanted_BSV[real], targets[real])
     if "next_sentence_logits" in outputs:
-        loss = loss + outputs["next_sentence_logits"].square().sum()
-        wanted = wanted + expected.seq_relationship_logits.square().sum()
+        pair = outputs["next_sentence_logits"], expected.seq_relationship_logits
+        ref.close(pair[0].detach(), pair[1].detach(), 1e-5, "next sentence")
+        loss, wanted = (total + one.square().sum() for total, one in zip((loss, wanted), pair, strict=True))
     torch.testing.assert_close(loss, wanted, rtol=1e-6, atol=0)
     loss.backward()
     wanted.backward()
-    there = dict(model.named_parameters())
-    gradients = {one: parameter.grad for one, parameter in named.items()}
-    assert all(gradient is not None for gradient in gradients.values())
-    for link in the_links:
-        pairs = [
-            (gradient.flatten(), there[path].grad.flatten())
-            for path, gradient in zip(link.theirs, link.out([gradients[o] for o in link.ours]), strict=True)
-            if path in there
-        ]
-        if pairs or not unused:
-            found, wanted = (torch.cat(side) for side in zip(*pairs, strict=True))
-            close(found, wanted, 1e-4, link.ours[0])
-
-
-def close(found: Tensor, wanted: Tensor, tolerance: float, what: str) -> None:
-    """Within a share of the largest value."""
-    largest = float(wanted.detach().abs().max())
-    assert 0 < largest < float("inf"), what
-    torch.testing.assert_close(
-        found, wanted, rtol=0, atol=tolerance * largest, msg=lambda why: f"{what}: {why}"
-    )
+    gradients = {path: parameter.grad for path, parameter in named.items() if parameter.grad is not None}
+    assert gradients.keys() == named.keys()
+    there = {path: one.grad for path, one in model.named_parameters() if one.grad is not None}
+    ref.compare_gradients(name, gradients, there)

@@ -1,6 +1,7 @@
 """A checkpoint to a Hugging Face folder and back: the same numbers, the same logits, or nothing at all."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
-from pipeline.conversion import agreement, files
+from pipeline.conversion import agreement, files, tokenizer_check
 from pipeline.conversion.choose import family_of
 from pipeline.conversion.export import export
 from pipeline.conversion.family import Facts, differences
@@ -29,6 +30,13 @@ from tests.pipeline.conversion import references as ref
 from tests.pipeline.conversion.folders import run_folder
 
 NAMES = [name for name in ref.MODELS if name not in ("gpt1", "gpt-neo")]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _short_sample() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokenizer_check, "SAMPLE_CHARACTERS", 10_000)
+        yield
 
 
 def quiet(line: str) -> None:
@@ -90,8 +98,16 @@ def test_auto_classes_load_what_is_written(exported: Path) -> None:
         "config.json",
         "generation_config.json",
         "model.safetensors",
+        "tokenizer.json",
         TOKENIZER,
     }
+    text = "adds the number of a list."
+    tokens = transformers.AutoTokenizer.from_pretrained(exported / "model")(text, return_tensors="pt")
+    trained = load_model(exported / "run")
+    assert tokens["input_ids"][0].tolist() == trained.vocabulary.encode(text)
+    found = model(tokens["input_ids"]).logits
+    wanted = trained.logits(tokens["input_ids"])[..., : trained.vocabulary.size]
+    ref.close(found.detach(), wanted, 1e-5, "logits")
 
 
 def test_large_models_are_several_files(tmp_path: Path) -> None:
@@ -168,7 +184,7 @@ def test_a_conversion_that_computes_something_else_leaves_nothing(
 
 
 def _gate_and_up_swapped(model: ModelConfig) -> Any:
-    from pipeline.conversion.families import LLAMA_TABLE
+    from pipeline.conversion.families.decoders import LLAMA_TABLE
 
     up = LLAMA_TABLE["blocks.*.mlp.up"]
     return LLAMA_TABLE | {"blocks.*.mlp.up": tuple(reversed(up))}

@@ -1,0 +1,148 @@
+"""T5 and BART: an encoder and a decoder."""
+
+from typing import Any
+
+from pipeline.conversion.families.common import GELUS, ROBUST_BLOCK, TIED, within
+from pipeline.conversion.family import Family, Key, Table
+from pipeline.models.config import ModelConfig
+
+
+def _t5_stack(stack: str, mlp: int) -> Table:
+    layer = f"{stack}.block.*.layer."
+    found: Table = {
+        f"{stack}.relative": f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias",
+        f"{stack}.blocks.*.attention_norm": f"{layer}0.layer_norm",
+        f"{stack}.blocks.*.attention.qkv": tuple(f"{layer}0.SelfAttention.{one}" for one in "qkv"),
+        f"{stack}.blocks.*.attention.output": f"{layer}0.SelfAttention.o",
+        f"{stack}.blocks.*.mlp_norm": f"{layer}{mlp}.layer_norm",
+        f"{stack}.blocks.*.mlp.down": f"{layer}{mlp}.DenseReluDense.wo",
+        f"{stack}.norm": f"{stack}.final_layer_norm",
+    }
+    return found
+
+
+T5_PLAIN: Table = {
+    "words.table": "shared",
+    "head.table": "lm_head",
+    **_t5_stack("encoder", 1),
+    **_t5_stack("decoder", 2),
+    "decoder.blocks.*.cross_norm": "decoder.block.*.layer.1.layer_norm",
+    "decoder.blocks.*.cross.query": "decoder.block.*.layer.1.EncDecAttention.q",
+    "decoder.blocks.*.cross.key_value": (
+        "decoder.block.*.layer.1.EncDecAttention.k",
+        "decoder.block.*.layer.1.EncDecAttention.v",
+    ),
+    "decoder.blocks.*.cross.output": "decoder.block.*.layer.1.EncDecAttention.o",
+}
+
+
+def t5_table(model: ModelConfig) -> Table:
+    """T5 1.0 has one matrix where 1.1 has two; an output that is tied but not scaled is written out, since
+    transformers takes scaled and tied for the same thing."""
+    table = dict(T5_PLAIN)
+    for stack, mlp in (("encoder", 1), ("decoder", 2)):
+        inner = f"{stack}.block.*.layer.{mlp}.DenseReluDense.wi"
+        table[f"{stack}.blocks.*.mlp.up"] = (f"{inner}_0", f"{inner}_1") if model.gated else inner
+    if model.tied_output and model.logit_scale == 1.0:
+        table["words.table"] = ("shared", "lm_head")
+    return table
+
+
+T5 = Family(
+    model_type="t5",
+    classes=("T5ForConditionalGeneration",),
+    base="",
+    table=t5_table,
+    keys=(
+        Key("layers", "num_decoder_layers", None),
+        Key("encoder_layers", "num_layers"),
+        Key("hidden_size", "d_model"),
+        Key("heads", "num_heads"),
+        Key("head_size", "d_kv"),
+        Key("feed_forward_size", "d_ff"),
+        Key(
+            "activation",
+            "feed_forward_proj",
+            "relu",
+            {"relu": "relu", "geglu": "gated-gelu", "swiglu": "gated-silu"},
+        ),
+        Key("norm_epsilon", "layer_norm_epsilon", 1e-6),
+        Key("relative_buckets", "relative_attention_num_buckets", 32),
+        Key("relative_distance", "relative_attention_max_distance", 128),
+        Key("dropout", "dropout_rate", 0.1),
+    ),
+    ours={
+        "architecture": "encoder_decoder",
+        "norm": "rmsnorm",
+        "positions": "relative",
+        "bias": False,
+        "scaled_attention": False,
+    },
+    theirs={"is_encoder_decoder": True},
+    positions_key="n_positions",
+    copies=(
+        "*coder.embed_tokens.weight",
+        "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.*",
+    ),
+    write_more=lambda ours: _write_t5(ours),
+    read_more=lambda theirs: _read_t5(theirs),
+)
+
+
+def _write_t5(ours: dict[str, Any]) -> dict[str, Any]:
+    scaled = ours["logit_scale"] != 1.0
+    return {"tie_word_embeddings": scaled, "scale_decoder_outputs": scaled}
+
+
+def _read_t5(theirs: dict[str, Any]) -> dict[str, Any]:
+    tied = theirs.get("tie_word_embeddings", True)
+    scaled = theirs.get("scale_decoder_outputs", tied)
+    found = {"tied_output": tied, "logit_scale": theirs["d_model"] ** -0.5 if scaled else 1.0}
+    return found if theirs.get("num_decoder_layers") else found | {"layers": theirs["num_layers"]}
+
+
+BART_CROSS: Table = {
+    "cross_norm": "encoder_attn_layer_norm",
+    "cross.query": "encoder_attn.q_proj",
+    "cross.key_value": ("encoder_attn.k_proj", "encoder_attn.v_proj"),
+    "cross.output": "encoder_attn.out_proj",
+}
+
+
+def _bart_stack(stack: str) -> Table:
+    return {
+        f"{stack}.positions": f"model.{stack}.embed_positions",
+        f"{stack}.embedding_norm": f"model.{stack}.layernorm_embedding",
+        **within(f"{stack}.blocks.*.", f"model.{stack}.layers.*.", ROBUST_BLOCK),
+    }
+
+
+BART_TABLE: Table = {
+    "words.table": "model.shared",
+    "head.table": "lm_head",
+    **_bart_stack("encoder"),
+    **_bart_stack("decoder"),
+    **within("decoder.blocks.*.", "model.decoder.layers.*.", BART_CROSS),
+}
+
+BART = Family(
+    model_type="bart",
+    classes=("BartForConditionalGeneration",),
+    base="model.",
+    table=lambda model: BART_TABLE,
+    keys=(
+        Key("layers", "decoder_layers"),
+        Key("encoder_layers", "encoder_layers"),
+        Key("hidden_size", "d_model"),
+        Key("heads", ("encoder_attention_heads", "decoder_attention_heads")),
+        Key("feed_forward_size", ("encoder_ffn_dim", "decoder_ffn_dim")),
+        Key("activation", "activation_function", "gelu", {**GELUS, "relu": "relu"}),
+        Key("dropout", ("dropout", "attention_dropout"), 0.1),
+        TIED,
+    ),
+    ours={"architecture": "encoder_decoder", "norm_placement": "post", "embedding_norm": True},
+    theirs={"is_encoder_decoder": True, "scale_embedding": False, "normalize_before": False},
+    position_offset=lambda facts: 2,
+    copies=("model.*coder.embed_tokens.weight",),
+    zeros=("final_logits_bias",),
+)
