@@ -26,9 +26,9 @@ SPACE = "\u2581"
 
 
 class Vocabulary:
-    """A trained SentencePiece model with the reserved pieces.
+    """A trained SentencePiece model: ours with the reserved pieces, or one that came with an imported model.
 
-    Raises `InputError` where the file is no SentencePiece model or lacks a piece that training needs.
+    Raises `InputError` where the file is no SentencePiece model or has no end of a document.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,7 +40,12 @@ class Vocabulary:
             self._processor.LoadFromFile(str(path))
         except (RuntimeError, OSError) as error:
             raise InputError(f"{path}: not a SentencePiece model ({error})") from error
-        self.pad, self.unk, self.bos, self.eos = (self.id_of(piece) for piece in (PAD, UNK, BOS, EOS))
+        self.unk, self.eos = self._processor.unk_id(), self._processor.eos_id()
+        if self.eos < 0:
+            raise InputError(f"{path}: the tokenizer has no {EOS}, the end of a document")
+        # Models from elsewhere may lack these two: padding is masked, and a text may start behind an end.
+        pad, bos = self._processor.pad_id(), self._processor.bos_id()
+        self.pad, self.bos = (index if index >= 0 else self.eos for index in (pad, bos))
 
     @property
     def size(self) -> int:
@@ -59,10 +64,13 @@ class Vocabulary:
 
     def id_of(self, piece: str) -> int:
         """Id of a reserved piece; `InputError` where the model has none of this name."""
-        index = self._processor.PieceToId(piece)
-        if self._processor.IdToPiece(index) != piece:
+        if not self.has(piece):
             raise InputError(f"{self.path}: the tokenizer has no {piece}; train it with `bloomery prep`")
-        return index
+        return int(self._processor.PieceToId(piece))
+
+    def has(self, piece: str) -> bool:
+        """Whether there is a piece of this name."""
+        return bool(self._processor.IdToPiece(self._processor.PieceToId(piece)) == piece)
 
     def piece_of(self, index: int) -> str:
         """The piece with this id."""

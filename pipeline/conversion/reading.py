@@ -75,6 +75,7 @@ def read_folder(folder: Path, vocabulary_size: int, name: str) -> Found:
     config = _run_config(name, values, facts, place)
     ours = shapes(config, vocabulary_size)
     the_links = links(family, config.model, facts, ours)
+    _repeat(family.table(config.model)["words.table"], names)
     found = Found(family, config, facts, rows, the_links, ours, source, names)
     _check_names(found)
     _check_shapes(found)
@@ -115,6 +116,13 @@ def _run_config(name: str, values: dict[str, Any], facts: Facts, place: str) -> 
         )
     except ValidationError as error:
         raise InputError(f"{place}: {error.errors()[0]['msg']}") from error
+
+
+def _repeat(words: str | tuple[str, ...], names: dict[str, str]) -> None:
+    """Let a word table that goes by two names be read under the one that is there."""
+    if isinstance(words, tuple) and f"{words[0]}.weight" in names:
+        for copy in words[1:]:
+            names.setdefault(f"{copy}.weight", names[f"{words[0]}.weight"])
 
 
 def _check_names(found: Found) -> None:

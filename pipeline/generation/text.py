@@ -33,7 +33,7 @@ def prompt_ids(model: GenerativeModel, text: str, chat: bool) -> list[int]:
 
 def stop_ids(vocabulary: Vocabulary) -> set[int]:
     """What ends an answer."""
-    return {vocabulary.eos, vocabulary.id_of(END)}
+    return {vocabulary.eos, *(vocabulary.id_of(piece) for piece in (END,) if vocabulary.has(piece))}
 
 
 def blanked(vocabulary: Vocabulary, text: str) -> list[int]:
@@ -55,7 +55,7 @@ def blanked(vocabulary: Vocabulary, text: str) -> list[int]:
 
 def with_names(vocabulary: Vocabulary, ids: Sequence[int]) -> str:
     """The text of ids, with its blanks by their names."""
-    names = {vocabulary.id_of(piece): piece for piece in (MASK, *SENTINELS)}
+    names = {vocabulary.id_of(piece): piece for piece in (MASK, *SENTINELS) if vocabulary.has(piece)}
     parts = [
         name or vocabulary.decode(list(run)) for name, run in groupby(ids, lambda token: names.get(token, ""))
     ]

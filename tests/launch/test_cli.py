@@ -31,9 +31,11 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    "command", ["run", "prep", "train", "tune", "eval", "generate", "inspect", "sync", "doctor"]
-)
+COMMANDS = ["run", "prep", "train", "tune", "eval", "generate"]
+COMMANDS += ["export", "import", "inspect", "sync", "doctor"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_shows_an_example(command: str) -> None:
     done = bloomery(command, "--help")
     assert done.returncode == 0
@@ -54,6 +56,8 @@ def test_every_command_shows_an_example(command: str) -> None:
         (["generate", "{work}", "--fill", "a <mask>"], "not a checkpoint"),
         (["generate", "{work}"], "give --prompt TEXT to go on with, or --fill TEXT"),
         (["generate", "{work}", "--prompt", "x", "--fill", "<mask>"], "give --prompt TEXT to go on with, or"),
+        (["export", "{work}", "{work}/out"], "not a checkpoint"),
+        (["import", "{work}", "{work}/out"], "config.json: no such file; a Hugging Face folder has one"),
         (["inspect", "{work}"], "neither a dataset, a checkpoint, a run nor a work folder"),
         (["sync", "{work}"], "no run was tracked here"),
     ],
