@@ -6,8 +6,6 @@ Ranks are ordered as DeepSpeed and Megatron-core both have it: tensor fastest, t
 import os
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from tempfile import mkdtemp
 from types import SimpleNamespace
 
 import torch
@@ -64,8 +62,7 @@ def start(parallel: ParallelConfig, seed: int, timeout_minutes: float = 30.0) ->
 def start_alone(seed: int = 0) -> World:
     """A world of this process alone, with no launcher and no open port: to evaluate, generate and export."""
     if not dist.is_initialized():
-        store = dist.FileStore(str(Path(mkdtemp(prefix="bloomery-"), "store")), 1)
-        dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     return _join_groups(ParallelConfig(), seed)
 
 
