@@ -86,7 +86,11 @@ def travelling(layers: Iterable[Layer], inputs: Iterable[str]) -> list[str]:
 
 
 def stage_layers(layers: list[Layer], stages: int) -> list[list[Layer]]:
-    """The layers of each stage; local layers stand again at the start of each stage that still needs them."""
+    """The layers of each stage; a local layer stands in every stage that uses what it gives, and in no other.
+
+    A tied weight that a stage had and did not use would have no gradient there, which DeepSpeed leaves out of
+    the sum over stages: the others would wait for it.
+    """
     bounds = stage_bounds([layer.cost for layer in layers], stages)
     found = []
     for start, stop in pairwise(bounds):
@@ -95,8 +99,19 @@ def stage_layers(layers: list[Layer], stages: int) -> list[list[Layer]]:
             for index, layer in enumerate(layers[:start])
             if layer.local and not any(layer.gives[0] in later.ends for later in layers[index:start])
         ]
-        found.append([*again, *layers[start:stop]])
+        stage = [*again, *layers[start:stop]]
+        found.append(
+            [layer for i, layer in enumerate(stage) if not layer.local or is_used(layer, stage[i + 1 :])]
+        )
     return found
+
+
+def is_used(local: Layer, after: Iterable[Layer]) -> bool:
+    """Whether a block among the layers after it in its stage takes what a local layer gives."""
+    for layer in after:
+        if layer.block or local.gives[0] in layer.ends:
+            return layer.block
+    return False
 
 
 def stage_bounds(costs: list[float], stages: int) -> list[int]:

@@ -8,9 +8,10 @@ import torch
 from pipeline.config import DataConfig, ModelConfig, ObjectiveConfig, PipelineConfig
 from pipeline.models import flops
 from pipeline.models.build import model_layers
+from pipeline.models.layer import Layer
 from pipeline.parallel import world
 from pipeline.parallel.stack import Stack
-from pipeline.parallel.stages import stage_bounds
+from pipeline.parallel.stages import stage_bounds, stage_layers
 
 
 def test_block_weights_are_those_of_a_built_block() -> None:
@@ -97,6 +98,27 @@ def test_encoder_decoder_flops_by_hand() -> None:
     decoder = targets * (96 + 2 * targets * 2 + 16 + 4 * 16 * 2) + 16 * 16
     encoder = 16 * (96 + 4 * 16 * 2)
     assert flops.training_per_sample(config, 128) == 3 * (encoder + decoder + targets * 512)
+
+
+def test_local_layers_stand_in_the_stages_that_use_them() -> None:
+    """Costs that put the encoder's embeddings, its blocks and the decoder on three stages."""
+
+    def layer(name: str, cost: float = 0.0, **more: Any) -> Layer:
+        return Layer(name, torch.nn.Identity, (), cost, **more)
+
+    bias = {"gives": ("mask",), "local": True}
+    layers = [
+        layer("words", 10.0),
+        layer("encoder.bias", **bias),
+        layer("encoder.0", 5.0, block=True),
+        layer("encoder.1", 5.0, block=True, ends=("mask",)),
+        layer("decoder.bias", **bias),
+        layer("decoder.0", 10.0, block=True, ends=("mask",)),
+    ]
+    names = [[one.name for one in stage] for stage in stage_layers(layers, 3)]
+    assert names == [["words"], ["encoder.bias", "encoder.0", "encoder.1"], ["decoder.bias", "decoder.0"]]
+    two = [[one.name for one in stage] for stage in stage_layers(layers, 4)]
+    assert all("encoder.bias" in stage for stage in two if "encoder.0" in stage or "encoder.1" in stage)
 
 
 def test_stages_cost_about_the_same() -> None:
