@@ -58,7 +58,7 @@ def test_every_command_shows_an_example(command: str) -> None:
         (["generate", "{work}", "--prompt", "x", "--fill", "<mask>"], "give --prompt TEXT to go on with, or"),
         (["export", "{work}", "{work}/out"], "not a checkpoint"),
         (["import", "{work}", "{work}/out"], "config.json: no such file; a Hugging Face folder has one"),
-        (["inspect", "{work}"], "neither a dataset, a checkpoint, a run nor a work folder"),
+        (["inspect", "{work}"], "neither a dataset, a checkpoint, a run, an evaluation nor a work folder"),
         (["sync", "{work}"], "no run was tracked here"),
     ],
 )
