@@ -35,7 +35,6 @@ LAYOUTS: dict[int, list[dict[str, Any]]] = {
     ],
     3: [{"pipeline": 3}],
     4: [
-        {"tensor": 2, "pipeline": 2},
         {"tensor": 2, "pipeline": 2, "sequence": True, "recompute": "selective"},
         {"tensor": 2, "sequence": True, "zero_stage": 3},
         {"pipeline": 2, "zero_stage": 1},
@@ -65,7 +64,6 @@ def test_layouts_follow_one_process(model: str, processes: int) -> None:
 def test_other_families_follow_one_process(model: str) -> None:
     """Grouped and single key and value heads, ALiBi, banded layers, side-by-side branches, gated MLPs."""
     layouts: list[dict[str, Any]] = [
-        {"tensor": 2, "pipeline": 2},
         {"tensor": 2, "pipeline": 2, "sequence": True},
         {"tensor": 2, "zero_stage": 3},
     ]

@@ -59,10 +59,11 @@ def config(
     )
 
 
-def rows_of(batches: list[Batch]) -> list[list[object]]:
-    """Every sample as a list of its arrays."""
+def rows_of(batches: list[Batch]) -> list[dict[str, object]]:
+    """Every sample as its arrays by name; a batch without short samples leaves out that all of it is one."""
     return [
-        [batch[name][row].tolist() for name in batch]
+        {name: batch[name][row].tolist() for name in batch}
+        | ({} if "segments" in batch else {"segments": [1] * batch["tokens"].shape[1]})
         for batch in batches
         for row in range(len(batch["weights"]))
     ]

@@ -33,15 +33,13 @@ def build(name: str) -> Pair:
     named = dict(stack.named())
     with torch.no_grad():
         for one, parameter in named.items():
-            weight = ref.weight(one, parameter.shape)
+            weight = ref.weight(one, parameter.shape, name)
             # norms of any sign: else tied tables say the last token again and again
             gain = "norm" in one and one.endswith("weight")
             parameter.copy_(10 * (weight - 1) if gain else weight)
-            if name == "gpt-neo" and one.endswith("qkv.bias"):
-                parameter.zero_()
-    model, family = ref.reference(name, given)
-    the_links = ref.whole_links(given, family, list(named))
-    ref.fill(model, the_links, {one: parameter.detach() for one, parameter in named.items()})
+    model = ref.reference(name)
+    whole = {one: parameter.detach() for one, parameter in named.items()}
+    ref.fill(model, ref.whole_links(name), whole)
     IDS.size = ref.VOCABULARY
     return LoadedModel(given, IDS, device, stack, step=0), model
 
