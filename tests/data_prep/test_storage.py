@@ -69,7 +69,7 @@ def test_storage_that_refuses_is_one_sentence(bucket: Any, tmp_path: Path) -> No
         prepare_here(prep_config([], corpus={"paths": ["s3://nowhere/x"]}), tmp_path / "out")
 
 
-ADDRESS = "s3://crawl/work/dataset"
+ADDRESS = "s3://crawl/big/dataset"
 
 
 @pytest.fixture
