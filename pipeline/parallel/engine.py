@@ -139,7 +139,8 @@ class Engine:
         dist.all_reduce(totals, group=self.engine.data_parallel_group)
         factors = (len(batches) * self.world.data_size / totals.clamp(min=1e-9)).float()
         scales = dict(zip(kinds, factors, strict=True))
-        return [self._example(batch, scales) for batch in (alike(batches) if self.staged else batches)]
+        batches = alike(batches) if self.staged else [unmarked(batch) for batch in batches]
+        return [self._example(batch, scales) for batch in batches]
 
     def _example(self, batch: Batch, scales: dict[str, Tensor]) -> Example:
         if self.parallel.sequence:
@@ -213,6 +214,14 @@ def alike(batches: list[Batch]) -> list[Batch]:
         return batches
     ones = {"segments": np.ones(names["segments"].shape, names["segments"].dtype)}
     return [{name: (ones | batch)[name] for name in names} for batch in batches]
+
+
+def unmarked(batch: Batch) -> Batch:
+    """A batch without `encoder_segments` where no padding is marked, so that no mask is made and applied."""
+    segments = batch.get("encoder_segments")
+    if segments is None or not segments.all():
+        return batch
+    return {name: array for name, array in batch.items() if name != "encoder_segments"}
 
 
 def filled_up(batch: Batch, multiple: int) -> Batch:
