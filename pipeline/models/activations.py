@@ -3,8 +3,8 @@
 The counting is that of Korthikanti et al. (2022, section 4.1), for the layers as they are here. Without
 dropout a block of width H with an MLP of 4 H keeps 16 H values a token: input and output of both norms,
 queries, keys, values, context, and the MLP's inner values before and after its nonlinearity. Attention
-kernels keep no scores unless a bias is added to them. Tensor parallelism divides what heads and the MLP keep;
-sequence parallelism divides the rest.
+kernels keep no scores unless a learned bias is added to them. Tensor parallelism divides what heads and the
+MLP keep; sequence parallelism divides the rest.
 """
 
 from pipeline.config import PipelineConfig
@@ -54,8 +54,8 @@ def _self_attention(config: PipelineConfig, length: int) -> int:
         kept += width + pair // 2
     elif model.key_value_heads < model.heads:
         kept += width
-    if model.positions in ("alibi", "relative") and config.parallel.recompute == "none":
-        kept += 2 * model.heads * length
+    if model.positions == "relative" and config.parallel.recompute == "none":
+        kept += model.heads * length
     return length * kept // tensor
 
 

@@ -50,6 +50,8 @@ class Attention(nn.Module):
         return out
 
     def _core(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        if mask is not None and mask.requires_grad and mask.device.type == "cpu":
+            return self._learned(q, k, v, mask)
         options: dict[str, Any] = {
             "attn_mask": mask,
             "is_causal": self.causal and mask is None and q.shape[2] > 1,
@@ -60,6 +62,21 @@ class Attention(nn.Module):
             with tensor_parallel_fork():
                 return F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout, **options)
         return F.scaled_dot_product_attention(q, k, v, **options)
+
+    def _learned(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        """The same with a learned bias, which leaves every query something to see.
+
+        Torch's fast kernels for a CPU give a bias no gradient, and what it takes instead looks for queries
+        that see nothing.
+        """
+        if self.grouped:
+            k, v = (heads.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for heads in (k, v))
+        scores = torch.matmul(q if self.scale == 1.0 else q * self.scale, k.mT)
+        shares = scores.add_(bias).softmax(-1)
+        if self.dropout and self.training:
+            with tensor_parallel_fork():
+                shares = F.dropout(shares, self.dropout)
+        return torch.matmul(shares, v)
 
 
 class SelfAttention(Attention):

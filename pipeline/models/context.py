@@ -140,7 +140,8 @@ def allowed(segments_BT: Tensor | None, prefix_B: Tensor | None, length: int) ->
 
 def additive(bias: Tensor, seen: Tensor | None) -> Tensor:
     """[B or 1, N, S, T], a bias [N, S, T] with minus infinity where nothing is seen."""
-    return bias.unsqueeze(0) if seen is None else bias.masked_fill(~seen, -math.inf)
+    bias = bias.unsqueeze(0)  # of three dimensions it would keep attention from its fast kernels
+    return bias if seen is None else bias.masked_fill(~seen, -math.inf)
 
 
 def within(mask: Tensor | None, banded_ST: Tensor) -> Tensor:

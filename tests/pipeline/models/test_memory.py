@@ -116,7 +116,14 @@ def inputs(given: PipelineConfig) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(
     ("family", "tensor", "sequence"),
-    [("GPT", 2, True), ("LLAMA", 2, False), ("BERT", 1, False), ("FALCON", 2, True), ("T5", 1, False)],
+    [
+        ("GPT", 2, True),
+        ("LLAMA", 2, False),
+        ("BERT", 1, False),
+        ("FALCON", 2, True),
+        ("BLOOM", 1, False),
+        ("T5", 1, False),
+    ],
 )
 def test_activations_are_what_autograd_saves(family: str, tensor: int, sequence: bool) -> None:
     """To 5 %: what two more layers add (statistics of norms and small copies are not counted)."""
