@@ -9,7 +9,6 @@ MLP keep; sequence parallelism divides the rest.
 
 from pipeline.config import PipelineConfig
 from pipeline.models import flops
-from pipeline.models.config import ModelConfig
 
 
 def of_stage(config: PipelineConfig, encoder_blocks: int, blocks: int) -> int:
@@ -27,7 +26,9 @@ def of_block(config: PipelineConfig, in_encoder: bool) -> int:
     inputs, targets = flops.lengths(config)
     cross = bool(targets) and not in_encoder
     queries = _queries(config, in_encoder)
-    norms = (3 if cross else 1 if model.parallel_block == "one_norm" else 2) * _norm(model)
+    norms = 2 * (
+        3 if cross else 1 if model.parallel_block == "one_norm" else 2
+    )  # what goes in, or is scaled; out
     kept = _stream(config, queries, norms) + _self_attention(config, queries)
     kept += queries * model.mlp_size * (4 if model.gated else 2) // tensor
     if cross:
@@ -57,11 +58,6 @@ def _self_attention(config: PipelineConfig, length: int) -> int:
     if model.positions == "relative" and config.parallel.recompute == "none":
         kept += model.heads * length
     return length * kept // tensor
-
-
-def _norm(model: ModelConfig) -> int:
-    """Multiples of the width that a norm keeps: input and output, and what an RMS norm makes in between."""
-    return 2 if model.norm == "layernorm" else 3
 
 
 def _queries(config: PipelineConfig, in_encoder: bool) -> int:

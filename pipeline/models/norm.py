@@ -1,5 +1,7 @@
 """Normalisation and dropout of the residual stream."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from megatron.core import ModelParallelConfig
@@ -28,7 +30,34 @@ class Norm(nn.Module):
         """Normalise every position alone."""
         if self.centred:
             return F.layer_norm(x_SBH, self.weight.shape, self.weight, self.bias, self.epsilon)
+        if x_SBH.device.type == "cpu":
+            out: Tensor = RootMeanSquare.apply(x_SBH, self.weight, self.epsilon)
+            return out
         return F.rms_norm(x_SBH, self.weight.shape, self.weight, self.epsilon)
+
+
+class RootMeanSquare(torch.autograd.Function):
+    """Root-mean-square normalisation as one operation, which torch has for a GPU alone.
+
+    Made of torch's parts it takes half as long again on a CPU and keeps a copy of its input. It keeps what
+    it normalised to, n = x r, of which with g = w dy the gradient is dx = r (g - n mean(g n)).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x_SBH: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
+        squares_SB = torch.linalg.vecdot(x_SBH, x_SBH)
+        scale_SB1 = (squares_SB / x_SBH.shape[-1] + epsilon).rsqrt().unsqueeze(-1)
+        normed_SBH = x_SBH * scale_SB1
+        ctx.save_for_backward(normed_SBH, scale_SB1, weight_H)
+        return normed_SBH * weight_H
+
+    @staticmethod
+    def backward(ctx: Any, dy_SBH: Tensor) -> tuple[Tensor, Tensor, None]:
+        normed_SBH, scale_SB1, weight_H = ctx.saved_tensors
+        g_SBH = dy_SBH * weight_H
+        mean_SB1 = torch.linalg.vecdot(g_SBH, normed_SBH).unsqueeze(-1) / -g_SBH.shape[-1]
+        dx_SBH = torch.addcmul(g_SBH, normed_SBH, mean_SB1).mul_(scale_SB1)
+        return dx_SBH, (dy_SBH * normed_SBH).flatten(0, -2).sum(0), None
 
 
 def normalise(norm: nn.Module, flow: Flow) -> Flow:
