@@ -15,7 +15,7 @@ from pipeline.models.norm import Dropout, Norm
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "relu": F.relu,
+    "relu": F.relu_,  # its gradient needs the result alone
     "swiglu": F.silu,
     "geglu": lambda x: F.gelu(x, approximate="tanh"),
 }
