@@ -129,7 +129,7 @@ class CorpusConfig(Settings):
 
 
 class TokenizerConfig(Settings):
-    """The SentencePiece model."""
+    """The tokenizer: a SentencePiece model that is trained here, or one that is there."""
 
     kind: Literal["unigram", "bpe"] = "unigram"
     """Algorithm; unigram makes slightly fewer tokens and encodes faster, bpe trains much faster."""
@@ -142,8 +142,8 @@ class TokenizerConfig(Settings):
     character_coverage: float = Field(0.9995, gt=0.9, le=1.0)
     """Share of the sample's characters that get a piece of their own."""
     model: Path | None = None
-    """An existing SentencePiece model with the reserved tokens, to use in place of training one; datasets
-    that are to be mixed share one."""
+    """An existing tokenizer in place of a new one: a run's or dataset's folder, a SentencePiece model or a
+    Hugging Face tokenizer.json; datasets that are to be mixed share one."""
 
 
 class PrepConfig(Settings):

@@ -222,7 +222,7 @@ class Preparation:
         config = self.config.tokenizer
         target = self.storage.folder / TOKENIZER
         if config.model:
-            write_atomic(target, config.model.read_bytes())
+            write_atomic(target, Vocabulary(config.model).content)
             self.storage.store(target)
             return target
         size = sum(part.counts["splits"]["train"]["bytes"] for part in kept)

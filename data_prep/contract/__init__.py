@@ -2,7 +2,8 @@
 
 settings     the strict base of every configuration section, and `InputError` for what a user got wrong
 receipt      what a finished stage leaves behind, and the fingerprints that decide whether it may be skipped
-vocabulary   the reserved tokens of every Bloomery tokenizer and a thin wrapper around the SentencePiece model
+vocabulary   the reserved tokens, and tokenizers of ours and published ones behind one interface
+published    a published tokenizer as one file     pieces      what reads it: SentencePiece or tokenizers
 dataset      the manifest, the block table and the tar shards: one writer, one reader
 
 Nothing here imports Ray or torch.

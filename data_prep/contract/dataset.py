@@ -1,7 +1,7 @@
 """The dataset format: where `data_prep` and `pipeline` meet. One writer, one reader.
 
     manifest.json        small and readable: fingerprint, tokenizer hash, every shard with its sha256
-    tokenizer.model      the SentencePiece model that made the tokens
+    tokenizer.model      the tokenizer that made the tokens: a SentencePiece model, or a published one, packed
     documents.parquet    id, source, url, split of every document, to trace a token to where it came from
     train/shard-00000.tar, train/blocks.npy, validation/...
 

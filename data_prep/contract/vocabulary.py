@@ -1,16 +1,17 @@
-"""The reserved tokens of every Bloomery tokenizer, and a thin wrapper around its SentencePiece model.
+"""The reserved tokens of every Bloomery tokenizer, and tokenizers of both kinds behind one interface.
 
 Reserved pieces are SentencePiece *control* symbols: text can never be encoded into them, so a document that
-contains the letters `<eos>` cannot forge one.
+contains the letters `<eos>` cannot forge one. The same holds for the special tokens of published tokenizers,
+which go by these names for what they do: BERT's `[MASK]` is `<mask>`.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-import sentencepiece
-
-from data_prep.contract.receipt import file_hash
+from data_prep.contract.pieces import HuggingFace, Pieces, SentencePieces
+from data_prep.contract.published import ARCHIVE, CONFIG, TOKENIZER_JSON, Roles, pack, unpack
 from data_prep.contract.settings import InputError
 
 PAD, UNK, BOS, EOS, CLS, SEP, MASK = "<pad>", "<unk>", "<bos>", "<eos>", "<cls>", "<sep>", "<mask>"
@@ -21,79 +22,103 @@ RESERVED = (PAD, UNK, BOS, EOS, CLS, SEP, MASK, SYSTEM, USER, ASSISTANT, END, *r
 """Every reserved piece in the order of its id. Sentinel 0 has the highest id of the sentinels, as in T5."""
 
 
-SPACE = "\u2581"
-"""What stands for a space in SentencePiece's pieces; it puts one before every text."""
-
-
 class Vocabulary:
-    """A trained SentencePiece model: ours with the reserved pieces, or one that came with an imported model.
+    """A tokenizer: a SentencePiece model of ours with the reserved pieces, or a published one of either kind.
 
-    Raises `InputError` where the file is no SentencePiece model or has no end of a document.
+    `path` is a dataset's or run's `tokenizer.model`, or its folder; any SentencePiece model; a Hugging Face
+    folder, or its tokenizer.json. Raises `InputError` where it is none of these, or has no end of a document.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._processor = sentencepiece.SentencePieceProcessor()
-        if not path.is_file():
-            raise InputError(f"{path}: no such file; a SentencePiece .model is expected here")
-        try:
-            self._processor.LoadFromFile(str(path))
-        except (RuntimeError, OSError) as error:
-            raise InputError(f"{path}: not a SentencePiece model ({error})") from error
-        self.unk, self.eos = self._processor.unk_id(), self._processor.eos_id()
-        if self.eos < 0:
+        self.content = read(path)
+        """What the file `tokenizer.model` of a dataset or run with this tokenizer holds."""
+        self.files: dict[str, bytes] = {}
+        """Of a published tokenizer: the files that it came in."""
+        roles = Roles(reads="")
+        if self.content.startswith(ARCHIVE):
+            roles, self.files = unpack(path, self.content)
+        self._pieces = self._open(roles)
+        self.frame = None if roles.before is None else (roles.before, roles.after)
+        """Ids that a published tokenizer puts before and behind a text; None leaves it to the objective."""
+        # Tokenizers from elsewhere may lack some: BERT's texts end with <sep>, padding is masked.
+        eos = self._first(EOS, SEP)
+        if eos is None:
             raise InputError(f"{path}: the tokenizer has no {EOS}, the end of a document")
-        # Models from elsewhere may lack these two: padding is masked, and a text may start behind an end.
-        pad, bos = self._processor.pad_id(), self._processor.bos_id()
-        self.pad, self.bos = (index if index >= 0 else self.eos for index in (pad, bos))
+        self.eos, self.unk = eos, self._first(UNK)
+        pad, bos = self._first(PAD), self._first(BOS, CLS)
+        self.pad, self.bos = (eos if index is None else index for index in (pad, bos))
+
+    def _open(self, roles: Roles) -> Pieces:
+        if roles.reads == TOKENIZER_JSON:
+            return HuggingFace(self.path, self.files[TOKENIZER_JSON], roles.names)
+        return SentencePieces(self.path, self.files.get(roles.reads, self.content))
+
+    def _first(self, *names: str) -> int | None:
+        return next((found for name in names if (found := self._pieces.find(name)) is not None), None)
 
     @property
     def size(self) -> int:
         """Number of pieces, the reserved ones included."""
-        return self._processor.GetPieceSize()
+        return self._pieces.size
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the model file: equal hashes mean equal token ids."""
-        return file_hash(self.path)
+        """Hash of the file's content: equal hashes mean equal token ids and equal roles."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def reserved(self) -> frozenset[int]:
+        """Ids that no text is encoded into, and `<unk>`."""
+        return self._pieces.special
 
     @cached_property
     def sentinels(self) -> tuple[int, ...]:
-        """Ids of the sentinels, the first sentinel first."""
-        return tuple(self.id_of(piece) for piece in SENTINELS)
+        """Ids of the sentinels, the first sentinel first; none where the tokenizer has none."""
+        return tuple(self.id_of(piece) for piece in SENTINELS if self.has(piece))
+
+    @property
+    def start(self) -> int:
+        """What a text begins with: what the tokenizer puts before it, else the end of another."""
+        return self.frame[0][0] if self.frame and self.frame[0] else self.eos
 
     def id_of(self, piece: str) -> int:
-        """Id of a reserved piece; `InputError` where the model has none of this name."""
-        if not self.has(piece):
+        """Id of a reserved piece; `InputError` where the tokenizer has none of this name."""
+        found = self._pieces.find(piece)
+        if found is None:
             raise InputError(f"{self.path}: the tokenizer has no {piece}; train it with `bloomery prep`")
-        return int(self._processor.PieceToId(piece))
+        return found
 
     def has(self, piece: str) -> bool:
-        """Whether there is a piece of this name."""
-        return bool(self._processor.IdToPiece(self._processor.PieceToId(piece)) == piece)
+        """Whether there is a reserved piece of this name."""
+        return self._pieces.find(piece) is not None
 
     def piece_of(self, index: int) -> str:
-        """The piece with this id."""
-        return self._processor.IdToPiece(index)
+        """The piece with this id, with SentencePiece's sign for spaces; nothing where there is none."""
+        return self._pieces.piece_of(index)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without any reserved token."""
-        return self._processor.EncodeAsIds(text)
+        return self._pieces.encode(text)
 
     def encode_inside(self, text: str) -> list[int]:
-        """Token ids of a text that goes on in the middle of a word: without the space put before others."""
-        ids = self.encode(text)
-        first = self.piece_of(ids[0]) if ids else ""
-        if not first.startswith(SPACE):
-            return ids
-        rest = first.removeprefix(SPACE)
-        known = self._processor.PieceToId(rest) != self.unk
-        return [*map(self._processor.PieceToId, [rest] if known else rest), *ids[1:]]
+        """Token ids of a text that something stands before: what is put before others is not added."""
+        return self._pieces.encode_inside(text)
 
-    def encode_batch(self, texts: Iterable[str], threads: int = 1) -> list[list[int]]:
+    def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
         """Token ids of several texts."""
-        return self._processor.Encode(list(texts), num_threads=threads)
+        return [self.encode(text) for text in texts]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of token ids; reserved tokens leave nothing behind."""
-        return self._processor.DecodeIds([int(token) for token in tokens])
+        return self._pieces.decode(tokens)
+
+
+def read(path: Path) -> bytes:
+    """The content of `tokenizer.model` for whatever a path names as a tokenizer."""
+    if path.is_dir():
+        own = path / "tokenizer.model"
+        return own.read_bytes() if own.is_file() and not (path / CONFIG).is_file() else pack(path, RESERVED)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; a tokenizer is expected here")
+    return pack(path.parent, RESERVED) if path.name == TOKENIZER_JSON else path.read_bytes()

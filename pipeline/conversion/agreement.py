@@ -120,12 +120,13 @@ def compare(one: Run, other: Run, inputs: dict[str, Tensor], place: str) -> floa
     for name in wanted:
         pair = [side[name][real] if name == "logits" else side[name] for side in (found, wanted)]
         largest = float(pair[1].abs().max())
-        worst = max(worst, float((pair[0] - pair[1]).abs().max()) / largest)
-        if not worst <= TOLERANCE:
+        difference = float((pair[0] - pair[1]).abs().max()) / largest
+        if not difference <= TOLERANCE:  # nor where it is no number, which max() would pass over
             raise InputError(
-                f"{place}: the {name} of the two models differ by {worst:.1e} of the largest one; the "
+                f"{place}: the {name} of the two models differ by {difference:.1e} of the largest one; the "
                 f"conversion is wrong and nothing was written"
             )
+        worst = max(worst, difference)
     return worst
 
 

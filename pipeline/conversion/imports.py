@@ -1,9 +1,11 @@
 """`bloomery import`: a Hugging Face folder as a run's folder, from which training, tuning and the rest go on.
 
 config.yaml  tokenizer.model  receipt.json  checkpoints/step-000000/ (weights alone, float32)
+
+The tokenizer is what the folder has, packed with what its files say of it: tokenizer.json or a SentencePiece
+model.
 """
 
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,21 +25,18 @@ from pipeline.training.checkpoint import INDEX, Checkpoint, Index, Part, TensorE
 from pipeline.training.files import flush, write_tensors
 from pipeline.training.job import checkpoint_folder, write_config
 
-TOKENIZER_NAMES = (TOKENIZER, "spiece.model", "sentencepiece.bpe.model")
-
 
 def import_folder(source: Path, out: Path, say: Say) -> dict[str, Any]:
     """Write a run's folder of step 0; returns what was read and shown. `InputError` where it cannot be."""
     started = time.time()
     theirs = files.read_json(source / files.CONFIG)
-    tokenizer = tokenizer_in(source)
-    vocabulary = Vocabulary(tokenizer)
+    vocabulary = Vocabulary(source)
     found = read_folder(source, vocabulary.size, out.name)
     if found.rows > vocabulary.size:
         say(f"{found.rows - vocabulary.size} rows of the word table are of no token and are left out")
     with files.appearing(out) as run:
         write_config(run, found.config)
-        shutil.copyfile(tokenizer, run / TOKENIZER)
+        write_atomic(run / TOKENIZER, vocabulary.content)
         write_checkpoint(checkpoint_folder(run, 0), found.tensors())
         checkpoint = Checkpoint(checkpoint_folder(run, 0))
         for name, tensor in found.tensors():
@@ -56,17 +55,6 @@ def import_folder(source: Path, out: Path, say: Say) -> dict[str, Any]:
         )
         write_receipt(run, receipt)
     return {"model_type": found.family.model_type, "folder": str(out)} | shown
-
-
-def tokenizer_in(folder: Path) -> Path:
-    """The SentencePiece model of a folder; `InputError` where there is none."""
-    for name in TOKENIZER_NAMES:
-        if (folder / name).is_file():
-            return folder / name
-    raise InputError(
-        f"{folder}: no SentencePiece model ({' or '.join(TOKENIZER_NAMES)}) in it; a tokenizer.json alone, "
-        "such as GPT-2's or BERT's, cannot be used"
-    )
 
 
 def write_checkpoint(folder: Path, tensors: Iterable[tuple[str, Tensor]]) -> None:

@@ -9,10 +9,11 @@ SentencePiece never finds a control symbol, a byte piece or `<unk>` in a text; a
 finds whatever is in its vocabulary. Text that spells such a piece is therefore cut inside it, at a place that
 no ordinary piece crosses, where a cut changes nothing else. Special tokens are left to a text's words too
 (`split_special_tokens`), so that a document cannot forge one.
+
+A published tokenizer goes out in the files in which it came.
 """
 
 import re
-import shutil
 from base64 import b64encode
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -21,7 +22,7 @@ from typing import Any
 
 from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.settings import InputError
-from data_prep.contract.vocabulary import CLS, MASK, SEP, Vocabulary
+from data_prep.contract.vocabulary import CLS, MASK, SEP, UNK, Vocabulary
 from pipeline.conversion.agreement import Say
 from pipeline.conversion.files import write_json
 from pipeline.conversion.tokenizer_check import compare
@@ -34,14 +35,18 @@ SPACE = "\u2581"
 def write_tokenizer(folder: Path, vocabulary: Vocabulary, longest: int, say: Say) -> None:
     """Write the files. `InputError` where the model does something that tokenizer.json cannot say, or where a
     large sample of text gets other ids."""
-    shutil.copyfile(vocabulary.path, folder / TOKENIZER)
+    for name, file in vocabulary.files.items():
+        (folder / name).write_bytes(file)
+    if vocabulary.files:
+        return
+    (folder / TOKENIZER).write_bytes(vocabulary.content)
     if find_spec("tokenizers") is None:
         say("the library tokenizers is not installed: tokenizer.json cannot be checked and is left out")
         return
     content = tokenizer_json(read_model(vocabulary.path), vocabulary)
     compare(content, vocabulary, say)
     write_json(folder / "tokenizer.json", content)
-    ids = {"unk": vocabulary.unk, "pad": vocabulary.pad, "bos": vocabulary.bos, "eos": vocabulary.eos}
+    ids = {"unk": vocabulary.id_of(UNK), "pad": vocabulary.pad, "bos": vocabulary.bos, "eos": vocabulary.eos}
     names = {f"{name}_token": vocabulary.piece_of(index) for name, index in ids.items()}
     names |= {f"{piece.strip('<>')}_token": piece for piece in (CLS, SEP, MASK)}
     write_json(folder / "special_tokens_map.json", names)

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_prep.contract.vocabulary import CLS, MASK, RESERVED, SEP, SPACE, Vocabulary
-from pipeline.objectives.special import SpecialTokens
+from data_prep.contract.pieces import SPACE, UNREADABLE
+from data_prep.contract.vocabulary import CLS, MASK, SEP, Vocabulary
+from pipeline.objectives.special import ABSENT, SpecialTokens
 
 CLOSERS = "\"')]\u2019\u201d"
 """What may stand between a sentence's full stop and its end."""
@@ -14,7 +15,8 @@ CLOSERS = "\"')]\u2019\u201d"
 def special_tokens(vocabulary: Vocabulary) -> SpecialTokens:
     """The tables of a vocabulary."""
     pieces = [vocabulary.piece_of(index) for index in range(vocabulary.size)]
-    reserved = np.array([vocabulary.id_of(piece) for piece in RESERVED])
+    reserved = np.array(sorted(vocabulary.reserved))
+    special = {name: vocabulary.id_of(name) for name in (CLS, SEP, MASK) if vocabulary.has(name)}
     tables = {name: np.array([test(piece) for piece in pieces]) for name, test in TESTS.items()}
     for name, table in tables.items():
         table[reserved] = name != "sentence_end"
@@ -22,10 +24,10 @@ def special_tokens(vocabulary: Vocabulary) -> SpecialTokens:
     return SpecialTokens(
         pad=vocabulary.pad,
         eos=vocabulary.eos,
-        cls=vocabulary.id_of(CLS),
-        sep=vocabulary.id_of(SEP),
-        mask=vocabulary.id_of(MASK),
-        sentinels=np.array(vocabulary.sentinels),
+        cls=special.get(CLS, ABSENT),
+        sep=special.get(SEP, ABSENT),
+        mask=special.get(MASK, ABSENT),
+        sentinels=np.array(vocabulary.sentinels, dtype=np.int64),
         ordinary=np.setdiff1d(np.arange(vocabulary.size), reserved),
         **tables,
     )
@@ -37,14 +39,14 @@ def is_byte(piece: str) -> bool:
 
 
 def is_punctuation(character: str) -> bool:
-    """Whether a character stands between words: neither a letter nor a digit."""
-    return not character.isalnum()
+    """Whether a character stands between words: neither a letter nor a digit, nor a part of one."""
+    return not character.isalnum() and character != UNREADABLE
 
 
 TESTS: dict[str, Callable[[str], bool]] = {
     "after_space": lambda piece: piece.startswith((SPACE, "\n", " ")),
-    "word_start": lambda piece: is_punctuation(piece[0]) and not is_byte(piece),
-    "word_end": lambda piece: is_punctuation(piece[-1]) and not is_byte(piece),
+    "word_start": lambda piece: is_punctuation(piece[:1]) and not is_byte(piece),
+    "word_end": lambda piece: is_punctuation(piece[-1:]) and not is_byte(piece),
     "sentence_end": lambda piece: piece.rstrip(CLOSERS).endswith((".", "!", "?")),
     "line_end": lambda piece: piece.endswith("\n"),
 }

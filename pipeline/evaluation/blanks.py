@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_prep.contract.dataset import Dataset
-from data_prep.contract.vocabulary import CLS, MASK, RESERVED, SENTINELS, SEP, SPACE, Vocabulary
+from data_prep.contract.pieces import SPACE
+from data_prep.contract.vocabulary import MASK, Vocabulary
 from pipeline.config import ObjectiveConfig
 from pipeline.data.batches import Batch
 from pipeline.data.tables import special_tokens
@@ -21,7 +22,7 @@ from pipeline.evaluation.forms import padded
 from pipeline.evaluation.scoring import LanguageModel, batch_logits, batches_by_length
 from pipeline.generation.fill import spans_of
 from pipeline.generation.generate import GREEDY, generate
-from pipeline.generation.text import blanked
+from pipeline.generation.text import blank_names, blanked, framed
 from pipeline.objectives.denoising import Damage, denoising
 from pipeline.objectives.draws import combine
 from pipeline.objectives.masked import masked_lm
@@ -80,10 +81,7 @@ def _rows(batch: Batch) -> list[Batch]:
 
 def composed(objective: ObjectiveConfig, vocabulary: Vocabulary, text: str) -> list[int]:
     """A user's text as the model reads it; `<mask>` and the sentinels in it are blanks."""
-    ids = blanked(vocabulary, text)
-    if objective.kind == "masked_lm":
-        return [vocabulary.id_of(CLS), *ids, vocabulary.id_of(SEP)]
-    return [*ids, vocabulary.eos]
+    return framed(objective.kind, vocabulary, blanked(vocabulary, text))
 
 
 def fill(model: LanguageModel, rows: Sequence[Sequence[int]], max_tokens: int) -> list[str]:
@@ -110,7 +108,7 @@ def likeliest(model: LanguageModel, rows: Sequence[Sequence[int]]) -> list[list[
     import torch
 
     vocabulary = model.vocabulary
-    reserved = torch.tensor([vocabulary.id_of(piece) for piece in RESERVED])
+    reserved = torch.tensor(sorted(vocabulary.reserved))
     found: list[list[int]] = [[] for _ in rows]
     for length in sorted({len(row) for row in rows}):
         places = [place for place, row in enumerate(rows) if len(row) == length]
@@ -143,13 +141,12 @@ def spans_filled(vocabulary: Vocabulary, row: Sequence[int], answer: Sequence[in
 
 def shown(vocabulary: Vocabulary, row: Sequence[int], fills: Fills | None = None) -> str:
     """A row as text: its blanks by name, or what fills them in « »; other reserved tokens leave nothing."""
-    names = {vocabulary.id_of(piece): piece for piece in (MASK, *SENTINELS)}
-    reserved = {vocabulary.id_of(piece) for piece in RESERVED}
+    names = blank_names(vocabulary)
     parts: list[str] = []
     run: list[int] = []
     for place, token in enumerate([*row, vocabulary.eos]):
         filling = None if fills is None else fills.get(place)
-        if filling is None and token not in reserved:
+        if filling is None and token not in vocabulary.reserved:
             run.append(token)
             continue
         parts.append(_text(vocabulary, run))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.contract.dataset import Dataset
-from data_prep.contract.vocabulary import MASK, Vocabulary
+from data_prep.contract.vocabulary import MASK, SENTINELS, Vocabulary
 from pipeline.evaluation.scoring import Continuation
 from pipeline.tuning.chat import ChatTemplate, Message
 from pipeline.tuning.instructions import dataset_pairs
@@ -112,7 +112,7 @@ def _passages(dataset: Dataset, split: str) -> list[Example]:
 def as_text(template: ChatTemplate, examples: Sequence[Example], question: str, answer: str) -> Continuation:
     """The question as a pretrained model reads it: plain text, an example being a document of its own."""
     vocabulary = template.vocabulary
-    context = [vocabulary.eos, *_shown(vocabulary, examples)]
+    context = [vocabulary.start, *_shown(vocabulary, examples)]
     asked = vocabulary.encode(f"{question}\n")
     whole = vocabulary.encode(f"{question}\n{answer}")
     return _split(context, asked, whole)
@@ -121,7 +121,7 @@ def as_text(template: ChatTemplate, examples: Sequence[Example], question: str, 
 def as_spans(template: ChatTemplate, examples: Sequence[Example], question: str, answer: str) -> Continuation:
     """The question as a model of span corruption reads it: the answer is a span missing behind it."""
     vocabulary = template.vocabulary
-    sentinel = vocabulary.sentinels[0]
+    sentinel = vocabulary.id_of(SENTINELS[0])
     context = [*_shown(vocabulary, examples), *vocabulary.encode(f"{question}\n"), sentinel, vocabulary.eos]
     return Continuation(context, [sentinel, *vocabulary.encode(answer), vocabulary.eos])
 

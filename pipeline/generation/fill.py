@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from data_prep.contract.settings import InputError
-from data_prep.contract.vocabulary import CLS, MASK, SENTINELS, SEP, Vocabulary
+from data_prep.contract.vocabulary import MASK, SENTINELS, Vocabulary
 from pipeline.generation.beams import Beams, beam_search
 from pipeline.generation.model import GenerativeModel
-from pipeline.generation.text import blanked
+from pipeline.generation.text import blanked, framed
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def fill(
 def _by_tokens(model: MaskedModel, text: str, candidates: int) -> Filled:
     vocabulary = model.vocabulary
     mask = vocabulary.id_of(MASK)
-    ids = [vocabulary.id_of(CLS), *blanked(vocabulary, text), vocabulary.id_of(SEP)]
+    ids = framed("masked_lm", vocabulary, blanked(vocabulary, text))
     _check_length(model, ids)
     places = [place for place, token in enumerate(ids) if token == mask]
     logits_NV: Tensor = model.logits(torch.tensor([ids]))[0, places, : vocabulary.size]
@@ -86,11 +86,12 @@ def _by_spans(model: GenerativeModel, texts: Sequence[str], max_tokens: int, bea
     vocabulary = model.vocabulary
     sources = []
     for text in texts:
-        if text.count(MASK) > len(SENTINELS):
-            raise InputError(f"{text.count(MASK)} blanks in a text; there are {len(SENTINELS)} sentinels")
+        known = len(vocabulary.sentinels)
+        if text.count(MASK) > known:
+            raise InputError(f"{text.count(MASK)} blanks in a text; there are {known} sentinels")
         pairs = zip(text.split(MASK), [*SENTINELS[: text.count(MASK)], ""], strict=True)
         marked = "".join(part + sentinel for part, sentinel in pairs)
-        sources.append([*blanked(vocabulary, marked), vocabulary.eos])
+        sources.append(framed("span_corruption", vocabulary, blanked(vocabulary, marked)))
         _check_length(model, sources[-1])
     answers = beam_search(model, sources, max_tokens, beams, {vocabulary.eos})
     return [_put_back(vocabulary, *pair) for pair in zip(sources, answers, strict=True)]
@@ -126,7 +127,7 @@ def _by_rewriting(
     model: GenerativeModel, texts: Sequence[str], max_tokens: int, beams: Beams
 ) -> list[Filled]:
     vocabulary = model.vocabulary
-    sources = [[*blanked(vocabulary, text), vocabulary.eos] for text in texts]
+    sources = [framed("denoising", vocabulary, blanked(vocabulary, text)) for text in texts]
     for source in sources:
         _check_length(model, source)
     answers = beam_search(model, sources, max_tokens, beams, {vocabulary.eos})

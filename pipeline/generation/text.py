@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from data_prep.contract.vocabulary import END, MASK, SENTINELS, Vocabulary
+from data_prep.contract.vocabulary import CLS, END, MASK, SENTINELS, SEP, Vocabulary
 from pipeline.generation.model import GenerativeModel, has_encoder
 from pipeline.tuning.chat import ChatTemplate, Message
 
@@ -25,10 +25,21 @@ def prompt_ids(model: GenerativeModel, text: str, chat: bool) -> list[int]:
     if chat:
         return ChatTemplate(vocabulary).prompt([Message("user", text)])
     if not has_encoder(model):
-        return [vocabulary.eos, *vocabulary.encode(text)]
+        before = [vocabulary.eos] if vocabulary.frame is None else vocabulary.frame[0]
+        return [*before, *vocabulary.encode(text)] or [vocabulary.start]
     if not BLANK.search(text):
         text += f" {MASK if model.config.objective.kind == 'denoising' else SENTINELS[0]}"
-    return [*blanked(vocabulary, text), vocabulary.eos]
+    return framed(model.config.objective.kind, vocabulary, blanked(vocabulary, text))
+
+
+def framed(objective: str, vocabulary: Vocabulary, ids: Sequence[int]) -> list[int]:
+    """What an encoder reads: the ids of a text in what the tokenizer or the objective puts around them."""
+    if vocabulary.frame is not None:
+        before, after = vocabulary.frame
+        return [*before, *ids, *after]
+    if objective == "masked_lm":
+        return [vocabulary.id_of(CLS), *ids, vocabulary.id_of(SEP)]
+    return [*ids, vocabulary.eos]
 
 
 def stop_ids(vocabulary: Vocabulary) -> set[int]:
@@ -46,16 +57,18 @@ def blanked(vocabulary: Vocabulary, text: str) -> list[int]:
             continue
         if place + 1 < len(parts):
             part = part.removesuffix(" ")
-        if place == 0:
-            ids += vocabulary.encode(part)
-        else:
-            ids += vocabulary.encode(part[1:]) if part.startswith(" ") else vocabulary.encode_inside(part)
+        ids += vocabulary.encode_inside(part) if place else vocabulary.encode(part)
     return ids
+
+
+def blank_names(vocabulary: Vocabulary) -> dict[int, str]:
+    """What blanks are called in a text, by their ids."""
+    return {vocabulary.id_of(piece): piece for piece in (MASK, *SENTINELS) if vocabulary.has(piece)}
 
 
 def with_names(vocabulary: Vocabulary, ids: Sequence[int]) -> str:
     """The text of ids, with its blanks by their names."""
-    names = {vocabulary.id_of(piece): piece for piece in (MASK, *SENTINELS) if vocabulary.has(piece)}
+    names = blank_names(vocabulary)
     parts = [
         name or vocabulary.decode(list(run)) for name, run in groupby(ids, lambda token: names.get(token, ""))
     ]

@@ -14,9 +14,11 @@ from pipeline.objectives.masked import masked_lm
 from pipeline.objectives.samples import Samples
 from pipeline.objectives.sentences import added_tokens, paired, single
 from pipeline.objectives.spans import SpanLengths, longest_raw, span_corruption
-from pipeline.objectives.special import SpecialTokens
+from pipeline.objectives.special import ABSENT, SpecialTokens
 
 MakeBatch = Callable[[Samples], Batch]
+NEEDS = {"masked_lm": ("cls", "sep", "mask"), "denoising": ("mask",)}
+"""Special tokens that not every published tokenizer has; span corruption counts its sentinels."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,11 @@ def build(objective: ObjectiveConfig, data: DataConfig, special: SpecialTokens) 
                 f"tokenizer has {len(special.sentinels)}; shorten it or raise objective.mean_span"
             )
         return partial(span_corruption, special=special, lengths=lengths)
+    lacking = [name for name in NEEDS.get(objective.kind, ()) if getattr(special, name) == ABSENT]
+    if lacking:
+        raise InputError(
+            f"objective.kind {objective.kind} needs a <{lacking[0]}>, and the dataset's tokenizer has none"
+        )
     if objective.kind == "denoising":
         damage = Damage(objective.density, objective.mean_span)
         return partial(denoising, special=special, noises=objective.noises, damage=damage)

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+ABSENT = -1
+"""Id of a token that is not there. Objectives that need it are refused before they make a batch."""
+
 
 @dataclass(frozen=True)
 class SpecialTokens:
@@ -16,6 +19,7 @@ class SpecialTokens:
     cls: int
     sep: int
     mask: int
+    """`ABSENT`, like <cls> and <sep>, where a published tokenizer has none."""
     sentinels: NDArray[np.int64]
     """The sentinels, sentinel 0 first."""
     ordinary: NDArray[np.int64]

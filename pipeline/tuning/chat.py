@@ -3,7 +3,8 @@
     <bos> <|system|> text <|end|> <|user|> text <|end|> <|assistant|> text <|end|>
 
 Markers are composed as ids and never read from text: the tokenizer cannot encode text into them, so a message
-that contains the letters `<|end|>` ends nothing.
+that contains the letters `<|end|>` ends nothing. A published tokenizer has no such markers: roles are then
+written out as its text, and what ends a turn is the end of a text, which no message can have in it either.
 """
 
 from collections.abc import Sequence
@@ -34,12 +35,16 @@ class Encoded:
 
 
 class ChatTemplate:
-    """Composes conversations for one vocabulary; `InputError` where it lacks the chat markers."""
+    """Composes conversations for one vocabulary, with its chat markers or in its words."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self.end = vocabulary.id_of(END)
-        self._markers = {role: vocabulary.id_of(piece) for role, piece in MARKERS.items()}
+        marked = all(vocabulary.has(piece) for piece in (END, *MARKERS.values()))
+        self.end = vocabulary.id_of(END) if marked else vocabulary.eos
+        self._markers = {
+            role: [vocabulary.id_of(piece)] if marked else vocabulary.encode(piece)
+            for role, piece in MARKERS.items()
+        }
 
     def encode(self, conversations: Sequence[Sequence[Message]]) -> list[Encoded]:
         """The ids of whole conversations: assistants' words and the <|end|> after them are learned."""
@@ -51,11 +56,12 @@ class ChatTemplate:
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """The ids after which the assistant speaks: the conversation so far and an open <|assistant|>."""
-        return [*self.encode([messages])[0].tokens, self._markers["assistant"]]
+        return [*self.encode([messages])[0].tokens, *self._markers["assistant"]]
 
     def _compose(self, turns: list[tuple[Role, list[int]]]) -> Encoded:
         tokens, learned = [self.vocabulary.bos], [False]
         for role, content in turns:
-            tokens += [self._markers[role], *content, self.end]
-            learned += [False] + [role == "assistant"] * (len(content) + 1)
+            marker = self._markers[role]
+            tokens += [*marker, *content, self.end]
+            learned += [False] * len(marker) + [role == "assistant"] * (len(content) + 1)
         return Encoded(tokens, learned)

@@ -1,0 +1,178 @@
+"""The two kinds of tokenizers behind a `Vocabulary`: SentencePiece models and Hugging Face tokenizer.json.
+
+Neither finds a special token in a text: SentencePiece's are control symbols, and a text in which the library
+tokenizers does find one, since it is an ordinary piece to a unigram model, is cut inside it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import sentencepiece
+
+from data_prep.contract.published import open_tokenizer
+from data_prep.contract.settings import InputError
+
+SPACE = "\u2581"
+"""What stands for a space in SentencePiece's pieces; it puts one before every text."""
+UNREADABLE = "\N{REPLACEMENT CHARACTER}"
+"""In a piece: bytes that are a part of a character."""
+
+
+class Pieces(Protocol):
+    """What a `Vocabulary` asks of a tokenizer; its methods of the same names say more."""
+
+    size: int
+
+    @property
+    def special(self) -> frozenset[int]:
+        """Ids that no text is encoded into, `<unk>` and ids without a piece among them."""
+        ...
+
+    def find(self, name: str) -> int | None:
+        """Id of a special token; None where there is none of this name."""
+        ...
+
+    def piece_of(self, index: int) -> str: ...
+    def encode(self, text: str) -> list[int]: ...
+    def encode_inside(self, text: str) -> list[int]: ...
+    def decode(self, tokens: Sequence[int]) -> str: ...
+
+
+class SentencePieces:
+    """A SentencePiece model. `InputError` where the content is none."""
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        self._processor = sentencepiece.SentencePieceProcessor()
+        try:
+            self._processor.LoadFromSerializedProto(content)
+        except (RuntimeError, OSError) as error:
+            raise InputError(f"{path}: not a SentencePiece model ({error})") from error
+        self.size: int = self._processor.GetPieceSize()
+        model = self._processor
+        ids = {
+            "<pad>": model.pad_id(),
+            "<unk>": model.unk_id(),
+            "<bos>": model.bos_id(),
+            "<eos>": model.eos_id(),
+        }
+        self._roles = {name: index for name, index in ids.items() if index >= 0}
+
+    @cached_property
+    def special(self) -> frozenset[int]:
+        model = self._processor
+        return frozenset(i for i in range(self.size) if model.IsControl(i) or model.IsUnknown(i))
+
+    def find(self, name: str) -> int | None:
+        index = self._processor.PieceToId(name)
+        return int(index) if self._processor.IdToPiece(index) == name else self._roles.get(name)
+
+    def piece_of(self, index: int) -> str:
+        return self._processor.IdToPiece(index)
+
+    def encode(self, text: str) -> list[int]:
+        return self._processor.EncodeAsIds(text)
+
+    def encode_inside(self, text: str) -> list[int]:
+        if text.startswith(" "):
+            return self.encode(text[1:])
+        ids = self.encode(text)
+        first = self.piece_of(ids[0]) if ids else ""
+        if not first.startswith(SPACE):
+            return ids
+        rest = first.removeprefix(SPACE)
+        known = self._processor.PieceToId(rest) != self._processor.unk_id()
+        return [*map(self._processor.PieceToId, [rest] if known else rest), *ids[1:]]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return self._processor.DecodeIds([int(token) for token in tokens])
+
+
+class HuggingFace:
+    """A tokenizer.json. `names` are the special tokens' ids; `InputError` where it cannot be read."""
+
+    def __init__(self, path: Path, content: bytes, names: Mapping[str, int]) -> None:
+        self._tokenizer = open_tokenizer(path, content)
+        self._names = names
+        self._pieces: dict[int, str] = {i: piece for piece, i in self._tokenizer.get_vocab().items()}
+        self.size = max(self._pieces) + 1
+        parsed = json.loads(content)
+        self._words = parsed["model"]["type"] == "WordPiece"
+        self._bytes = _byte_alphabet() if "ByteLevel" in json.dumps(parsed.get("decoder")) else {}
+        self._space = {value: sign for sign, value in self._bytes.items()}.get(ord(" "), SPACE)
+        first = self._plain("a")[:1]
+        self._puts_space = bool(first) and self._pieces[first[0]].startswith(self._space)
+
+    @cached_property
+    def special(self) -> frozenset[int]:
+        added = self._tokenizer.get_added_tokens_decoder().items()
+        holes = set(range(self.size)) - self._pieces.keys()
+        return frozenset({index for index, one in added if one.special} | {*self._names.values()} | holes)
+
+    @cached_property
+    def _forged(self) -> frozenset[int]:
+        """What an encoded text must not have in it."""
+        return self.special - {self._names.get("<unk>", -1)}
+
+    def find(self, name: str) -> int | None:
+        return self._names.get(name)
+
+    def piece_of(self, index: int) -> str:
+        """As SentencePiece would write it: a space is its sign, a word of WordPiece starts with one."""
+        piece = self._pieces.get(index, "")
+        if index in self.special:
+            return piece
+        if self._words:
+            return SPACE + piece if piece[:1].isalnum() else piece.removeprefix("##")
+        if self._bytes:
+            plain = bytes(self._bytes[sign] for sign in piece if sign in self._bytes)
+            return plain.decode(errors="replace").replace(" ", SPACE)
+        return piece
+
+    def encode(self, text: str) -> list[int]:
+        ids = self._plain(text)
+        if self._forged.isdisjoint(ids):
+            return ids
+        found = self._tokenizer.encode(text, add_special_tokens=False)
+        start, end = next(
+            span for index, span in zip(ids, found.offsets, strict=True) if index in self._forged
+        )
+        if end - start < 2:  # a special token of one character: a text cannot have it at all
+            return [*self.encode(text[:start]), *self.encode_inside(text[end:])]
+        return [*self.encode(text[: start + 1]), *self.encode_inside(text[start + 1 :])]
+
+    def _plain(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def encode_inside(self, text: str) -> list[int]:
+        if not self._puts_space:
+            return self.encode(text)
+        if text.startswith(" "):
+            return self.encode(text[1:])
+        ids = self.encode(text)
+        first = self._pieces[ids[0]] if ids else ""
+        if not first.startswith(self._space):
+            return ids
+        rest = first.removeprefix(self._space)
+        parts = [self._tokenizer.token_to_id(one) for one in ([rest] if self._known(rest) else rest)]
+        unknown = self._names.get("<unk>")
+        return [*(i for part in parts if (i := unknown if part is None else part) is not None), *ids[1:]]
+
+    def _known(self, piece: str) -> bool:
+        index = self._tokenizer.token_to_id(piece)
+        return index is not None and index not in self._forged
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        text = [index for token in tokens if (index := int(token)) not in self.special]
+        decoded: str = self._tokenizer.decode(text, skip_special_tokens=False)
+        return decoded
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """The signs of bytes in a byte-level BPE, as GPT-2 has them: printable ones stand for themselves."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [value for value in range(256) if value not in printable]
+    return {chr(value): value for value in printable} | {chr(256 + i): one for i, one in enumerate(others)}
