@@ -15,6 +15,9 @@ from data_prep.contract.settings import InputError
 from data_prep.parts import Part, Work, do_part
 
 OBJECT_STORE_BYTES = 100 << 20
+QUEUED_PARTS = 1000
+"""Parts that Ray is handed at once, more where it has more than 250 cores: a worker goes on with the next one
+at once, and a cluster that can grow sees what waits."""
 
 
 class Cluster:
@@ -46,7 +49,8 @@ class Cluster:
         pickled = [{"part": pickle.dumps(part)} for part in parts]
         rows = ray.data.from_items(pickled, override_num_blocks=len(parts))
         run.__name__ = step  # what the dashboard and Ray's own logs call the tasks
-        mapped = rows.map(run, num_cpus=1)
+        queued = max(QUEUED_PARTS, 4 * int(ray.cluster_resources().get("CPU", 0)))
+        mapped = rows.map(run, num_cpus=1, concurrency=queued)
         mapped.set_name(step)  # and what it calls the whole
         yield from mapped.iter_rows()
 
@@ -79,13 +83,17 @@ class Cluster:
                 log_to_driver=False,
                 object_store_memory=OBJECT_STORE_BYTES,
             )
-        _quiet()
+        _configure()
 
 
-def _quiet() -> None:
+def _configure() -> None:
+    """Ray Data without its own words, and without waiting."""
     from ray.data import DataContext
 
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    # Ray Data's budgets are for its object store, where nothing lies here. They would hold all parts but one
+    # back in the first second or more of every step, until it has heard how large the cluster is.
+    context.op_resource_reservation_enabled = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
