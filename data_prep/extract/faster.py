@@ -9,16 +9,18 @@ for the sake of form fields that know their values, which nobody here wants to k
 """
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from data_prep.extract.in_turn import read_in_turn
 from data_prep.extract.xpath import Query, UnknownXPathError, read_query
 
+IN_TURN = ("RAW_TREE_PRUNE_XPATH", "REMOVE_COMMENTS_AND_LISTS_XPATH")
+"""Lists that a page as it was read is asked one after the other."""
 LISTS = (
-    "RAW_TREE_PRUNE_XPATH",
-    "REMOVE_COMMENTS_AND_LISTS_XPATH",
+    *IN_TURN,
     "OVERALL_DISCARD_XPATH",
     "BODY_XPATH",
     "TEASER_DISCARD_XPATH",
@@ -58,7 +60,18 @@ def places() -> list[tuple[Any, Any, Query, Query]]:
         for position in range(len(queries))
     ]
     known += [(module, "BASIC_CLEAN_XPATH")] if "BASIC_CLEAN_XPATH" in module else []
-    return [(folder, name, folder[name], faster(folder[name])) for folder, name in known]
+    first = sum(len(lists.get(name, [])) for name in IN_TURN)
+    own = [folder[name] for folder, name in known]
+    quick = [*in_turn(own[:first]), *map(faster, own[first:])]
+    return [(*place, *both) for place, both in zip(known, zip(own, quick, strict=True), strict=True)]
+
+
+def in_turn(queries: Sequence[Any]) -> list[Query]:
+    """The XPath queries as functions that walk a page together; one by one where they are not read so."""
+    try:
+        return read_in_turn([query.path for query in queries]) if queries else []
+    except UnknownXPathError:
+        return [*map(faster, queries)]
 
 
 def faster(query: Any) -> Query:

@@ -7,6 +7,7 @@ counts what happened and starts another.
     python -m data_prep.extract.worker      speaks pickles over its standard input and output
 """
 
+import gc
 import pickle
 import resource
 import signal
@@ -71,6 +72,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     """The child's side: answer pages until there are no more."""
     from data_prep.extract.html import extract
 
+    first = True
     while True:
         try:
             content, charset, engine, seconds = pickle.load(requests)
@@ -85,6 +87,9 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
         pickle.dump(answer, answers, protocol=5)
         answers.flush()
+        if first:
+            gc.freeze()  # what the parsers hold for good is not looked through again with every page
+            first = False
 
 
 def main() -> None:

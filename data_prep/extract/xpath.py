@@ -13,12 +13,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 Element = Any
 Query = Callable[[Element], list[Element]]
 Test = Callable[[Element], bool]
 Value = Callable[[Element], str]
+Answer = TypeVar("Answer")
 
 REMEMBERED = 1 << 16
 """Answers that a query keeps: some MB, where crawls hold ever new ones."""
@@ -34,11 +35,11 @@ def read_query(path: str) -> Query:
 
     Raises `UnknownXPathError` where there is something in the query that is not read here.
     """
-    return _Reader(path).query()
+    return Reader(path).query()
 
 
 @dataclass
-class _Branch:
+class Branch:
     """One path of a union: the tags that it looks at (none: all), and what the elements have to be."""
 
     tags: frozenset[str]
@@ -55,7 +56,7 @@ class _Branch:
         return (not self.tags or element.tag in self.tags) and all(test(element) for test in self.own)
 
 
-class _Reader:
+class Reader:
     """Reads a query by recursive descent."""
 
     def __init__(self, path: str) -> None:
@@ -73,26 +74,29 @@ class _Reader:
         self.looks_below = False
 
     def query(self) -> Query:
+        branches, attributes = self.branches(), sorted(self.attributes)
+        queries = [_query(branch, attributes, self.ordered) for branch in branches]
+        return queries[0] if len(queries) == 1 else _union(queries)
+
+    def branches(self) -> list[Branch]:
         branches = [self._path()]
         while self._take("|"):
             branches.append(self._path())
         if self.at < len(self.tokens):
             raise UnknownXPathError(self.tokens[self.at])
-        attributes = sorted(self.attributes)
-        queries = [_query(branch, attributes, self.ordered) for branch in _joined(branches)]
-        return queries[0] if len(queries) == 1 else _union(queries)
+        return _joined(branches)
 
-    def _path(self) -> _Branch:
+    def _path(self) -> Branch:
         first = self._take("(")
         self._need(".//")
-        branch = _Branch(frozenset(self._tags() if self._take("*") else [self._name()]), first=first)
+        branch = Branch(frozenset(self._tags() if self._take("*") else [self._name()]), first=first)
         while not branch.first_of_parent and self._take("["):
             self._bracket(branch)
         if first:
             self._need(")", "[", "1", "]")
         return branch
 
-    def _bracket(self, branch: _Branch) -> None:
+    def _bracket(self, branch: Branch) -> None:
         self.looks_below = False
         if self._take("1"):
             branch.first_of_parent = True
@@ -208,18 +212,19 @@ class _Reader:
             raise UnknownXPathError(" ".join(self.tokens[self.at :]))
 
 
-def _joined(branches: list[_Branch]) -> list[_Branch]:
+def _joined(branches: list[Branch]) -> list[Branch]:
     """A union of tests alone is one branch, so that it takes one walk."""
     if len(branches) == 1 or any(it.inner or it.first or it.first_of_parent for it in branches):
         return branches
     every = any(not branch.tags for branch in branches)
     tags = frozenset[str]() if every else frozenset.union(*(branch.tags for branch in branches))
-    return [_Branch(tags, [lambda element: any(branch.holds(element) for branch in branches)])]
+    return [Branch(tags, [lambda element: any(branch.holds(element) for branch in branches)])]
 
 
-def _query(branch: _Branch, attributes: Sequence[str], ordered: bool) -> Query:
+def _query(branch: Branch, attributes: Sequence[str], ordered: bool) -> Query:
     """What a branch finds in a tree."""
-    own, tags = _remembered(branch.own, attributes, ordered), sorted(branch.tags)
+    own = remembered(lambda element: all(test(element) for test in branch.own), attributes, ordered)
+    tags = sorted(branch.tags)
 
     def found(tree: Element) -> list[Element]:
         elements: Iterator[Element] = (
@@ -253,20 +258,23 @@ def _union(queries: Sequence[Query]) -> Query:
     return found
 
 
-def _remembered(tests: Sequence[Test], attributes: Sequence[str], ordered: bool) -> Test:
-    """Whether all tests hold: looked up by the element's tag and attributes, in order where that counts."""
-    answers: dict[Any, bool] = {}
+def remembered(
+    compute: Callable[[Element], Answer], attributes: Sequence[str], ordered: bool
+) -> Callable[[Element], Answer]:
+    """Its answers, looked up by the element's tag and attributes, in order where that counts."""
+    answers: dict[Any, Answer] = {}
     alone = len(attributes) - 1  # attributes that are missing where there is no order
 
-    def answer(element: Element) -> bool:
+    def answer(element: Element) -> Answer:
         key = (element.tag, *map(element.get, attributes))
         if ordered and key.count(None) < alone:
             key += (*filter(attributes.__contains__, element.keys()),)
-        known = answers.get(key)
-        if known is None:
+        try:
+            return answers[key]
+        except KeyError:
             if len(answers) >= REMEMBERED:
                 answers.clear()
-            known = answers[key] = all(test(element) for test in tests)
-        return known
+            known = answers[key] = compute(element)
+            return known
 
     return answer

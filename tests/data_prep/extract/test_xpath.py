@@ -11,6 +11,7 @@ from lxml.etree import XPath
 
 from data_prep.extract.faster import faster_trafilatura, places
 from data_prep.extract.html import ExtractionError, extract
+from data_prep.extract.in_turn import read_in_turn
 from data_prep.extract.xpath import UnknownXPathError, read_query
 
 NAMESPACES = {"re": "http://exslt.org/regular-expressions"}
@@ -72,11 +73,36 @@ QUERIES = [
     ".//aside|(.//main)[1]|.//p[@style]",
 ]
 
+IN_TURN = [
+    ".//*[self::div or self::section][re:test(@id, 'infinite') or contains(@class, 'scroll')][not(.//h1)]",
+    ".//*[self::div or self::aside][contains(@class, 'share')]",
+    ".//*[starts-with(@id|@class, 'reply-')]",
+    ".//section",
+]
+
 
 @given(pages(), st.sampled_from(QUERIES))
 def test_a_query_finds_what_xpath_finds(page: str, path: str) -> None:
     tree = lxml.html.fromstring(page)
     assert read_query(path)(tree) == XPath(path, namespaces=NAMESPACES)(tree)
+
+
+@given(pages(), st.lists(st.sampled_from(IN_TURN), min_size=1, max_size=4))
+def test_queries_in_turn_find_what_xpath_finds_after_what_was_found_is_gone(
+    page: str, paths: list[str]
+) -> None:
+    ours, own = lxml.html.fromstring(page), lxml.html.fromstring(page)
+    for path, query in zip(paths, read_in_turn(paths), strict=True):
+        found, expected = query(ours), XPath(path, namespaces=NAMESPACES)(own)
+        assert [*map(lxml.html.tostring, found)] == [*map(lxml.html.tostring, expected)]
+        for element in [*found, *expected]:
+            element.drop_tree()
+
+
+@pytest.mark.parametrize("path", ["(.//main)[1]", ".//p[1]", ".//p|.//div[.//h1]"])
+def test_only_tests_of_elements_go_in_turn(path: str) -> None:
+    with pytest.raises(UnknownXPathError):
+        read_in_turn([".//div", path])
 
 
 @given(st.lists(pages(), min_size=1, max_size=3))
