@@ -25,6 +25,7 @@ PATHS = (
     ("corpus", "decontaminate", "paths"),
     ("data", "cache"),
     ("tokenizer", "model"),
+    ("train", "start_from"),
     ("tune", "data"),
 )
 
@@ -54,6 +55,7 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Recipe:
         _resolve(here, Path.cwd())
         _merge(plain, here)
     plain.setdefault("name", path.stem)
+    _inherit(plain)
     try:
         return Recipe.model_validate(plain)
     except ValidationError as error:
@@ -98,6 +100,19 @@ def _merge(plain: dict[str, Any], over: dict[str, Any]) -> None:
             _merge(plain[name], value)
         else:
             plain[name] = value
+
+
+def _inherit(plain: dict[str, Any]) -> None:
+    """Take what the recipe leaves out of model and objective from the run that it starts from."""
+    start = _section(plain, ["train"]).get("start_from")
+    if not isinstance(start, str):
+        return
+    from pipeline.training.jobs import inherited
+
+    for name, theirs in inherited(Path(start)).items():
+        given = plain.get(name) or {}
+        if isinstance(given, dict) and "preset" not in given:
+            plain[name] = theirs | given
 
 
 def _resolve(plain: dict[str, Any], folder: Path) -> None:

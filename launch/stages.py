@@ -15,7 +15,7 @@ from launch.local import LocalLauncher
 from launch.recipe import Recipe
 from launch.supervise import Launcher, Supervisor
 from pipeline.tracking.publish import publish, track_stage
-from pipeline.training import job
+from pipeline.training import job, jobs
 
 
 class TrainingFailedError(RuntimeError):
@@ -54,12 +54,12 @@ class Stages:
     def train(self, resume: bool = False) -> Receipt:
         """A dataset to a pretrained model."""
         self._find_dataset()
-        return self._training(job.pretraining(self.recipe.pipeline(), self.work), resume)
+        return self._training(jobs.pretraining(self.recipe.pipeline(), self.work), resume)
 
     def tune(self, resume: bool = False) -> Receipt:
         """A pretrained model and instructions to a tuned one."""
         self._find_dataset()
-        return self._training(job.tuning(self.recipe.pipeline(), self.work), resume)
+        return self._training(jobs.tuning(self.recipe.pipeline(), self.work), resume)
 
     def eval(self) -> Receipt:
         """Trained models to figures, samples and the report."""

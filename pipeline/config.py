@@ -213,6 +213,12 @@ class OptimizerConfig(Settings):
 class TrainConfig(OptimizerConfig):
     """Pretraining."""
 
+    how: ClassVar[frozenset[str]] = OptimizerConfig.how | {"start_from"}  # what is there counts, not its name
+
+    start_from: Path | None = None
+    """A run, imported or trained here, or one of its checkpoints, whose weights to start with; it gives the
+    keys of model and objective that the recipe leaves out. null draws the weights."""
+
 
 class TuneConfig(OptimizerConfig):
     """Instruction tuning."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
+from data_prep.contract.vocabulary import Vocabulary
 from launch.doctor.finding import Finding, fail, ok, size, warn
 from launch.local import choose_processes, count_gpus
 from launch.recipe import Recipe
@@ -63,7 +64,8 @@ def vocabulary_size(recipe: Recipe, work: Path) -> int:
     try:
         return Dataset(work / "dataset").manifest.vocabulary_size
     except InputError:
-        return recipe.tokenizer.vocabulary_size
+        given = recipe.tokenizer.model
+        return Vocabulary(given).size if given else recipe.tokenizer.vocabulary_size
 
 
 def count_processes(recipe: Recipe, devices: Devices) -> int:

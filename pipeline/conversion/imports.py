@@ -21,9 +21,9 @@ from data_prep.contract.vocabulary import Vocabulary
 from pipeline.conversion import agreement, files
 from pipeline.conversion.agreement import Say
 from pipeline.conversion.reading import Found, read_folder
-from pipeline.training.checkpoint import INDEX, Checkpoint, Index, Part, TensorEntry
+from pipeline.training.checkpoint import Checkpoint, Index, Part, TensorEntry
 from pipeline.training.files import flush, write_tensors
-from pipeline.training.job import checkpoint_folder, write_config
+from pipeline.training.job import INDEX, checkpoint_folder, write_config
 
 
 def import_folder(source: Path, out: Path, say: Say) -> dict[str, Any]:

@@ -23,10 +23,9 @@ from torch import Tensor
 from data_prep.contract.receipt import file_hash
 from data_prep.contract.settings import InputError, Settings
 from pipeline.parallel.sharding import UNCUT, Cut, shard_shape, unshard
-from pipeline.training.job import checkpoint_folder, saved_steps
+from pipeline.training.job import INDEX, checkpoint_folder, saved_steps
 from pipeline.training.numbers import Memory
 
-INDEX = "checkpoint.json"
 SCHEMA_VERSION: Literal[2] = 2
 Moment = Literal["exp_avg", "exp_avg_sq"]
 

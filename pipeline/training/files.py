@@ -19,7 +19,8 @@ from torch import Tensor
 from data_prep.contract.receipt import versions, write_atomic
 from data_prep.contract.settings import Settings
 from pipeline.parallel.world import World
-from pipeline.training.checkpoint import INDEX, FileEntry, Index, TensorEntry, complete
+from pipeline.training.checkpoint import FileEntry, Index, TensorEntry, complete
+from pipeline.training.job import INDEX
 from pipeline.training.numbers import Memory
 
 CHUNK_BYTES = 16_000_000

@@ -17,15 +17,15 @@ import yaml
 from pydantic import ValidationError
 
 from data_prep.contract.dataset import TOKENIZER, Dataset
-from data_prep.contract.receipt import file_hash, fingerprint, is_done, read_receipt, write_atomic
+from data_prep.contract.receipt import fingerprint, is_done, write_atomic
 from data_prep.contract.settings import InputError
 from pipeline.config import OptimizerConfig, PipelineConfig
-from pipeline.data.remote import open_dataset
 from pipeline.models import flops
-from pipeline.tuning.instructions import instruction_files
 
 IDENTITY = "identity.json"
 CONFIG = "config.yaml"
+INDEX = "checkpoint.json"
+"""In a checkpoint's folder: what it holds, with the hash of each of its files."""
 LOCK_SECONDS = 10.0
 """How long a process that is being ended may hold the lock of a run's folder."""
 
@@ -79,36 +79,6 @@ class Job:
     def is_done(self) -> bool:
         """Whether the run's receipt is of this very job."""
         return is_done(self.folder, self.fingerprint)
-
-
-def pretraining(config: PipelineConfig, work: Path) -> Job:
-    """The job of pretraining on the work folder's dataset."""
-    dataset = Dataset(work / "dataset")
-    inputs = {"dataset": dataset.manifest.fingerprint}
-    for entry in config.data.mixture:
-        inputs[entry.dataset] = open_dataset(entry.dataset, config.data).manifest.fingerprint
-    return Job("pretrain", work, config, config.train, dataset, inputs)
-
-
-def tuning(config: PipelineConfig, work: Path) -> Job:
-    """The job of tuning the work folder's pretrained model.
-
-    Raises `InputError` where pretraining has not ended, there are no instructions or no answers to give.
-    """
-    if not config.can_answer:
-        raise InputError(
-            "model.architecture encoder has no answers to give, so there is nothing to tune; "
-            "decoder and encoder_decoder have"
-        )
-    dataset, pretrained = Dataset(work / "dataset"), work / "pretrain"
-    receipt = read_receipt(pretrained)
-    if receipt is None:
-        raise InputError(f"{pretrained}: pretraining has not ended; run `bloomery train` first")
-    train, validation = instruction_files(config, dataset.folder)
-    inputs = {"dataset": dataset.manifest.fingerprint, "pretrained": receipt.fingerprint}
-    inputs |= {path.name: file_hash(path) for path in [*train, *validation]}
-    start_from = checkpoint_folder(pretrained, int(receipt.counts["steps"]))
-    return Job("tune", work, config, config.tune, dataset, inputs, start_from)
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:

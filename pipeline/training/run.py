@@ -15,7 +15,8 @@ from pipeline.data.pretraining import PretrainingBatches
 from pipeline.parallel import world
 from pipeline.training import watchdog
 from pipeline.training.checkpoint import complete
-from pipeline.training.job import Job, open_folder, pretraining, tuning
+from pipeline.training.job import Job, open_folder
+from pipeline.training.jobs import pretraining, tuning
 from pipeline.training.stopping import StopRequest
 from pipeline.training.trainer import train
 from pipeline.training.watchdog import Watchdog

@@ -86,7 +86,11 @@ def resume(engine: Engine, job: Job, notify: Callable[[str], None]) -> Index | N
         saving.load(engine, found)
         return found.index
     if job.start_from is not None:
-        saving.load_weights(engine, Checkpoint(job.start_from))
+        start = Checkpoint(job.start_from)
+        if damage := start.damage(slice(engine.world.rank, None, engine.world.size)):
+            raise InputError(f"{start.folder}: {damage}; start from another checkpoint")
+        notify(f"{job.stage}: starting with the weights of {start.folder}")
+        saving.load_weights(engine, start)
     return None
 
 

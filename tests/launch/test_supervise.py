@@ -17,7 +17,8 @@ from launch import attempts
 from launch.settings import SuperviseConfig
 from launch.supervise import NotReadyError, Supervisor
 from pipeline.tracking import metrics
-from pipeline.training.job import IDENTITY, Job, pretraining
+from pipeline.training.job import IDENTITY, Job
+from pipeline.training.jobs import pretraining
 from pipeline.training.stopping import RESUME
 from tests.pipeline import tiny
 

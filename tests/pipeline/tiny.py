@@ -59,10 +59,17 @@ def vocabulary(path: Path, size: int = 200) -> Vocabulary:
     return Vocabulary(path)
 
 
-def dataset(folder: Path, documents: dict[str, list[str]], instructions: bool = False) -> Manifest:
+def dataset(
+    folder: Path,
+    documents: dict[str, list[str]],
+    instructions: bool = False,
+    tokenizer: Vocabulary | None = None,
+) -> Manifest:
     """A dataset of the given texts by split, one shard each, and instruction pairs where wanted."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = vocabulary(folder / TOKENIZER)
+    if tokenizer:
+        (folder / TOKENIZER).write_bytes(tokenizer.content)
+    tokenizer = tokenizer or vocabulary(folder / TOKENIZER)
     splits = {}
     for split, texts in documents.items():
         tokens = [np.array(ids, dtype=np.uint16) for ids in tokenizer.encode_batch(texts)]

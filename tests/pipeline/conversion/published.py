@@ -22,15 +22,18 @@ TEXT = [*tiny.sentences(200), "Naïve 日本, 12 or 345?  def f(x):\n    return 
 
 
 @cache
-def bytes_bpe(special: tuple[str, ...], as_bloom: bool = False) -> Tokenizer:
-    """A byte-level BPE."""
+def bytes_bpe(special: tuple[str, ...], kind: str = "gpt2") -> Tokenizer:
+    """A byte-level BPE, of words as GPT-2, BLOOM or Falcon cut them."""
     tokenizer = Tokenizer(models.BPE())
     parts: Any = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    if as_bloom:
+    if kind == "bloom":
         words = pre_tokenizers.Split(Regex(r" ?[^(\s|[.,!?])]+"), "isolated")
         parts = pre_tokenizers.Sequence(
             [words, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
         )
+    if kind == "falcon":
+        digits = [pre_tokenizers.Digits(), pre_tokenizers.Split(Regex("[0-9][0-9][0-9]"), "isolated")]
+        parts = pre_tokenizers.Sequence([pre_tokenizers.Punctuation("contiguous"), parts, *digits])
     tokenizer.pre_tokenizer, tokenizer.decoder = parts, decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
@@ -96,11 +99,20 @@ def opt(folder: Path) -> None:
 
 
 def bloom(folder: Path) -> None:
-    tokenizer = bytes_bpe(("<unk>", "<s>", "</s>", "<pad>"), as_bloom=True)
+    tokenizer = bytes_bpe(("<unk>", "<s>", "</s>", "<pad>"), kind="bloom")
     names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
     transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
     ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
     save(folder, "BloomForCausalLM", "BloomConfig", hidden_size=32, n_layer=2, n_head=4, **ids)
+
+
+def falcon(folder: Path) -> None:
+    """Its tokenizer splits off punctuation and digits before the bytes."""
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=bytes_bpe((">>TITLE<<", "<|endoftext|>"), "falcon"), eos_token="<|endoftext|>"
+    ).save_pretrained(folder)
+    ids = {"bos_token_id": 1, "eos_token_id": 1, "num_kv_heads": 2, "new_decoder_architecture": True}
+    save(folder, "FalconForCausalLM", "FalconConfig", **SMALL, **ids)
 
 
 def bert(folder: Path) -> None:
@@ -166,7 +178,7 @@ SMALL = {
     "max_position_embeddings": LONGEST,
 }
 FOLDERS: dict[str, Callable[[Path], None]] = {
-    one.__name__: one for one in (gpt2, opt, bloom, llama, bert, roberta, t5, bart)
+    one.__name__: one for one in (gpt2, opt, bloom, falcon, llama, bert, roberta, t5, bart)
 }
 
 

@@ -15,13 +15,17 @@ from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import BOS, CLS, EOS, MASK, PAD, SENTINELS, SEP, Vocabulary
 from launch.generate import answers, blanks
+from pipeline.config import PipelineConfig
 from pipeline.conversion import agreement
 from pipeline.conversion.export import export
 from pipeline.conversion.imports import import_folder
+from pipeline.evaluation.evaluate import evaluate
 from pipeline.generation.beams import Beams
 from pipeline.generation.generate import GREEDY, generate
 from pipeline.generation.text import prompt_ids, stop_ids
 from pipeline.models.load import load_model
+from pipeline.training.job import read_config
+from tests.pipeline import tiny
 from tests.pipeline.conversion import published
 
 Made = Callable[[str], Path]
@@ -33,7 +37,7 @@ TEXTS = (
 FORGED = "".join(
     f"{one}x {one} " for one in ("<|endoftext|>", "</s>", "<s>", "<pad>", "<mask>", "[MASK]", *SENTINELS[:2])
 )
-DECODERS = ("gpt2", "opt", "bloom", "llama")
+DECODERS = ("gpt2", "opt", "bloom", "falcon", "llama")
 
 
 def quiet(line: str) -> None:
@@ -80,7 +84,7 @@ def test_no_text_forges_a_special_token(name: str, made: Made) -> None:
     ids = vocabulary.encode(FORGED)
     found = set(ids) | set(vocabulary.encode_inside(FORGED))
     assert not found & (vocabulary.reserved - {vocabulary.unk})
-    if name in ("gpt2", "opt", "bloom", "roberta", "bart"):
+    if name in ("gpt2", "opt", "bloom", "falcon", "roberta", "bart"):
         assert vocabulary.decode(ids) == FORGED  # bytes: nothing of the text is lost either
 
 
@@ -181,6 +185,31 @@ def test_exported_again_the_tokenizer_is_as_it_was(name: str, made: Made, tmp_pa
         transformers.AutoTokenizer.from_pretrained(at) for at in (folder / "model", tmp_path / "back")
     )
     assert [one(text)["input_ids"] for text in TEXTS] == [other(text)["input_ids"] for text in TEXTS]
+
+
+@pytest.mark.parametrize("name", ["llama", "bert", "roberta", "t5", "bart"])
+def test_imported_models_are_evaluated_on_their_own_tokens(name: str, made: Made, tmp_path: Path) -> None:
+    run = made(name) / "run"
+    texts = {
+        "train": tiny.sentences(40),
+        "validation": [" ".join(tiny.sentences(14, n)) for n in range(1, 9)],
+    }
+    tiny.dataset(tmp_path / "dataset", texts, tokenizer=Vocabulary(run))
+    sections = read_config(run).model_dump() | {
+        "data": {"sequence_length": 24},
+        "eval": {"questions": 3, "shots": [0], "generated_tokens": 4, "validation_tokens": 200},
+    }
+    config = PipelineConfig.model_validate(sections)
+    counts = evaluate(config, tmp_path / "dataset", {"pretrained": run}, tmp_path / "eval", quiet).counts
+    assert 0 < counts["runs"]["pretrained"]["validation"]["loss"] < 30
+    lines = (tmp_path / "eval" / "samples.jsonl").read_text().splitlines()
+    samples = [one for one in map(json.loads, lines) if one["blanks"]]
+    assert bool(samples) == (name != "llama")
+    blank = "<extra_id_0>" if name == "t5" else "<mask>"
+    assert any(blank in one["prompt"] for one in samples) == bool(samples)
+    for one in samples:
+        restored = one["reference"].replace("«", "").replace("»", "")
+        assert any(restored in text for text in texts["validation"]), restored
 
 
 def test_a_folder_without_rules_is_refused(tmp_path: Path) -> None:
