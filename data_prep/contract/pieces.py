@@ -12,11 +12,12 @@ from typing import Protocol
 
 import sentencepiece
 
-from data_prep.contract.published import open_tokenizer
+from data_prep.contract.published import KINDS, open_tokenizer
 from data_prep.contract.settings import InputError
 
 SPACE = "\u2581"
 """What stands for a space in SentencePiece's pieces; it puts one before every text."""
+ROLE_NAMES = frozenset(f"<{kind}>" for kind in KINDS)
 UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 """In a piece: bytes that are a part of a character."""
 
@@ -113,8 +114,12 @@ class HuggingFace:
 
     @cached_property
     def _forged(self) -> frozenset[int]:
-        """What an encoded text must not have in it."""
-        return self.special - {self._names.get("<unk>", -1)}
+        """What an encoded text must not have in it: `<unk>` may be, unless it is something else too.
+
+        In GPT-2 and OPT it is the end of a text.
+        """
+        others = {index for name, index in self._names.items() if name in ROLE_NAMES and name != "<unk>"}
+        return self.special - ({self._names.get("<unk>", -1)} - others)
 
     def find(self, name: str) -> int | None:
         return self._names.get(name)
