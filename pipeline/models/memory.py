@@ -13,8 +13,9 @@ from itertools import pairwise
 from pipeline.config import OptimizerConfig, PipelineConfig
 from pipeline.models import activations, flops
 
-REDUCE_BUCKET = 500_000_000
-"""Elements of DeepSpeed's buffer for exchanging gradients (zero_optimization.reduce_bucket_size)."""
+REDUCE_BUCKET = 40_000_000
+"""Most elements of a buffer for exchanging gradients, as Megatron-core has it: large enough to be worth a
+message, small enough that most of them are on their way before the backward pass ends."""
 LIVE_PARAMETERS = 1_000_000_000
 """Parameters that ZeRO-3 leaves gathered (zero_optimization.stage3_max_live_parameters)."""
 GPU_RUNTIME, CPU_RUNTIME = 2 << 30, 1 << 30
@@ -158,9 +159,13 @@ def _gradients(held: int, width: int, zero_stage: int, data_size: int, gpu: bool
     own = held // data_size if zero_stage >= 2 else held
     if zero_stage == 0:
         return width * own
-    # The pages of a bucket on a CPU that gradients do not reach are never touched; GPUs have two buckets.
-    bucket = REDUCE_BUCKET * (2 if zero_stage < 3 else 1) if gpu else min(held, REDUCE_BUCKET)
-    return width * (own + bucket)
+    buckets = 2 if gpu and zero_stage < 3 else 1  # one is filled while the other is sent
+    return width * (own + buckets * reduce_bucket(held))
+
+
+def reduce_bucket(held: int) -> int:
+    """Elements of such a buffer on a rank that holds so many parameters."""
+    return min(held, REDUCE_BUCKET)
 
 
 def _logits(config: PipelineConfig, rows: int, micro_batch: int, width: int) -> int:

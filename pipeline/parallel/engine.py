@@ -21,6 +21,7 @@ from pipeline.config import OptimizerConfig, ParallelConfig
 from pipeline.data.batches import LABELS, Batch
 from pipeline.models.initialize import initialize
 from pipeline.models.layer import Layer
+from pipeline.models.memory import reduce_bucket
 from pipeline.parallel import sharding
 from pipeline.parallel.adam import adamw, allocate_moments, steps_taken
 from pipeline.parallel.stack import Stack
@@ -55,10 +56,11 @@ class Engine:
             module.to(device=world.device)
         mark_counted_copies(self.parameters.values(), world)
         add_up_parts(self.parameters.values())
+        held = sum(parameter.numel() for parameter in self.parameters.values())
         self.engine, *_ = deepspeed.initialize(
             model=module,
             optimizer=adamw(self.parameters, optim),
-            config=deepspeed_config(parallel, optim, world, dtype),
+            config=deepspeed_config(parallel, optim, world, dtype, held),
             mpu=None if self.staged else model_parallel_unit(),
             dist_init_required=False,
         )
@@ -238,17 +240,19 @@ def _is_counted(parameter: nn.Parameter) -> bool:
 
 
 def deepspeed_config(
-    parallel: ParallelConfig, optim: OptimizerConfig, world: World, dtype: torch.dtype
+    parallel: ParallelConfig, optim: OptimizerConfig, world: World, dtype: torch.dtype, held: int
 ) -> dict[str, Any]:
-    """What DeepSpeed is told; the optimizer and the learning rate are ours."""
-    offload = {"offload_optimizer": {"device": "cpu"}} if parallel.offload else {}
+    """What DeepSpeed is told of a rank with `held` parameters; optimizer and learning rate are ours."""
+    zero: dict[str, Any] = {"stage": parallel.zero_stage, "overlap_comm": torch.cuda.is_available()}
+    zero["reduce_bucket_size"] = reduce_bucket(held)
+    if parallel.offload:
+        zero["offload_optimizer"] = {"device": "cpu"}
     return {
         "train_batch_size": optim.global_batch,
         "train_micro_batch_size_per_gpu": optim.micro_batch,
         "gradient_accumulation_steps": optim.accumulation(world.data_size),
         "gradient_clipping": optim.clip if parallel.zero_stage else 0.0,  # stage 0 is clipped by `Engine`
-        "zero_optimization": {"stage": parallel.zero_stage, "overlap_comm": torch.cuda.is_available()}
-        | offload,
+        "zero_optimization": zero,
         "zero_force_ds_cpu_optimizer": False,
         "bf16": {"enabled": dtype == torch.bfloat16},
         "fp16": {"enabled": dtype == torch.float16},
