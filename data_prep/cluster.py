@@ -50,7 +50,7 @@ class Cluster:
         rows = ray.data.from_items(pickled, override_num_blocks=len(parts))
         run.__name__ = step  # what the dashboard and Ray's own logs call the tasks
         queued = max(QUEUED_PARTS, 4 * int(ray.cluster_resources().get("CPU", 0)))
-        mapped = rows.map(run, num_cpus=1, concurrency=queued)
+        mapped = rows.map(run, num_cpus=1, concurrency=min(queued, len(parts)))
         mapped.set_name(step)  # and what it calls the whole
         yield from mapped.iter_rows()
 

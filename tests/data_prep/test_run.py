@@ -69,7 +69,8 @@ def wait(process: "subprocess.Popen[str]") -> str:
 @pytest.fixture(scope="module")
 def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed") / "out"
-    finish(corpus, out, workers=2)
+    output = finish(corpus, out, workers=2)
+    assert "Warning" not in output, output  # what Ray has to say is no user's concern
     return out
 
 
