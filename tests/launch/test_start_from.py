@@ -1,6 +1,7 @@
 """A published GPT-2 trained further: import, prep with its tokenizer, train, tune, eval, export."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipeline.data.maker import BatchMaker
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.job import checkpoint_folder
 from pipeline.training.jobs import pretraining, tuning
+from pipeline.tuning.batches import InstructionBatches
 from tests.launch.test_families import bloomery
 from tests.pipeline import tiny
 from tests.pipeline.conversion import published
@@ -109,6 +111,32 @@ def test_what_was_trained_is_measured_tuned_and_exported(place: Path, work: Path
     )
     assert was.index.tensors.keys() == now.index.tensors.keys()
     assert not any(torch.equal(was.weight(one), now.weight(one)) for one in was.index.tensors)
+
+
+def test_an_imported_model_is_tuned_as_it_is(place: Path, work: Path, tmp_path: Path) -> None:
+    """Its first loss is the published model's on the answers; its tokenizer has no chat markers."""
+    shutil.copytree(place / "imported", tmp_path / "pretrain")
+    shutil.copytree(work / "dataset", tmp_path / "dataset")
+    sets = [f"train.start_from={tmp_path / 'pretrain'}", "data.sequence_length=48"]  # roles take some room
+    given = [word for one in sets for word in ("--set", one)]
+    bloomery("tune", str(place / "recipe.yaml"), "--work", str(tmp_path), *given)
+    config = recipes.load(place / "recipe.yaml", sets).pipeline()
+    vocabulary = Vocabulary(place / "imported")
+    [batch] = InstructionBatches(config, vocabulary, config.tune.data, [], 0, 1).step(0)
+    read = vocabulary.decode(batch["tokens"][0])
+    assert read.startswith("<|user|>Say ")
+    assert "<|assistant|>" in read
+    answers = [
+        row[weights > 0].tolist() for row, weights in zip(batch["targets"], batch["weights"], strict=True)
+    ]
+    assert all(one[-1] == vocabulary.eos for one in answers)
+    tokens, targets = (torch.from_numpy(batch[name].astype("int64")) for name in ("tokens", "targets"))
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(place / "published").eval()
+    with torch.no_grad():
+        logits = theirs(tokens).logits[..., : vocabulary.size]
+    learned = torch.from_numpy(batch["weights"]) > 0
+    wanted = torch.nn.functional.cross_entropy(logits[learned], targets[learned])
+    assert metrics(tmp_path / "tune")[0]["loss"] == pytest.approx(wanted.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize(
