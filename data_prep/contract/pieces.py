@@ -137,27 +137,43 @@ class HuggingFace:
         return piece
 
     def encode(self, text: str) -> list[int]:
-        ids = self._plain(text)
-        if self._forged.isdisjoint(ids):
-            return ids
-        found = self._tokenizer.encode(text, add_special_tokens=False)
-        start, end = next(
-            span for index, span in zip(ids, found.offsets, strict=True) if index in self._forged
-        )
-        if end - start < 2:  # a special token of one character: a text cannot have it at all
-            return [*self.encode(text[:start]), *self.encode_inside(text[end:])]
-        return [*self.encode(text[: start + 1]), *self.encode_inside(text[start + 1 :])]
+        return self._unforged(text, inside=False)
+
+    def encode_inside(self, text: str) -> list[int]:
+        return self._unforged(text, inside=True)
+
+    def _unforged(self, text: str, inside: bool) -> list[int]:
+        """Ids of a text; where the library finds a special token in it, the text is cut inside that.
+
+        A special token of one character is one that a text cannot have at all.
+        """
+        found: list[int] = []
+        left = [(text, inside)]
+        while left:
+            part, inside = left.pop()
+            ids = self._inside(part) if inside else self._plain(part)
+            if self._forged.isdisjoint(ids):
+                found += ids
+                continue
+            whole = self._tokenizer.encode(part, add_special_tokens=False)
+            spans = [span for i, span in zip(whole.ids, whole.offsets, strict=True) if i in self._forged]
+            starts = [0, *(end if end - start < 2 else start + 1 for start, end in spans)]
+            ends = [*(start if end - start < 2 else start + 1 for start, end in spans), len(part)]
+            parts = [part[start:end] for start, end in zip(starts, ends, strict=True)]
+            left += [(one, inside or place > 0) for place, one in enumerate(parts)][::-1]
+        return found
 
     def _plain(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
-    def encode_inside(self, text: str) -> list[int]:
+    def _inside(self, text: str) -> list[int]:
+        """The same without the space that is put before a text."""
         if not self._puts_space:
-            return self.encode(text)
+            return self._plain(text)
         if text.startswith(" "):
-            return self.encode(text[1:])
-        ids = self.encode(text)
+            return self._plain(text[1:])
+        ids = self._plain(text)
         first = self._pieces[ids[0]] if ids else ""
         if not first.startswith(self._space):
             return ids

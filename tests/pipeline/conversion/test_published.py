@@ -88,6 +88,7 @@ def test_no_text_forges_a_special_token(name: str, made: Made) -> None:
     assert not found & (vocabulary.reserved - known)
     if name in ("gpt2", "opt", "bloom", "falcon", "roberta", "bart"):
         assert vocabulary.decode(ids) == FORGED  # bytes: nothing of the text is lost either
+    assert not {*vocabulary.encode(FORGED * 300)} & (vocabulary.reserved - known)  # however many there are
 
 
 def test_a_word_that_is_a_special_token_is_cut(made: Made, tmp_path: Path) -> None:
