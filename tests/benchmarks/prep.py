@@ -296,7 +296,7 @@ class Crawled:
 def crawl_rates(
     pages: Sequence[Page], pipelines: Sequence[tuple[Pipeline, int]], repeats: int
 ) -> list[Crawled]:
-    """What each pipeline takes with a number of workers; few and all pages by turns."""
+    """What each pipeline takes with a number of workers: pipelines by turns, few pages and all of them."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         crawl, small = write_crawl(folder / "crawl", pages), write_crawl(folder / "small", pages[:FEW_PAGES])
@@ -307,15 +307,16 @@ def crawl_rates(
                 kept = pipeline(crawl, Path(out), workers)
                 return time.perf_counter() - start, kept
 
-        found = []
-        for pipeline, workers in pipelines:
-            starts, whole = [], []
-            for _ in range(repeats):
-                starts.append(seconds(pipeline, small, workers)[0])
-                spent, kept = seconds(pipeline, crawl, workers)
-                whole.append(spent)
-            found.append(Crawled(len(pages), kept, statistics.median(starts), whole))
-        return found
+        starts: list[list[float]] = [[] for _ in pipelines]
+        whole: list[list[tuple[float, int]]] = [[] for _ in pipelines]
+        for _ in range(repeats):
+            for (pipeline, workers), few, all_of_them in zip(pipelines, starts, whole, strict=True):
+                few.append(seconds(pipeline, small, workers)[0])
+                all_of_them.append(seconds(pipeline, crawl, workers))
+        return [
+            Crawled(len(pages), found[-1][1], statistics.median(few), [spent for spent, _ in found])
+            for few, found in zip(starts, whole, strict=True)
+        ]
 
 
 def compare(texts: Sequence[str]) -> None:
