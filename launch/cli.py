@@ -188,7 +188,7 @@ def import_(
         from pipeline.conversion.imports import import_folder
 
         result |= import_folder(folder, out, say)
-        say(f"{out}: a run of step 0, to generate from, evaluate and tune")
+        say(f"{out}: a run of step 0, to generate from, evaluate, tune and train further")
 
 
 @app.command(epilog="Example: bloomery inspect runs/quickstart/dataset")

@@ -274,7 +274,6 @@ def remembered(
         except KeyError:
             if len(answers) >= REMEMBERED:
                 answers.clear()
-            known = answers[key] = compute(element)
-            return known
+            return answers.setdefault(key, compute(element))
 
     return answer

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.contract.dataset import TOKENIZER
+from data_prep.contract.pieces import SPACE
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import CLS, MASK, SEP, UNK, Vocabulary
 from pipeline.conversion.agreement import Say
@@ -28,8 +29,6 @@ from pipeline.conversion.files import write_json
 from pipeline.conversion.tokenizer_check import compare
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
-SPACE = "\u2581"
-"""SentencePiece's sign for a space."""
 
 
 def write_tokenizer(folder: Path, vocabulary: Vocabulary, longest: int, say: Say) -> None:

@@ -26,10 +26,8 @@ def of_block(config: PipelineConfig, in_encoder: bool) -> int:
     inputs, targets = flops.lengths(config)
     cross = bool(targets) and not in_encoder
     queries = _queries(config, in_encoder)
-    norms = 2 * (
-        3 if cross else 1 if model.parallel_block == "one_norm" else 2
-    )  # what goes in, or is scaled; out
-    kept = _stream(config, queries, norms) + _self_attention(config, queries)
+    norms = 3 if cross else 1 if model.parallel_block == "one_norm" else 2
+    kept = _stream(config, queries, 2 * norms) + _self_attention(config, queries)
     kept += queries * model.mlp_size * (4 if model.gated else 2) // tensor
     if cross:
         width = model.heads * model.head_width

@@ -30,14 +30,14 @@ class Norm(nn.Module):
         """Normalise every position alone."""
         if self.centred:
             return F.layer_norm(x_SBH, self.weight.shape, self.weight, self.bias, self.epsilon)
-        if x_SBH.device.type == "cpu":
+        if x_SBH.device.type == "cpu" and x_SBH.dtype == torch.float32:
             out: Tensor = RootMeanSquare.apply(x_SBH, self.weight, self.epsilon)
             return out
         return F.rms_norm(x_SBH, self.weight.shape, self.weight, self.epsilon)
 
 
 class RootMeanSquare(torch.autograd.Function):
-    """Root-mean-square normalisation as one operation, which torch has for a GPU alone.
+    """Root-mean-square normalisation in float32 as one operation, which torch has for a GPU alone.
 
     Made of torch's parts it takes half as long again on a CPU and keeps a copy of its input. It keeps what
     it normalised to, n = x r, of which with g = w dy the gradient is dx = r (g - n mean(g n)).

@@ -243,16 +243,18 @@ def deepspeed_config(
     parallel: ParallelConfig, optim: OptimizerConfig, world: World, dtype: torch.dtype, held: int
 ) -> dict[str, Any]:
     """What DeepSpeed is told of a rank with `held` parameters; optimizer and learning rate are ours."""
-    zero: dict[str, Any] = {"stage": parallel.zero_stage, "overlap_comm": torch.cuda.is_available()}
-    zero["reduce_bucket_size"] = reduce_bucket(held)
-    if parallel.offload:
-        zero["offload_optimizer"] = {"device": "cpu"}
+    zero = {
+        "stage": parallel.zero_stage,
+        "overlap_comm": torch.cuda.is_available(),
+        "reduce_bucket_size": reduce_bucket(held),
+    }
+    offload = {"offload_optimizer": {"device": "cpu"}} if parallel.offload else {}
     return {
         "train_batch_size": optim.global_batch,
         "train_micro_batch_size_per_gpu": optim.micro_batch,
         "gradient_accumulation_steps": optim.accumulation(world.data_size),
         "gradient_clipping": optim.clip if parallel.zero_stage else 0.0,  # stage 0 is clipped by `Engine`
-        "zero_optimization": zero,
+        "zero_optimization": zero | offload,
         "zero_force_ds_cpu_optimizer": False,
         "bf16": {"enabled": dtype == torch.bfloat16},
         "fp16": {"enabled": dtype == torch.float16},

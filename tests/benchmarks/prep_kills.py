@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from data_prep.documents import Page
-from tests.benchmarks.prep import write_crawl
+from tests.benchmarks.crawls import write_crawl
 from tests.data_prep.helpers import fingerprints, story
 from tests.data_prep.test_run import PROGRAM
 

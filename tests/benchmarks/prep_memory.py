@@ -24,7 +24,8 @@ from pathlib import Path
 import psutil
 
 from data_prep.documents import Page
-from tests.benchmarks.prep import DATA, FINEWEB_C4, our_pages, read_pages, write_crawl
+from tests.benchmarks.crawls import FINEWEB_C4, write_crawl
+from tests.benchmarks.prep import DATA, our_pages, read_pages
 
 PAGES_PER_FILE = 50
 PROGRAM = """
