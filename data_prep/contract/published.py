@@ -67,7 +67,7 @@ def pack(folder: Path, ours: Iterable[str]) -> bytes:
     """
     files = {name: (folder / name).read_bytes() for name in FILES if (folder / name).is_file()}
     model = next((name for name in MODELS if name in files), None)
-    known = _ids(_parsed(folder, files, TOKENIZER_JSON)) if TOKENIZER_JSON in files else {}
+    known = _ids(folder, files) if TOKENIZER_JSON in files else {}
     if model:
         processor = sentencepiece.SentencePieceProcessor()
         try:
@@ -140,12 +140,18 @@ def _parsed(folder: Path, files: Mapping[str, bytes], name: str) -> dict[str, An
     return found
 
 
-def _ids(content: dict[str, Any]) -> dict[str, int]:
+def _ids(folder: Path, files: Mapping[str, bytes]) -> dict[str, int]:
     """The ids of all pieces in a tokenizer.json."""
-    vocabulary = content.get("model", {}).get("vocab", {})
-    if isinstance(vocabulary, list):
-        vocabulary = {piece: index for index, (piece, _) in enumerate(vocabulary)}
-    return vocabulary | {one["content"]: one["id"] for one in content.get("added_tokens", ())}
+    content = _parsed(folder, files, TOKENIZER_JSON)
+    try:
+        vocabulary = content["model"]["vocab"]
+        if isinstance(vocabulary, list):
+            vocabulary = {piece: index for index, (piece, _) in enumerate(vocabulary)}
+        return {**vocabulary, **{one["content"]: one["id"] for one in content.get("added_tokens", ())}}
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{folder / TOKENIZER_JSON}: not a tokenizer of pieces with ids ({error!r})"
+        ) from error
 
 
 def _model_roles(folder: Path, files: Mapping[str, bytes], model: str, processor: Any) -> Roles:

@@ -247,6 +247,15 @@ def test_without_the_library_the_extra_is_named(made: Made, monkeypatch: pytest.
         Vocabulary(made("gpt2") / "run")
 
 
+@pytest.mark.parametrize(
+    "content", ['{"model": {}}', '{"model": null}', "[]", "{", '{"model": {"vocab": {"a": 0}}}']
+)
+def test_a_damaged_tokenizer_json_is_refused_by_its_name(content: str, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(InputError, match=r"tokenizer\.json: "):
+        Vocabulary(tmp_path)
+
+
 def test_a_damaged_archive_is_refused(made: Made, tmp_path: Path) -> None:
     packed = (made("gpt2") / "run" / TOKENIZER).read_bytes()
     (tmp_path / TOKENIZER).write_bytes(packed[: len(packed) // 2])
