@@ -3,11 +3,13 @@
 The samples are those of the validation split, hidden or damaged as in training. Noise is a function of each
 sample's key, so every model and every run of the same recipe is asked for the very same tokens.
 
-    loss         mean of -ln p over the hidden tokens of text, in nats
-    perplexity   e to the loss
-    accuracy     share of the hidden tokens that the model finds likeliest
-    target_loss  of an encoder-decoder, the same mean over whole targets, sentinels and <eos> with them: what
-                 training calls its validation loss
+    loss           mean of -ln p over the hidden tokens of text, in nats
+    perplexity     e to the loss
+    accuracy       share of the hidden tokens that the model finds likeliest
+    shuffled_loss  the loss where the words that are left of each sample stand in another order: a model that
+                   does no worse reads a bag of words, as young encoders do
+    target_loss    of an encoder-decoder, the mean over whole targets, sentinels and <eos> with them: what
+                   training calls its validation loss
 
 Sentinels and the target's `<eos>` follow from the input and are nearly free, so `loss` leaves them out, and
 with them what a unigram model would be easily beaten at.
@@ -86,18 +88,35 @@ def _samples(config: PipelineConfig, dataset: Dataset, split: str, tokens: int) 
 
 
 def model_loss(model: LanguageModel, held: Hidden) -> dict[str, float]:
-    """Loss, perplexity and accuracy of a model on the hidden tokens, and an encoder-decoder's target loss."""
-    nats = right = whole = 0.0
-    for batch in held.batches:
+    """A model's figures on the hidden tokens; an encoder-decoder has a target loss too."""
+    nats = right = whole = shuffled_nats = 0.0
+    for number, batch in enumerate(held.batches):
         losses, correct = _predictions(model, batch)
         text = held.text(batch)[batch["weights"] > 0]
         nats, whole = nats + float(losses[text].sum()), whole + float(losses.sum())
         right += int(correct[text].sum())
+        losses, _ = _predictions(model, shuffled(batch, held.ordinary, number))
+        shuffled_nats += float(losses[text].sum())
     count = len(held.tokens)
-    found = figures(nats / count, right / count)
+    found = figures(nats / count, right / count) | {"shuffled_loss": shuffled_nats / count}
     if "encoder_tokens" in held.batches[0]:
         found["target_loss"] = whole / len(_predicted(held.batches))
     return found
+
+
+def shuffled(batch: Batch, ordinary: NDArray[np.bool_], seed: int) -> Batch:
+    """A batch that asks the same, with what a model reads of text in another order.
+
+    Sentinels and masks stay where they are, and so does what is asked for.
+    """
+    name = "encoder_tokens" if "encoder_tokens" in batch else "tokens"
+    tokens, rng = batch[name].copy(), np.random.default_rng(seed)
+    movable = ordinary[tokens]
+    if name == "tokens":
+        movable &= batch["weights"] == 0
+    for row, free in zip(tokens, movable, strict=True):
+        row[free] = rng.permutation(row[free])
+    return batch | {name: tokens}
 
 
 def _predictions(model: LanguageModel, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

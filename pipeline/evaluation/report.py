@@ -109,6 +109,7 @@ COLUMNS = {
     "perplexity": ("perplexity", "{:,.2f}"),
     "bits_per_byte": ("bits per byte", "{:.4f}"),
     "accuracy": ("right", "{:.1%}"),
+    "shuffled_loss": ("loss, words shuffled", "{:.4f}"),
     "target_loss": ("loss of whole targets", "{:.4f}"),
 }
 """Title and form of each figure of held-out text; what is measured depends on the model's architecture."""

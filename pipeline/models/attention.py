@@ -6,6 +6,7 @@ by every rank, and used there for that rank's query heads.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from pipeline.models.cache import Cache
 from pipeline.models.config import ModelConfig
 from pipeline.models.linear import ColumnLinear, RowLinear, WholeLinear
+from pipeline.models.mimetic import alike
 from pipeline.parallel.randomness import tensor_parallel_fork
 from pipeline.parallel.recompute import recomputed
 
@@ -146,7 +148,10 @@ class CrossAttention(Attention):
         width, both = model.heads * self.size, 2 * model.key_value_heads * self.size
         hidden, bias = model.hidden_size, model.bias
         self.query = ColumnLinear(megatron, hidden, width, bias=bias, std=query_std(model))
-        self.key_value = ColumnLinear(megatron, hidden, both, bias=bias, std=input_std(model, hidden))
+        std = input_std(model, hidden)
+        self.key_value = ColumnLinear(megatron, hidden, both, bias=bias, std=std)
+        if model.mimetic:
+            self.key_value.weight.initial_change = partial(alike, model=model, std=std)
 
     def forward(
         self, x_SBH: Tensor, memory_SBH: Tensor, mask: Tensor | None, cache: Cache | None = None

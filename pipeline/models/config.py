@@ -74,6 +74,8 @@ class ModelConfig(Settings):
     """Standard deviation of initial weights."""
     initialization: Literal["scaled", "plain", "t5"] = "scaled"
     """Projections into the stream get 1/sqrt(2 layers) of initial_std (GPT-2), or all, or T5's rule."""
+    mimetic: bool = False
+    """Start as training ends: heads with relative positions look near, cross-attention where words agree."""
 
     @model_validator(mode="before")
     @classmethod
@@ -108,6 +110,8 @@ class ModelConfig(Settings):
             raise ValueError("token_types is for architecture encoder")
         if self.positions == "relative" and self.local_window is not None:
             raise ValueError(f"local_window {self.local_window} does not go with positions relative")
+        if self.mimetic and self.positions != "relative" and self.architecture != "encoder_decoder":
+            raise ValueError("mimetic is for positions relative and for architecture encoder_decoder")
         if self.norm_placement == "post" and self.parallel_block != "none":
             raise ValueError(f"parallel_block {self.parallel_block} needs norm_placement pre")
         return self

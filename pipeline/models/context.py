@@ -7,6 +7,7 @@ Queries are the last S of T columns: all of them, or with a cache the new ones.
 """
 
 import math
+from functools import partial
 
 import torch
 from megatron.core import ModelParallelConfig, parallel_state
@@ -17,6 +18,7 @@ from pipeline.models.cache import columns_before
 from pipeline.models.config import ModelConfig
 from pipeline.models.layer import Flow
 from pipeline.models.linear import mark_sharded, whole_length
+from pipeline.models.mimetic import near
 
 
 class Mask(nn.Module):
@@ -70,6 +72,9 @@ class RelativePositions(nn.Module):
         self.weight = nn.Parameter(torch.empty(model.relative_buckets, heads, dtype=megatron.params_dtype))
         mark_sharded(self.weight, 1, 1)
         self.weight.initial_std = input_std(model, model.hidden_size)
+        if model.mimetic:
+            offsets_B = bucket_offsets(model.relative_buckets, self.distance, both_ways=not causal)
+            self.weight.initial_change = partial(near, offsets_B=offsets_B, both_ways=not causal)
 
     def forward(self, flow: Flow) -> Flow:
         """Add `mask` [B or 1, N, S, T]: this rank's heads' biases, minus infinity where nothing is seen."""
@@ -185,3 +190,14 @@ def relative_buckets(offsets: Tensor, buckets: int, distance: int, both_ways: bo
     scale = (buckets - exact) / math.log(distance / exact)
     far = exact + (torch.log(steps.clamp(min=1).float() / exact) * scale).long()
     return side + torch.where(steps < exact, steps, far.clamp(max=buckets - 1))
+
+
+def bucket_offsets(buckets: int, distance: int, both_ways: bool) -> Tensor:
+    """[B] the mean offset of each bucket up to `distance`; NaN where it has none.
+
+    >>> bucket_offsets(8, 8, True).tolist()
+    [0.0, -1.0, -2.5, -6.0, nan, 1.0, 2.5, 6.0]
+    """
+    offsets = torch.arange(-distance, distance + 1 if both_ways else 1)
+    own = torch.nn.functional.one_hot(relative_buckets(offsets, buckets, distance, both_ways), buckets)
+    return (own * offsets.unsqueeze(1)).sum(0) / own.sum(0)

@@ -17,11 +17,16 @@ from pipeline.parallel import sharding
 def initialize(
     parameters: Iterable[tuple[str, nn.Parameter]], seed: int, tensor_rank: int, tensor_size: int
 ) -> None:
-    """Fill every parameter that carries an `initial_std`; norms and biases are set where they are made."""
+    """Fill every parameter that carries an `initial_std`; norms and biases are set where they are made.
+
+    An `initial_change` makes something else of what is drawn, given the parameter's name and the seed.
+    """
     for name, parameter in parameters:
         std = getattr(parameter, "initial_std", None)
         if std is not None:
             whole = draw(name, seed, sharding.whole_shape(parameter, tensor_size), std)
+            if (change := getattr(parameter, "initial_change", None)) is not None:
+                whole = change(name, seed, whole)
             parameter.copy_(sharding.shard(whole, parameter, tensor_rank, tensor_size))
 
 

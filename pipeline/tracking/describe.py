@@ -143,7 +143,7 @@ def model_figures(findings: Findings, name: str) -> dict[str, float]:
         return {}
     validation, shots = run["validation"], run["shots"]
     figures = {"held_out_loss": validation["loss"]}
-    names = {key: key for key in ("perplexity", "bits_per_byte", "target_loss")}
+    names = {key: key for key in ("perplexity", "bits_per_byte", "shuffled_loss", "target_loss")}
     names["accuracy"] = "hidden_token_accuracy"
     figures |= {name: validation[key] for key, name in names.items() if key in validation}
     return figures | {f"accuracy_{one['shots']}_shot": one["accuracy"] for one in shots}

@@ -53,6 +53,7 @@ T5: dict[str, Any] = GPT | {
     "bias": False,
     "scaled_attention": False,
     "initialization": "t5",
+    "mimetic": True,
 }
 FALCON: dict[str, Any] = GPT | {"query_groups": 1, "parallel_block": "one_norm", "positions": "rope"}
 BLOOM: dict[str, Any] = GPT | {"positions": "alibi", "embedding_norm": True, "local_window": 5}

@@ -69,6 +69,7 @@ def test_loss_and_accuracy_are_those_of_the_hidden_tokens(data: Dataset, kind: s
     assert figures["loss"] == pytest.approx(loss, rel=TOLERANCE)
     assert figures["accuracy"] == pytest.approx(accuracy)
     assert figures["perplexity"] == pytest.approx(math.exp(loss), rel=10 * TOLERANCE)
+    assert figures["shuffled_loss"] == pytest.approx(loss, rel=TOLERANCE)  # a bigram reads no context
     assert held.whole_split
     if kind == "masked_lm":
         assert "target_loss" not in figures
@@ -76,6 +77,24 @@ def test_loss_and_accuracy_are_those_of_the_hidden_tokens(data: Dataset, kind: s
         whole, _ = by_hand(model, batches, text_only=False)
         assert figures["target_loss"] == pytest.approx(whole, rel=TOLERANCE)
         assert whole != pytest.approx(loss, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["masked_lm", "span_corruption", "denoising"])
+def test_shuffling_moves_what_is_read_alone(data: Dataset, kind: str) -> None:
+    held = hidden.hidden(recipe(kind), data)
+    name = "tokens" if kind == "masked_lm" else "encoder_tokens"
+    moved = 0
+    for batch in held.batches:
+        other = hidden.shuffled(batch, held.ordinary, 0)
+        fixed = ~held.ordinary[batch[name]]
+        if kind == "masked_lm":
+            fixed |= batch["weights"] > 0
+        np.testing.assert_array_equal(other[name][fixed], batch[name][fixed])
+        np.testing.assert_array_equal(np.sort(other[name], axis=1), np.sort(batch[name], axis=1))
+        moved += int((other[name] != batch[name]).sum())
+        for unread in batch.keys() - {name}:
+            np.testing.assert_array_equal(other[unread], batch[unread])
+    assert moved > 0
 
 
 class AnyInputs(Sessionless):
