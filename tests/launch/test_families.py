@@ -111,7 +111,8 @@ def test_an_encoder_is_pretrained_and_measured_and_never_tuned(works: tuple[dict
     found = results(work)
     assert (list(found["runs"]), found["task"]) == (["pretrained"], None)
     assert found["validation"]["objective"] == "masked_lm"
-    assert found["runs"]["pretrained"]["validation"].keys() == {"loss", "perplexity", "accuracy"}
+    figures = found["runs"]["pretrained"]["validation"]
+    assert figures.keys() == {"loss", "perplexity", "accuracy", "shuffled_loss"}
     assert not (work / "tune").exists()
     assert all(one["blanks"] and "<mask>" in one["prompt"] for one in samples(work))
     report = (work / "report.html").read_text()
