@@ -138,7 +138,7 @@ FIGURES = {
     "perplexity": "perplexity {:.1f}",
     "bits_per_byte": "{:.3f} bits per byte",
     "accuracy": "{:.1%} right",
-    "shuffled_loss": "loss {:.4f} of shuffled words",
+    "shuffled_loss": "loss {:.4f} with the words shuffled",
 }
 """How a line tells the figures of a model that it has."""
 

@@ -6,8 +6,8 @@ sample's key, so every model and every run of the same recipe is asked for the v
     loss           mean of -ln p over the hidden tokens of text, in nats
     perplexity     e to the loss
     accuracy       share of the hidden tokens that the model finds likeliest
-    shuffled_loss  the loss where the words that are left of each sample stand in another order: a model that
-                   does no worse reads a bag of words, as young encoders do
+    shuffled_loss  the loss where the words that are left of each sample stand in another order, the same for
+                   every model: one that does no worse reads a bag of words, as young encoders do
     target_loss    of an encoder-decoder, the mean over whole targets, sentinels and <eos> with them: what
                    training calls its validation loss
 

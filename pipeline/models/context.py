@@ -199,5 +199,5 @@ def bucket_offsets(buckets: int, distance: int, both_ways: bool) -> Tensor:
     [0.0, -1.0, -2.5, -6.0, nan, 1.0, 2.5, 6.0]
     """
     offsets = torch.arange(-distance, distance + 1 if both_ways else 1)
-    own = torch.nn.functional.one_hot(relative_buckets(offsets, buckets, distance, both_ways), buckets)
-    return (own * offsets.unsqueeze(1)).sum(0) / own.sum(0)
+    own = relative_buckets(offsets, buckets, distance, both_ways)
+    return own.bincount(offsets.float(), buckets) / own.bincount(minlength=buckets)
