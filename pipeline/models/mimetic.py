@@ -13,6 +13,7 @@ one in the input. `model.mimetic` starts with both:
 import torch
 from torch import Tensor
 
+from pipeline.models.buckets import bucket_offsets
 from pipeline.models.config import ModelConfig
 from pipeline.models.initialize import draw
 
@@ -21,9 +22,9 @@ SHARPEST, DEEPEST = 2.0, 8.0
 further away is hardly seen and can still be learned."""
 
 
-def near(name: str, seed: int, drawn_BN: Tensor, offsets_B: Tensor, both_ways: bool) -> Tensor:
-    """Biases by bucket and head whose first N // 2 heads look near; NaN is the offset of an unused bucket."""
-    biases_BN = drawn_BN.clone()
+def near(name: str, seed: int, drawn_BN: Tensor, distance: int, both_ways: bool) -> Tensor:
+    """Biases by bucket and head whose first N // 2 heads look near; a bucket that nothing falls in stays."""
+    biases_BN, offsets_B = drawn_BN.clone(), bucket_offsets(len(drawn_BN), distance, both_ways)
     used = ~offsets_B.isnan()
     for head in range(drawn_BN.shape[1] // 2):
         turn = head // 2 if both_ways else head

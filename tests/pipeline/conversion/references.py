@@ -33,7 +33,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "bert-next-sentence": {"preset": "bert-tiny"},
     "roberta": {"preset": "roberta-tiny"},
     "t5": {"preset": "t5-tiny", "encoder_layers": 3},
-    "t5-1.1": {"preset": "t5-1.1-tiny"},
+    "t5-1.1": {"preset": "t5-1.1-tiny", "mimetic": True},
     "bart": {"preset": "bart-tiny"},
     "gpt1": {"preset": "gpt1-tiny"},
     "gpt-neo": {"preset": "gpt3-tiny", "local_window": 5, "scaled_attention": False},
