@@ -157,6 +157,7 @@ def shot_curve(results: dict[str, Any]) -> Figure:
     axes.axhline(chance, color=GREY, linestyle="--", linewidth=1, label=f"chance ({chance:.0%})")
     axes.set_xticks(range(len(shots)), [str(count) for count in shots])
     axes.set(xlabel="examples before the question", ylabel="accuracy", ylim=(0, 1))
+    axes.set_xlim(-0.5, len(shots) - 0.5)  # one count alone would be drawn as wide as the models stand apart
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.legend(loc="upper left", ncols=3)
     return figure

@@ -115,6 +115,9 @@ COLUMNS = {
 """Title and form of each figure of held-out text; what is measured depends on the model's architecture."""
 
 
+SHUFFLED = " A model whose loss is no worse with the words it reads shuffled makes nothing of their order."
+
+
 def validation(results: dict[str, Any]) -> str:
     """Loss, perplexity and what else was measured of each model beside the unigram model's."""
     if not results:
@@ -130,7 +133,7 @@ def validation(results: dict[str, Any]) -> str:
     head = ["model", *(COLUMNS[name][0] for name in names)]
     return table(head, rows, numbers=set(range(1, len(head)))) + (
         f"<p>Measured on {escape(about['about'])}. The unigram model is fitted on the train tokens with one "
-        "added to every count.</p>"
+        f"added to every count.{SHUFFLED if 'shuffled_loss' in names else ''}</p>"
     )
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.evaluation.findings import collect, headlines, short
-from pipeline.evaluation.plots import smooth
-from pipeline.evaluation.report import marked, write_report
+from pipeline.evaluation.plots import shot_curve, smooth
+from pipeline.evaluation.report import marked, validation, write_report
 from tests.pipeline.evaluation.works import finished_work
 
 
@@ -152,3 +152,22 @@ def test_blanks_and_what_fills_them_are_marked(tmp_path: Path) -> None:
     )
     headings = outline(write_report(tmp_path)).headings
     assert headings.index("Blanks filled in") < headings.index("Generations, side by side")
+
+
+def test_models_asked_with_one_number_of_examples_stand_beside_each_other() -> None:
+    """Nearer than a tenth of the picture to the one tick."""
+    shots = [{"shots": 0, "accuracy": 0.3, "low": 0.2, "high": 0.4}]
+    runs = {name: {"shots": shots} for name in ("pretrained", "tuned")}
+    (axes,) = shot_curve({"task": {"chance": 0.25}, "runs": runs}).axes
+    left, right = axes.get_xlim()
+    places = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]
+    assert len(places) >= 2
+    assert all(abs(place - axes.get_xticks()[0]) < (right - left) / 10 for place in places)
+
+
+def test_shuffled_words_are_explained_where_they_are_measured() -> None:
+    figures = {"loss": 5.2, "perplexity": 181.0, "accuracy": 0.17}
+    results = {"validation": {"unigram": figures, "about": "50 hidden tokens"}}
+    for more, told in (({}, False), ({"shuffled_loss": 6.9}, True)):
+        page = validation(results | {"runs": {"pretrained": {"validation": figures | more}}})
+        assert ("with the words it reads shuffled" in page) == told
