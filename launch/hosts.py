@@ -19,6 +19,7 @@ from pathlib import Path
 
 from data_prep.contract.settings import InputError
 from launch.local import SCRIPT
+from launch.remote import check_places, is_host, pack
 from launch.settings import SuperviseConfig
 from launch.supervise import NotReadyError
 from pipeline.config import OptimizerConfig, ParallelConfig
@@ -60,10 +61,12 @@ class HostsLauncher:
         hosts.write_text("".join(f"{host} slots={count}\n" for host, count in chosen.items()))
         data = processes // (self.parallel.tensor * self.parallel.pipeline)
         port = FIRST_PORT + int(attempt.split("-")[1], base=16) % PORTS
+        check_places(SCRIPT, sys.executable)
+        packed, environment = pack(self.arguments, os.environ)
         command = [deepspeed(), "--hostfile", str(hosts), "--force_multi", f"--master_port={port}"]
-        command += [str(SCRIPT), *self.arguments, *flags, "--set", f"parallel.data={data}"]
+        command += [str(SCRIPT), *packed, *flags, "--set", f"parallel.data={data}"]
         keep_alive = f"{os.environ.get('PDSH_SSH_ARGS_APPEND', '')} {KEEP_ALIVE}".strip()
-        return command, {**os.environ, "PDSH_SSH_ARGS_APPEND": keep_alive}
+        return command, environment | {"PDSH_SSH_ARGS_APPEND": keep_alive}
 
     def clean(self, attempt: str) -> None:
         """Kill the attempt's processes on all hosts that answer; elsewhere they end themselves."""
@@ -85,6 +88,11 @@ def read_hostfile(path: Path) -> dict[str, int]:
         found = re.fullmatch(r"(\S+)\s+slots=(\d+)", bare)
         if not found or found[1] in slots or int(found[2]) < 1:
             raise InputError(f"{path}, line {number}: {bare!r}; `NAME slots=N` is expected, each host once")
+        if not is_host(found[1]):
+            raise InputError(
+                f"{path}, line {number}: {found[1]!r} is not the name of a host; letters, digits and . _ - "
+                "are expected, the first a letter or digit"
+            )
         slots[found[1]] = int(found[2])
     if not slots:
         raise InputError(f"{path}: no hosts; a line for each is expected, such as `node1 slots=8`")
@@ -129,7 +137,7 @@ def ask(hosts: list[str], command: str) -> list[bool]:
     def one(host: str) -> bool:
         try:
             done = subprocess.run(
-                [*SSH, host, command], timeout=SSH_SECONDS, capture_output=True, check=False
+                [*SSH, "--", host, command], timeout=SSH_SECONDS, capture_output=True, check=False
             )
         except subprocess.TimeoutExpired:
             return False

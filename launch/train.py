@@ -20,6 +20,7 @@ from launch import recipe
 from launch.attempts import folder_of, follow, report, restarts_of
 from launch.family import die_with_parent
 from launch.quiet import quieten
+from launch.remote import unpack
 from launch.work import work_folder
 from pipeline.config import PipelineConfig
 from pipeline.training.stopping import RESUME, StopRequest
@@ -28,7 +29,7 @@ from pipeline.training.stopping import RESUME, StopRequest
 def main() -> None:
     """Parse the command line, join the world, train."""
     die_with_parent()
-    arguments = _parser().parse_args()
+    arguments = _parser().parse_args(unpack(sys.argv[1:]))
     try:
         config = recipe.load(arguments.recipe, arguments.set).pipeline()
         arguments.work = work_folder(config, arguments.work)

@@ -16,6 +16,7 @@ from typing import Any
 from launch.doctor.finding import Finding, fail, ok, size, warn
 from launch.doctor.probe import FOUND, STARTED
 from launch.hosts import SSH, ask, deepspeed
+from launch.remote import check_places, pack
 
 PROBE = Path(__file__).with_name("probe.py")
 SECONDS = 180.0
@@ -52,19 +53,27 @@ def reach(hosts: list[str]) -> Finding:
 
 def try_start(work: Path, hostfile: Path | None, processes: int) -> Trial:
     """Start the probe as a training is started, over hosts or here, and read what its ranks say."""
+    arguments, environment = [str(work.resolve())], dict(os.environ)
     if hostfile is not None:
+        check_places(PROBE, sys.executable)
+        arguments, environment = pack(arguments, environment)
         command = [deepspeed(), "--hostfile", str(hostfile.resolve()), "--force_multi"]
         command += [f"--master_port={29400 + os.getpid() % 100}"]
     else:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         command += [f"--nproc-per-node={processes}"]
-    return read_trial(_run([*command, str(PROBE), str(work.resolve())]))
+    return read_trial(_run([*command, str(PROBE), *arguments], environment))
 
 
-def _run(command: Sequence[str]) -> str:
+def _run(command: Sequence[str], environment: dict[str, str]) -> str:
     """What a command prints; all that it has started here is ended after `SECONDS`."""
     child = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     try:
         return child.communicate(timeout=SECONDS)[0]

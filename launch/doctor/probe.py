@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import socket
+import sys
 import time
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +19,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+
+from launch.remote import unpack
 
 STARTED, FOUND = "doctor-started", "doctor-found"
 SECONDS = 60
@@ -32,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("work", type=Path, help="a folder that all hosts share")
     parser.add_argument("--local_rank", type=int, help="set by DeepSpeed's launcher")
-    work = parser.parse_args().work
+    work = parser.parse_args(unpack(sys.argv[1:])).work
     print(f"{STARTED} {socket.gethostname()}", flush=True)
     gpu = torch.cuda.is_available()
     if gpu:
