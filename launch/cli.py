@@ -146,7 +146,7 @@ def generate(
             raise InputError("give --prompt TEXT to go on with, or --fill TEXT with <mask> in it")
         from launch.generate import answers, blanks, filled_lines
         from pipeline.generation.beams import Beams
-        from pipeline.generation.generate import Sampling
+        from pipeline.generation.sampling import Sampling
 
         search = Beams(beams or Beams.count, length_penalty)
         if fill:
@@ -242,7 +242,7 @@ def sync(
 ) -> None:
     """Send MLflow what it missed of a run while it could not be reached."""
     with told(as_json) as result:
-        from pipeline.tracking.publish import sync as send
+        from pipeline.reports.publish import sync as send
 
         result["steps"] = send(folder, say)
         say(f"{folder}: MLflow has everything ({result['steps']} steps sent)")
@@ -296,7 +296,7 @@ def say(line: str) -> None:
 def told(as_json: bool) -> Iterator[dict[str, Any]]:
     """Errors of the user's become one sentence and status 2; with --json the result ends stdout."""
     from launch.stages import TrainingFailedError
-    from pipeline.training.stopping import RESUME
+    from pipeline.health.stopping import RESUME
 
     result: dict[str, Any] = {}
     try:
@@ -314,7 +314,7 @@ def told(as_json: bool) -> Iterator[dict[str, Any]]:
 
 def _places(work: Path) -> dict[str, str]:
     """Where a person finds what came out."""
-    from pipeline.evaluation.report import REPORT
+    from pipeline.reports.report import REPORT
     from pipeline.tracking.server import how_to_look
 
     return {

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from data_prep.contract.settings import InputError
 from pipeline.generation.beams import Beams, beam_search
-from pipeline.generation.fill import Filled, fill
-from pipeline.generation.generate import Sampling, generate, stream
-from pipeline.generation.text import growing, prompt_ids, readable, stop_ids
-from pipeline.models.load import load_model
+from pipeline.generation.load import load_model
+from pipeline.generation.sampling import Sampling, generate, stream
+from pipeline.prompting.fill import Filled, fill
+from pipeline.prompting.text import growing, prompt_ids, readable, stop_ids
 
 CANDIDATES = 5
 """How many tokens are named for a blank."""

@@ -16,7 +16,7 @@ def describe(path: Path) -> dict[str, Any]:
 
         return describe_dataset(path)
     if (path / "checkpoint.json").is_file():
-        from pipeline.training.checkpoint import describe as describe_checkpoint
+        from pipeline.checkpoints.format import describe as describe_checkpoint
 
         return {"kind": "checkpoint"} | describe_checkpoint(path)
     if (path / "config.yaml").is_file():
@@ -37,11 +37,11 @@ def trace(run: Path, step: int) -> dict[str, Any]:
 
     from data_prep.contract.dataset import TOKENIZER
     from data_prep.contract.vocabulary import Vocabulary
+    from pipeline.checkpoints.run_folder import read_config
     from pipeline.data.provenance import step_batch, trace_step
     from pipeline.evaluation.blanks import read, restored, shown
-    from pipeline.training.incidents import read_skipped
-    from pipeline.training.job import read_config
-    from pipeline.training.numbers import batch_of
+    from pipeline.training.loss_guard import read_skipped
+    from pipeline.training.loss_spikes import batch_of
 
     config = read_config(run)
     if not 1 <= step <= config.train.steps:
@@ -73,7 +73,7 @@ def sample_lines(samples: list[dict[str, Any]], characters: int = 160) -> list[s
 
 
 def _describe_evaluation(folder: Path) -> dict[str, Any]:
-    from pipeline.evaluation.findings import RESULTS, SAMPLES
+    from pipeline.reports.findings import RESULTS, SAMPLES
 
     results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
     samples = (folder / SAMPLES).read_text(encoding="utf-8").splitlines()
@@ -81,10 +81,10 @@ def _describe_evaluation(folder: Path) -> dict[str, Any]:
 
 
 def _describe_run(run: Path) -> dict[str, Any]:
+    from pipeline.checkpoints.run_folder import read_config
     from pipeline.objectives.build import describe as describe_objective
     from pipeline.objectives.build import shape
     from pipeline.tracking import metrics
-    from pipeline.training.job import read_config
 
     lines = metrics.read(run / metrics.METRICS)
     receipt, config = read_receipt(run), read_config(run)

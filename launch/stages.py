@@ -14,7 +14,7 @@ from launch.hosts import HostsLauncher
 from launch.local import LocalLauncher
 from launch.recipe import Recipe
 from launch.supervise import Launcher, Supervisor
-from pipeline.tracking.publish import publish, track_stage
+from pipeline.reports.publish import publish, track_stage
 from pipeline.training import job, jobs
 
 
@@ -64,7 +64,7 @@ class Stages:
     def eval(self) -> Receipt:
         """Trained models to figures, samples and the report."""
         from pipeline.evaluation.evaluate import evaluate
-        from pipeline.evaluation.report import write_report
+        from pipeline.reports.report import write_report
 
         self._find_dataset()
         trained = {"pretrained": self.work / "pretrain", "tuned": self.work / "tune"}

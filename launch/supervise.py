@@ -22,10 +22,11 @@ from typing import Any, Protocol
 from launch.attempts import Attempts, Report
 from launch.family import die_with_parent
 from launch.settings import SuperviseConfig
+from pipeline.checkpoints.run_folder import saved_steps
+from pipeline.health.stopping import RESUME
+from pipeline.health.watchdog import REPORTED
 from pipeline.tracking.metrics import METRICS, newest_step
-from pipeline.training.job import Job, has_begun, saved_steps
-from pipeline.training.stopping import RESUME
-from pipeline.training.watchdog import REPORTED
+from pipeline.training.job import Job, has_begun
 
 INPUT_ERROR = 2
 LONGEST_BACKOFF = 300.0

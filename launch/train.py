@@ -23,7 +23,7 @@ from launch.quiet import quieten
 from launch.remote import unpack
 from launch.work import work_folder
 from pipeline.config import PipelineConfig
-from pipeline.training.stopping import RESUME, StopRequest
+from pipeline.health.stopping import RESUME, StopRequest
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    how: ClassVar[frozenset[str]] = frozenset()
+    not_in_fingerprint: ClassVar[frozenset[str]] = frozenset()
     """Fields that say how the work is done and not what comes out: a change of them makes nothing stale."""
 
     def identity(self) -> dict[str, Any]:
@@ -27,4 +27,4 @@ class Settings(BaseModel):
             value = getattr(self, name)
             if isinstance(value, Settings):
                 plain[name] = value.identity()
-        return {name: value for name, value in plain.items() if name not in self.how}
+        return {name: value for name, value in plain.items() if name not in self.not_in_fingerprint}

@@ -12,7 +12,7 @@ from data_prep.contract.vocabulary import Vocabulary
 from launch.doctor.finding import Finding, fail, ok, size, warn
 from launch.local import choose_processes, count_gpus
 from launch.recipe import Recipe
-from pipeline.models import flops, memory
+from pipeline.costs import flops, memory
 
 TIGHT = 0.9
 """Share of the memory above which the estimate says nothing certain."""

@@ -18,8 +18,8 @@ from torch import Tensor
 from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
 from pipeline.conversion.reading import Found
+from pipeline.distributed import world
 from pipeline.models.build import model_layers
-from pipeline.parallel import world
 from pipeline.parallel.stack import Stack
 
 TOLERANCE = 1e-4

@@ -5,9 +5,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from data_prep.contract.settings import InputError
+from pipeline.config import ModelConfig
 from pipeline.conversion.families import FAMILIES
 from pipeline.conversion.family import Facts, Family, differences
-from pipeline.models.config import ModelConfig
 
 
 def family_of(model: ModelConfig, facts: Facts) -> Family:

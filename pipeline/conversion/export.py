@@ -14,6 +14,8 @@ import torch
 from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
+from pipeline.checkpoints.format import Checkpoint
+from pipeline.checkpoints.run_folder import read_config
 from pipeline.config import PipelineConfig
 from pipeline.conversion import agreement, files
 from pipeline.conversion.agreement import Say
@@ -23,9 +25,7 @@ from pipeline.conversion.links import TOKEN_ROWS, links
 from pipeline.conversion.reading import Found, read_folder
 from pipeline.conversion.skeleton import shapes
 from pipeline.conversion.tokenizer import write_tokenizer
-from pipeline.models.load import find_checkpoint
-from pipeline.training.checkpoint import Checkpoint
-from pipeline.training.job import read_config
+from pipeline.generation.load import find_checkpoint
 
 
 def export(path: Path, out: Path, say: Say) -> dict[str, Any]:

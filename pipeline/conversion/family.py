@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from data_prep.contract.settings import InputError
-from pipeline.models.config import ModelConfig
+from pipeline.config import ModelConfig
 
 Table = dict[str, str | tuple[str, ...]]
 """Our modules to theirs, `*` being the layer's number. Where one of ours is several of theirs, in the order

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from data_prep.contract.settings import InputError
-from pipeline.training.files import flush
+from pipeline.checkpoints.files import flush
 
 SHARD_BYTES = 5_000_000_000
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"

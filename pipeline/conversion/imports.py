@@ -18,12 +18,12 @@ from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.receipt import Receipt, file_hash, fingerprint, versions, write_atomic, write_receipt
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
+from pipeline.checkpoints.files import flush, write_tensors
+from pipeline.checkpoints.format import Checkpoint, Index, Part, TensorEntry
+from pipeline.checkpoints.run_folder import INDEX, checkpoint_folder, write_config
 from pipeline.conversion import agreement, files
 from pipeline.conversion.agreement import Say
 from pipeline.conversion.reading import Found, read_folder
-from pipeline.training.checkpoint import Checkpoint, Index, Part, TensorEntry
-from pipeline.training.files import flush, write_tensors
-from pipeline.training.job import INDEX, checkpoint_folder, write_config
 
 
 def import_folder(source: Path, out: Path, say: Say) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from data_prep.contract.settings import InputError
+from pipeline.config import ModelConfig
 from pipeline.conversion.family import Facts, Family
 from pipeline.conversion.layouts import (
     REPEATED,
@@ -18,8 +19,7 @@ from pipeline.conversion.layouts import (
     pieces,
     rows_before,
 )
-from pipeline.models.config import ModelConfig
-from pipeline.models.flops import padded_vocabulary
+from pipeline.costs.flops import padded_vocabulary
 
 TOKEN_ROWS = ("words.table.weight", "head.table.weight", "masked_head.bias")
 """What has one row a token."""

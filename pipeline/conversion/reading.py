@@ -13,13 +13,12 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from data_prep.contract.settings import InputError
-from pipeline.config import OBJECTIVES, DataConfig, ObjectiveConfig, PipelineConfig
+from pipeline.config import OBJECTIVES, DataConfig, ModelConfig, ObjectiveConfig, PipelineConfig
 from pipeline.conversion import files
 from pipeline.conversion.choose import family_named
 from pipeline.conversion.family import Facts, Family
 from pipeline.conversion.links import Link, exported, links
 from pipeline.conversion.skeleton import Shapes, shapes
-from pipeline.models.config import ModelConfig
 
 SENTENCE_HEAD = "cls.seq_relationship.weight"
 DEFAULT_LENGTH = 512

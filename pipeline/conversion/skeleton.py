@@ -4,8 +4,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pipeline.config import PipelineConfig
+from pipeline.distributed import world
 from pipeline.models.build import model_layers
-from pipeline.parallel import world
 from pipeline.parallel.stack import Stack
 
 Shapes = dict[str, list[int]]

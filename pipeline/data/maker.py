@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
-from pipeline.data.batches import Batch
 from pipeline.data.mixture import Mixture
 from pipeline.data.remote import open_dataset
 from pipeline.data.stream import Cutting, MixedStream, SampleStream
 from pipeline.data.tables import special_tokens
+from pipeline.objectives.batches import Batch
 from pipeline.objectives.build import build, shape
 
 

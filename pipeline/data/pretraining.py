@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import PipelineConfig
-from pipeline.data.batches import Batch
 from pipeline.data.maker import BatchMaker
 from pipeline.data.workers import Job, WorkerPool
+from pipeline.objectives.batches import Batch
 
 BEGINNING = 160
 """Characters of a document that tell which one it is."""

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from data_prep.contract.dataset import DOCUMENTS
 from pipeline.config import PipelineConfig
-from pipeline.data.batches import Batch
 from pipeline.data.maker import BatchMaker
 from pipeline.data.remote import RemoteDataset
 from pipeline.data.stream import SampleStream
-from pipeline.data.windows import Stretch, document_heads
+from pipeline.data.windows import StreamSlice, document_heads
+from pipeline.objectives.batches import Batch
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def sources_of(stream: SampleStream, epoch: int, window: int) -> Sources:
             ids.append(block.ids[inside])
         at += size
     starts = np.concatenate([np.zeros(0, np.int64), *begins])
-    positions = Stretch(np.arange(stop - start + 1), starts[starts >= 0], missing)
+    positions = StreamSlice(np.arange(stop - start + 1), starts[starts >= 0], missing)
     laid_out = stream.cut(positions, window)
     real = np.arange(stream.order.width) < laid_out.lengths[:, None]
     document = np.searchsorted(starts, laid_out.tokens, side="right") - 1

@@ -12,7 +12,7 @@ from data_prep.contract.settings import InputError
 from pipeline.data.mixture import Mixture
 from pipeline.data.order import SampleOrder
 from pipeline.data.reader import BlockReader
-from pipeline.data.windows import Stretch, Window, joined, packed, read_stretch
+from pipeline.data.windows import StreamSlice, Window, joined, packed, read_stretch
 from pipeline.objectives.draws import combine, key, words
 from pipeline.objectives.samples import Samples
 
@@ -73,7 +73,7 @@ class SampleStream:
         self.cuts += loaded.cuts
         return loaded
 
-    def cut(self, stretch: Stretch, window: int) -> Window:
+    def cut(self, stretch: StreamSlice, window: int) -> Window:
         """The slots of a window, given its stretch of the stream."""
         if self.cutting.best_fit:
             return packed(stretch, self.cutting.width, self.order.slots(window))

@@ -34,7 +34,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class StreamSlice:
     """Positions of an epoch's stream with one more behind them, and which of them count.
 
     stream   [n + 1] tokens, each document behind its `<eos>`
@@ -74,7 +74,7 @@ def lay_out(block: Block, start: int, stop: int, eos: int, out: NDArray[Any]) ->
 
 def read_stretch(
     order: SampleOrder, read: ReadBlock, epoch: int, start: int, stop: int, eos: int, dtype: np.dtype[Any]
-) -> Stretch:
+) -> StreamSlice:
     """Positions [start, stop) of an epoch's stream."""
     stream = np.full(stop - start + 1, eos, dtype=dtype)
     heads, missing, at = [np.zeros(0, np.int64)], [], 0
@@ -86,10 +86,10 @@ def read_stretch(
             heads.append(at + lay_out(block, span.start, span.stop, eos, stream[place]))
         at = place.stop
     found = np.concatenate(heads)
-    return Stretch(stream, found[found < stop - start], missing)
+    return StreamSlice(stream, found[found < stop - start], missing)
 
 
-def joined(stretch: Stretch, width: int) -> Window:
+def joined(stretch: StreamSlice, width: int) -> Window:
     """Cut wherever a slot is full; what is real in a slot moves to its front."""
     count = len(stretch.stream) - 1
     rows = -(-count // width)
@@ -106,7 +106,7 @@ def joined(stretch: Stretch, width: int) -> Window:
     return Window(tokens, following, lengths, None, len(stretch.heads), rows - whole)
 
 
-def packed(stretch: Stretch, width: int, rows: int) -> Window:
+def packed(stretch: StreamSlice, width: int, rows: int) -> Window:
     """Documents kept whole where they fit in `rows` slots."""
     count = len(stretch.stream) - 1
     real = stretch.real()

@@ -22,8 +22,8 @@ import numpy as np
 
 from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
-from pipeline.data.batches import Batch
 from pipeline.data.maker import BatchMaker
+from pipeline.objectives.batches import Batch
 
 ATTEMPTS = 3
 """How often a step is tried before workers that die end the run."""

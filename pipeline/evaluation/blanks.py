@@ -16,19 +16,19 @@ from data_prep.contract.dataset import Dataset
 from data_prep.contract.pieces import SPACE
 from data_prep.contract.vocabulary import MASK, Vocabulary
 from pipeline.config import ObjectiveConfig
-from pipeline.data.batches import Batch
 from pipeline.data.tables import special_tokens
 from pipeline.evaluation.forms import padded
 from pipeline.evaluation.scoring import LanguageModel, batch_logits, batches_by_length
-from pipeline.generation.fill import spans_of
-from pipeline.generation.generate import GREEDY, generate
-from pipeline.generation.text import blank_names, blanked, framed
-from pipeline.objectives.denoising import Damage, denoising
+from pipeline.generation.sampling import GREEDY, generate
+from pipeline.objectives.batches import Batch
+from pipeline.objectives.denoising import NoiseSettings, denoising
 from pipeline.objectives.draws import combine
 from pipeline.objectives.masked import masked_lm
 from pipeline.objectives.samples import Samples
 from pipeline.objectives.sentences import single
 from pipeline.objectives.spans import SpanLengths, span_corruption
+from pipeline.prompting.fill import spans_of
+from pipeline.prompting.text import blank_names, blanked, framed
 
 Fills = dict[int, list[int]]
 """Token ids by the position of the blank that they fill."""
@@ -50,7 +50,9 @@ def with_blanks(
         lengths = SpanLengths(length, objective.density, objective.mean_span, objective.closing_sentinel)
         batch = span_corruption(samples, special, lengths)
     else:
-        batch = denoising(samples, special, ("infill",), Damage(objective.density, objective.mean_span))
+        batch = denoising(
+            samples, special, ("infill",), NoiseSettings(objective.density, objective.mean_span)
+        )
     return list(zip(read(batch, vocabulary), restored(batch, vocabulary), strict=True))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.evaluation.forms import Form, form_of
 from pipeline.evaluation.questions import Example, Question, Task, wilson
 from pipeline.evaluation.scoring import Continuation, LanguageModel, log_likelihoods
-from pipeline.tuning.chat import ChatTemplate
+from pipeline.prompting.chat import ChatTemplate
 
 Ask = Callable[[ChatTemplate, Sequence[Example], str, str], Continuation]
 

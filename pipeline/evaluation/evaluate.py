@@ -24,11 +24,11 @@ from data_prep.contract.receipt import (
 from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
 from pipeline.data.remote import open_dataset
-from pipeline.evaluation.exam import make_exam
-from pipeline.evaluation.findings import RESULTS, SAMPLES
 from pipeline.evaluation.questions import Task
 from pipeline.evaluation.samples import Prompt
 from pipeline.evaluation.scoring import LanguageModel
+from pipeline.evaluation.suite import make_suite
+from pipeline.reports.findings import RESULTS, SAMPLES
 
 Load = Callable[[Path], LanguageModel]
 
@@ -52,7 +52,7 @@ def evaluate(
         return done
     started = time.time()
     load = load or _loader()
-    exam = make_exam(config, data)
+    exam = make_suite(config, data)
     notify(told("unigram", exam.validation["unigram"]) + f"; {exam.validation['about']}")
     measured, answers = {}, {}
     for name, path in runs.items():
@@ -171,6 +171,6 @@ def sample_lines(prompts: list[Prompt], answers: dict[str, list[str]]) -> str:
 
 
 def _loader() -> Load:
-    from pipeline.models.load import load_model
+    from pipeline.generation.load import load_model
 
     return load_model

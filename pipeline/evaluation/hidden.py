@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
-from pipeline.data.batches import LABELS, Batch
 from pipeline.data.maker import cutting
 from pipeline.data.stream import SampleStream
 from pipeline.data.tables import special_tokens
 from pipeline.evaluation.perplexity import token_counts, unigram_logs
 from pipeline.evaluation.scoring import TOKENS_PER_BATCH, LanguageModel, batch_logits
+from pipeline.objectives.batches import LABELS, Batch
 from pipeline.objectives.build import build, shape
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.vocabulary import MASK, SENTINELS, Vocabulary
 from pipeline.evaluation.scoring import Continuation
-from pipeline.tuning.chat import ChatTemplate, Message
+from pipeline.prompting.chat import ChatTemplate, Message
 from pipeline.tuning.instructions import dataset_pairs
 
 PASSAGE, CONTINUATION = 48, 16

@@ -10,9 +10,9 @@ from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
 from pipeline.evaluation import blanks as blank
 from pipeline.evaluation.scoring import LanguageModel
-from pipeline.generation.generate import Sampling, generate
 from pipeline.generation.model import has_encoder
-from pipeline.generation.text import BLANK, prompt_ids, stop_ids
+from pipeline.generation.sampling import Sampling, generate
+from pipeline.prompting.text import BLANK, prompt_ids, stop_ids
 from pipeline.tuning.instructions import dataset_pairs
 
 PROMPTS_OF_EACH_KIND = 3

@@ -14,7 +14,7 @@ TOKENS_PER_BATCH = 8192
 
 
 class LanguageModel(GenerativeModel, Protocol):
-    """What evaluation asks of a model, as `pipeline.models.load.load_model` gives it."""
+    """What evaluation asks of a model, as `pipeline.generation.load.load_model` gives it."""
 
     def logits(self, tokens_BS: Any, /, **others: Any) -> Any:
         """Float32 logits [B, S, V] of a torch tensor of tokens [B, S]; V may exceed the vocabulary's size.

@@ -14,7 +14,7 @@ Prompts = Sequence[Sequence[int]]
 
 
 class Session(Protocol):
-    """Rows that go on together, as `pipeline.models.session.Session` has them."""
+    """Rows that go on together, as `pipeline.generation.session.Session` has them."""
 
     @property
     def full(self) -> bool:
@@ -39,7 +39,7 @@ class Session(Protocol):
 
 
 class GenerativeModel(Protocol):
-    """What generation asks of a model, as `pipeline.models.load.load_model` gives it."""
+    """What generation asks of a model, as `pipeline.generation.load.load_model` gives it."""
 
     @property
     def config(self) -> PipelineConfig:

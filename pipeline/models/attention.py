@@ -18,12 +18,12 @@ from megatron.core.tensor_parallel.mappings import (
 )
 from torch import Tensor, nn
 
+from pipeline.config import ModelConfig
+from pipeline.distributed.randomness import tensor_parallel_fork
+from pipeline.distributed.recompute import recomputed
 from pipeline.models.cache import Cache
-from pipeline.models.config import ModelConfig
 from pipeline.models.linear import ColumnLinear, RowLinear, WholeLinear
 from pipeline.models.mimetic import alike
-from pipeline.parallel.randomness import tensor_parallel_fork
-from pipeline.parallel.recompute import recomputed
 
 Heads = tuple[Tensor, Tensor, Tensor]
 """Queries, keys and values [B, N, S, D]."""

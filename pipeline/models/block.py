@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from megatron.core import ModelParallelConfig
 from torch import Tensor, nn
 
+from pipeline.config import ModelConfig
 from pipeline.models.attention import CrossAttention, input_std, output_std, self_attention
-from pipeline.models.config import ModelConfig
 from pipeline.models.layer import Flow
 from pipeline.models.linear import ColumnLinear, RowLinear
 from pipeline.models.norm import Dropout, Norm

@@ -6,22 +6,21 @@ from functools import partial
 import torch
 from megatron.core import ModelParallelConfig
 
-from pipeline.config import PipelineConfig
-from pipeline.models import flops
+from pipeline.config import ModelConfig, PipelineConfig
+from pipeline.costs import flops
 from pipeline.models.block import Block
-from pipeline.models.config import ModelConfig
 from pipeline.models.context import Mask, MemoryMask, RelativePositions, Rotary
 from pipeline.models.embeddings import (
     PositionTable,
     Projection,
+    TokenEmbedding,
     TypeTable,
-    WordTable,
     drop,
     embed,
     embed_encoder,
     project,
 )
-from pipeline.models.heads import MaskedHead, SentenceHead, logits
+from pipeline.models.heads import MLMHead, SentenceHead, logits
 from pipeline.models.layer import Flow, Layer
 from pipeline.models.linear import megatron_config
 from pipeline.models.norm import Dropout, Norm, normalise
@@ -77,7 +76,7 @@ class Builder:
             std = 1.0 if name == "words" else self.model.hidden_size**-0.5
         return Layer(
             name,
-            WordTable,
+            TokenEmbedding,
             (*self.common, self.rows, std),
             cost,
             tie="words" if shared and name == "words" else None,
@@ -155,7 +154,7 @@ class Builder:
             gives = ("next_sentence_logits",)
             found.append(Layer("next_sentence", SentenceHead, self.common, gives=gives))
         if self.model.architecture == "encoder":
-            found.append(Layer("masked_head", MaskedHead, (*self.common, self.rows), gives=("logit_bias",)))
+            found.append(Layer("masked_head", MLMHead, (*self.common, self.rows), gives=("logit_bias",)))
         scale, parts = self.model.logit_scale, self.megatron.sequence_parallel
         predict = partial(logits, tokens=self.tokens, scale=scale, parts=parts)
         name = "words" if self.model.tied_output else "head"

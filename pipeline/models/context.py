@@ -13,10 +13,10 @@ import torch
 from megatron.core import ModelParallelConfig, parallel_state
 from torch import Tensor, nn
 
+from pipeline.config import ModelConfig
 from pipeline.models.attention import input_std
 from pipeline.models.buckets import relative_buckets
 from pipeline.models.cache import columns_before
-from pipeline.models.config import ModelConfig
 from pipeline.models.layer import Flow
 from pipeline.models.linear import mark_sharded, whole_length
 from pipeline.models.mimetic import near

@@ -6,13 +6,13 @@ from megatron.core import ModelParallelConfig
 from megatron.core.tensor_parallel.layers import VocabParallelEmbedding
 from torch import Tensor, nn
 
-from pipeline.models.config import ModelConfig
+from pipeline.config import ModelConfig
 from pipeline.models.layer import Flow
 from pipeline.models.linear import WholeLinear, mark_partial, mark_sharded, own_rows, whole_length
 from pipeline.models.norm import Dropout
 
 
-class WordTable(nn.Module):
+class TokenEmbedding(nn.Module):
     """One row a token, cut by rows over tensor-parallel ranks; embeds at one end, predicts at the other."""
 
     def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, rows: int, std: float) -> None:

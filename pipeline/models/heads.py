@@ -11,8 +11,8 @@ from megatron.core.tensor_parallel.mappings import (
 )
 from torch import Tensor, nn
 
+from pipeline.config import ModelConfig
 from pipeline.models.block import ACTIVATIONS
-from pipeline.models.config import ModelConfig
 from pipeline.models.layer import Flow
 from pipeline.models.linear import WholeLinear, mark_sharded
 from pipeline.models.norm import Norm
@@ -47,7 +47,7 @@ def without_padding(bias_V: Tensor | None, rows_VH: Tensor, tokens: int) -> Tens
     return bias_V.masked_fill(torch.arange(count, device=rows_VH.device) >= own, -math.inf)
 
 
-class MaskedHead(nn.Module):
+class MLMHead(nn.Module):
     """What stands before an encoder's output words (Devlin et al. 2019): dense, nonlinearity, norm, bias."""
 
     def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, rows: int) -> None:

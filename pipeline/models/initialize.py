@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from pipeline.parallel import sharding
+from pipeline.distributed import sharding
 
 
 @torch.no_grad()

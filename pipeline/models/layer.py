@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 Flow: TypeAlias = dict[str, Tensor]
-"""Tensors by name. From a batch: those of `pipeline.data.batches` that are no labels. From layers:
+"""Tensors by name. From a batch: those of `pipeline.objectives.batches` that are no labels. From layers:
 
     hidden [S, B, H]          the residual stream; with sequence parallelism this tensor rank's part of S
     memory [S, B, H]          the encoder's output, for the decoder behind it

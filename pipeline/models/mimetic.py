@@ -13,8 +13,8 @@ one in the input. `model.mimetic` starts with both:
 import torch
 from torch import Tensor
 
+from pipeline.config import ModelConfig
 from pipeline.models.buckets import bucket_offsets
-from pipeline.models.config import ModelConfig
 from pipeline.models.initialize import draw
 
 SHARPEST, DEEPEST = 2.0, 8.0

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from megatron.core import ModelParallelConfig
 from torch import Tensor, nn
 
-from pipeline.models.config import ModelConfig
+from pipeline.config import ModelConfig
+from pipeline.distributed.randomness import tensor_parallel_fork
 from pipeline.models.layer import Flow
 from pipeline.models.linear import mark_partial
-from pipeline.parallel.randomness import tensor_parallel_fork
 
 
 class Norm(nn.Module):

@@ -7,9 +7,9 @@ from functools import partial
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import DataConfig, ObjectiveConfig
-from pipeline.data.batches import Batch
+from pipeline.objectives.batches import Batch
 from pipeline.objectives.causal import causal_lm, inside_documents, prefix_lm
-from pipeline.objectives.denoising import Damage, denoising
+from pipeline.objectives.denoising import NoiseSettings, denoising
 from pipeline.objectives.masked import masked_lm
 from pipeline.objectives.samples import Samples
 from pipeline.objectives.sentences import added_tokens, paired, single
@@ -95,8 +95,8 @@ def build(objective: ObjectiveConfig, data: DataConfig, special: SpecialTokens) 
             f"objective.kind {objective.kind} needs a <{lacking[0]}>, and the dataset's tokenizer has none"
         )
     if objective.kind == "denoising":
-        damage = Damage(objective.density, objective.mean_span)
-        return partial(denoising, special=special, noises=objective.noises, damage=damage)
+        damage = NoiseSettings(objective.density, objective.mean_span)
+        return partial(denoising, special=special, noises=objective.noises, noise=damage)
     if objective.kind == "masked_lm":
         return partial(_masked, special=special, objective=objective)
     if objective.kind == "prefix_lm":

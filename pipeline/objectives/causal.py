@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.batches import Batch
+from pipeline.objectives.batches import Batch
 from pipeline.objectives.draws import uniform
 from pipeline.objectives.samples import Samples
 

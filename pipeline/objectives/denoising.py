@@ -1,6 +1,6 @@
 """BART's denoising (Lewis et al. 2020, section 2.2): text is damaged, the decoder restores the original.
 
-Each kind of damage is a function from ragged rows to ragged rows, so they compose in any order; BART's own
+Each kind of noise is a function from ragged rows to ragged rows, so they compose in any order; BART's own
 choice is sentence permutation, then infilling of 30 % of the words.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import NoiseKind
-from pipeline.data.batches import Batch
+from pipeline.objectives.batches import Batch
 from pipeline.objectives.draws import Words, halves, uniform, words
 from pipeline.objectives.samples import Samples
 from pipeline.objectives.special import SpecialTokens
@@ -35,14 +35,16 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Damage:
+class NoiseSettings:
     """Settings of the noise: the share of tokens or words it takes, the mean of Poisson span lengths."""
 
     density: float = 0.3
     mean_span: float = 3.0
 
 
-def denoising(samples: Samples, special: SpecialTokens, noises: Sequence[NoiseKind], damage: Damage) -> Batch:
+def denoising(
+    samples: Samples, special: SpecialTokens, noises: Sequence[NoiseKind], noise: NoiseSettings
+) -> Batch:
     """Batches for an encoder-decoder, all [B, W + 1].
 
     With `<eos>` = 3, `<mask>` = 6 and 11 12 infilled, the sample 10 11 12 13 gives
@@ -56,7 +58,7 @@ def denoising(samples: Samples, special: SpecialTokens, noises: Sequence[NoiseKi
     """
     rows = Rows(samples.tokens, samples.lengths)
     for kind in noises:
-        rows = NOISES[kind](rows, samples.keys, special, damage)
+        rows = NOISES[kind](rows, samples.keys, special, noise)
     width = samples.width
     lengths = np.minimum(rows.lengths, width)
     return {
@@ -89,16 +91,16 @@ def _weights(samples: Samples) -> NDArray[np.float32]:
     return ((places <= samples.lengths[:, None]) & (samples.lengths[:, None] > 0)).astype(np.float32)
 
 
-def mask_tokens(rows: Rows, keys: Words, special: SpecialTokens, damage: Damage) -> Rows:
+def mask_tokens(rows: Rows, keys: Words, special: SpecialTokens, noise: NoiseSettings) -> Rows:
     """Each token becomes <mask> with probability `density`; separators of documents stay."""
-    drawn = uniform(keys, rows.tokens.shape[1], MASK) < damage.density
+    drawn = uniform(keys, rows.tokens.shape[1], MASK) < noise.density
     hidden = drawn & (rows.tokens != special.eos)
     return replace(rows, tokens=np.where(hidden, special.mask, rows.tokens))
 
 
-def delete_tokens(rows: Rows, keys: Words, special: SpecialTokens, damage: Damage) -> Rows:
+def delete_tokens(rows: Rows, keys: Words, special: SpecialTokens, noise: NoiseSettings) -> Rows:
     """Each token disappears with probability `density`; the model must find where."""
-    drawn = uniform(keys, rows.tokens.shape[1], DELETE) < damage.density
+    drawn = uniform(keys, rows.tokens.shape[1], DELETE) < noise.density
     return keep(rows, ~(drawn & (rows.tokens != special.eos)))
 
 
@@ -109,9 +111,9 @@ def keep(rows: Rows, kept: NDArray[np.bool_]) -> Rows:
     return Rows(np.take_along_axis(rows.tokens, front, axis=1), kept.sum(axis=1))
 
 
-def permute_sentences(rows: Rows, keys: Words, special: SpecialTokens, damage: Damage) -> Rows:
+def permute_sentences(rows: Rows, keys: Words, special: SpecialTokens, noise: NoiseSettings) -> Rows:
     """The sentences of each row in random order."""
-    del damage
+    del noise
     width = rows.tokens.shape[1]
     ends = special.ends_sentence(rows.tokens)
     number: NDArray[np.int64] = np.cumsum(ends, axis=1) - ends
@@ -123,9 +125,9 @@ def permute_sentences(rows: Rows, keys: Words, special: SpecialTokens, damage: D
     return replace(rows, tokens=np.take_along_axis(rows.tokens, order, axis=1))
 
 
-def rotate(rows: Rows, keys: Words, special: SpecialTokens, damage: Damage) -> Rows:
+def rotate(rows: Rows, keys: Words, special: SpecialTokens, noise: NoiseSettings) -> Rows:
     """Each row starts at a token drawn uniformly and wraps around; the model must find the start."""
-    del special, damage
+    del special, noise
     lengths = np.maximum(rows.lengths, 1)[:, None]
     offsets = (uniform(keys, 1, OFFSET) * lengths).astype(np.int64)
     places = np.arange(rows.tokens.shape[1])
@@ -133,7 +135,7 @@ def rotate(rows: Rows, keys: Words, special: SpecialTokens, damage: Damage) -> R
     return replace(rows, tokens=np.take_along_axis(rows.tokens, order, axis=1))
 
 
-def infill(rows: Rows, keys: Words, special: SpecialTokens, damage: Damage) -> Rows:
+def infill(rows: Rows, keys: Words, special: SpecialTokens, noise: NoiseSettings) -> Rows:
     """Spans of whole words, `density` of all words, become one <mask> each; a span of no words inserts one.
 
     Lengths are drawn from a Poisson distribution until their sum reaches the number of words to hide, the
@@ -141,8 +143,8 @@ def infill(rows: Rows, keys: Words, special: SpecialTokens, damage: Damage) -> R
     """
     firsts = _word_firsts(rows, special)
     counts = firsts.sum(axis=1)
-    hidden = np.rint(damage.density * counts).astype(np.int64)
-    lengths, spans = poisson_spans(keys, hidden, damage.mean_span)
+    hidden = np.rint(noise.density * counts).astype(np.int64)
+    lengths, spans = poisson_spans(keys, hidden, noise.mean_span)
     # Items of each row: the words that stay and the spans, in order; the `spans` smallest draws are spans.
     width = rows.tokens.shape[1] + lengths.shape[1]
     items = counts - hidden + spans
@@ -230,7 +232,7 @@ def _rank(row: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64
     return np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
 
 
-NOISES: dict[NoiseKind, Callable[[Rows, Words, SpecialTokens, Damage], Rows]] = {
+NOISES: dict[NoiseKind, Callable[[Rows, Words, SpecialTokens, NoiseSettings], Rows]] = {
     "mask": mask_tokens,
     "delete": delete_tokens,
     "infill": infill,

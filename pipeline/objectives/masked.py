@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.batches import Batch
+from pipeline.objectives.batches import Batch
 from pipeline.objectives.draws import Words, uniform, words
 from pipeline.objectives.sentences import Arranged
 from pipeline.objectives.special import SpecialTokens

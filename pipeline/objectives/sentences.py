@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.batches import Batch
+from pipeline.objectives.batches import Batch
 from pipeline.objectives.draws import uniform, words
 from pipeline.objectives.samples import Samples
 from pipeline.objectives.special import SpecialTokens

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.batches import Batch
+from pipeline.objectives.batches import Batch
 from pipeline.objectives.draws import Words, halves
 from pipeline.objectives.samples import Samples
 from pipeline.objectives.special import SpecialTokens

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from pipeline.config import OptimizerConfig, ParallelConfig
-from pipeline.data.batches import LABELS, Batch
+from pipeline.costs.memory import reduce_bucket
+from pipeline.distributed import sharding
+from pipeline.distributed.world import World, model_parallel_unit
 from pipeline.models.initialize import initialize
 from pipeline.models.layer import Layer
-from pipeline.models.memory import reduce_bucket
-from pipeline.parallel import sharding
+from pipeline.objectives.batches import LABELS, Batch
 from pipeline.parallel.adam import adamw, allocate_moments, steps_taken
 from pipeline.parallel.stack import Stack
 from pipeline.parallel.stages import Stages
-from pipeline.parallel.world import World, model_parallel_unit
 from pipeline.training.loss import loss
 
 Example: TypeAlias = tuple[dict[str, Tensor], tuple[Tensor, ...]]

@@ -7,9 +7,9 @@ from functools import partial
 from torch import nn
 
 from pipeline.config import ParallelConfig
+from pipeline.distributed.recompute import recomputed
 from pipeline.models.attention import Attention
 from pipeline.models.layer import Flow, Layer
-from pipeline.parallel.recompute import recomputed
 
 NamedParameters = Iterator[tuple[str, nn.Parameter]]
 
@@ -26,7 +26,7 @@ def calls(layers: Iterable[Layer], modules: Iterable[nn.Module], parallel: Paral
     """Built layers, recomputed and compiled as the recipe says."""
     found = []
     for layer, module in zip(layers, modules, strict=True):
-        module.layer_name = layer.name  # `pipeline.training.stacks` tells it of a rank that hangs
+        module.layer_name = layer.name  # `pipeline.health.stacks` tells it of a rank that hangs
         if layer.block and parallel.recompute == "selective":
             for part in module.modules():
                 if isinstance(part, Attention):

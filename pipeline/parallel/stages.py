@@ -14,9 +14,9 @@ from deepspeed.runtime.utils import partition_balanced
 from torch import Tensor
 
 from pipeline.config import ParallelConfig
+from pipeline.distributed.world import World
 from pipeline.models.layer import FLOATS, Flow, Layer
 from pipeline.parallel.stack import NamedParameters, calls, run
-from pipeline.parallel.world import World
 
 
 class Stages(PipelineModule):
@@ -50,8 +50,8 @@ class Stages(PipelineModule):
 
     def expect(self, names: Iterable[str]) -> None:
         """Tell the stage which inputs the batches have, in the order in which they come."""
-        self._names_in = travelling(self._before, names)
-        self._names_out = travelling([*self._before, *self._own], names)
+        self._names_in = stage_inputs(self._before, names)
+        self._names_out = stage_inputs([*self._before, *self._own], names)
 
     def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | Flow:
         """What the stage before sent to what the next one needs; the last stage gives the outputs by name."""
@@ -72,7 +72,7 @@ class Stages(PipelineModule):
                 yield f"{layer.name}.{inner}", parameter
 
 
-def travelling(layers: Iterable[Layer], inputs: Iterable[str]) -> list[str]:
+def stage_inputs(layers: Iterable[Layer], inputs: Iterable[str]) -> list[str]:
     """The names that leave the last of these layers for the next stage: those with gradients first.
 
     DeepSpeed finds a gradient's buffer by its place among all tensors, so integers in front of floats would

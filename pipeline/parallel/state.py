@@ -13,10 +13,10 @@ import torch
 from deepspeed.utils import safe_get_local_fp32_param, safe_get_local_optimizer_state
 from torch import Tensor, nn
 
-from pipeline.parallel import sharding
+from pipeline.checkpoints.format import Moment
+from pipeline.distributed import sharding
 from pipeline.parallel.adam import set_steps
 from pipeline.parallel.engine import Engine
-from pipeline.training.checkpoint import Moment
 
 Kind = Literal["weight", "exp_avg", "exp_avg_sq"]
 MOMENTS: tuple[Moment, ...] = ("exp_avg", "exp_avg_sq")

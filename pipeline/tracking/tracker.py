@@ -5,8 +5,8 @@
     tracker.log(step, {"loss": 5.3})
     tracker.close("FINISHED")
 
-A `Courier` brings them to MLflow from the first step on; what it could not bring is sent later, by this run
-when it goes on or by `bloomery sync`.
+An `MLflowSender` brings them to MLflow from the first step on; what it could not bring is sent later, by this
+run when it goes on or by `bloomery sync`.
 """
 
 import time
@@ -18,11 +18,8 @@ from data_prep.contract.dataset import Manifest
 from data_prep.contract.receipt import fingerprint
 from pipeline.config import TrackingConfig
 from pipeline.tracking import metrics
-from pipeline.tracking.courier import Courier, Notify
-from pipeline.tracking.record import (
-    STAGE_RECORD,
-    Record,
-)
+from pipeline.tracking.mlflow_sender import MLflowSender, Notify
+from pipeline.tracking.record import STAGE_RECORD, Record
 from pipeline.tracking.system import SYSTEM, SystemSampler
 
 DIGEST_LENGTH = 36
@@ -53,7 +50,7 @@ class Tracker:
         stage_folder.mkdir(parents=True, exist_ok=True)
         self.record = Record(stage_folder / STAGE_RECORD, stage, settings.experiment, self.subject)
         self._started = started
-        self._courier = Courier(stage_folder, work, self.record, settings.enabled, notify)
+        self._courier = MLflowSender(stage_folder, work, self.record, settings.enabled, notify)
         self._sampler = SystemSampler(stage_folder / SYSTEM, settings.system_every)
         self._config = config
         self._unwritten: deque[metrics.Line] = deque()

@@ -13,19 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import yaml
-from pydantic import ValidationError
-
 from data_prep.contract.dataset import TOKENIZER, Dataset
 from data_prep.contract.receipt import fingerprint, is_done, write_atomic
 from data_prep.contract.settings import InputError
+from pipeline.checkpoints.run_folder import IDENTITY, write_config
 from pipeline.config import OptimizerConfig, PipelineConfig
-from pipeline.models import flops
+from pipeline.costs import flops
 
-IDENTITY = "identity.json"
-CONFIG = "config.yaml"
-INDEX = "checkpoint.json"
-"""In a checkpoint's folder: what it holds, with the hash of each of its files."""
 LOCK_SECONDS = 10.0
 """How long a process that is being ended may hold the lock of a run's folder."""
 
@@ -72,23 +66,13 @@ class Job:
 
     @property
     def step_flops(self) -> float:
-        """Model FLOPs of one optimizer step, by the formula of `pipeline.models.flops`."""
+        """Model FLOPs of one optimizer step, by the formula of `pipeline.costs.flops`."""
         rows = flops.padded_vocabulary(self.dataset.manifest.vocabulary_size)
         return flops.training_per_sample(self.config, rows) * self.optim.global_batch
 
     def is_done(self) -> bool:
         """Whether the run's receipt is of this very job."""
         return is_done(self.folder, self.fingerprint)
-
-
-def checkpoint_folder(run: Path, step: int) -> Path:
-    """Where the checkpoint of a step lies."""
-    return run / "checkpoints" / f"step-{step:06d}"
-
-
-def saved_steps(run: Path) -> list[int]:
-    """The steps of a run's complete checkpoints, oldest first."""
-    return sorted(int(path.name.split("-")[1]) for path in (run / "checkpoints").glob("step-*"))
 
 
 def open_folder(job: Job, notify: Callable[[str], None]) -> IO[str]:
@@ -141,19 +125,3 @@ def _set_aside_another(job: Job, notify: Callable[[str], None]) -> None:
         shutil.rmtree(aside)
     job.folder.rename(aside)
     notify(f"{job.folder} was made with other settings or data; it is kept as {aside}")
-
-
-def read_config(run: Path) -> PipelineConfig:
-    """The resolved configuration that a run was made with."""
-    path = run / CONFIG
-    try:
-        return PipelineConfig.model_validate(yaml.safe_load(path.read_text()))
-    except FileNotFoundError:
-        raise InputError(f"{run}: not a run (no {CONFIG})") from None
-    except (ValidationError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not the configuration of a run ({error})") from error
-
-
-def write_config(run: Path, config: PipelineConfig) -> None:
-    """Leave the resolved configuration in a run's folder."""
-    write_atomic(run / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))

@@ -10,10 +10,11 @@ from typing import Any
 from data_prep.contract.dataset import TOKENIZER, Dataset
 from data_prep.contract.receipt import file_hash, read_receipt
 from data_prep.contract.settings import InputError
+from pipeline.checkpoints.run_folder import INDEX, checkpoint_folder, read_config, saved_steps
 from pipeline.config import PipelineConfig
 from pipeline.conversion.family import Facts, differences
 from pipeline.data.remote import open_dataset
-from pipeline.training.job import INDEX, Job, checkpoint_folder, read_config, saved_steps
+from pipeline.training.job import Job
 from pipeline.tuning.instructions import instruction_files
 
 

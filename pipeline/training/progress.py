@@ -6,10 +6,10 @@ from statistics import median
 from typing import Any
 
 from data_prep.contract.receipt import Receipt, versions, write_receipt
+from pipeline.health.hang import REPORT
 from pipeline.tracking.tracker import Status, Tracker
-from pipeline.training.hang import REPORT
 from pipeline.training.job import Job
-from pipeline.training.peak import TERA, Peak
+from pipeline.training.peak_flops import TERA, Peak
 
 FORMULA = "model FLOPs of a step / (its seconds x the peak of all devices), recomputation not counted"
 

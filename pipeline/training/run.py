@@ -9,17 +9,17 @@ from typing import IO
 import torch.distributed as dist
 
 from data_prep.contract.settings import InputError
+from pipeline.checkpoints.format import complete
 from pipeline.config import PipelineConfig
-from pipeline.data.batches import BatchSource
 from pipeline.data.pretraining import PretrainingBatches
-from pipeline.parallel import world
-from pipeline.training import watchdog
-from pipeline.training.checkpoint import complete
+from pipeline.distributed import world
+from pipeline.health import watchdog
+from pipeline.health.stopping import StopRequest
+from pipeline.health.watchdog import Watchdog
+from pipeline.objectives.batches import BatchSource
 from pipeline.training.job import Job, open_folder
 from pipeline.training.jobs import pretraining, tuning
-from pipeline.training.stopping import StopRequest
 from pipeline.training.trainer import train
-from pipeline.training.watchdog import Watchdog
 from pipeline.tuning.batches import InstructionBatches
 from pipeline.tuning.instructions import instruction_files
 

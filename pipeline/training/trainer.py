@@ -13,23 +13,24 @@ from functools import partial
 import torch
 
 from data_prep.contract.settings import InputError
+from pipeline.checkpoints import saving
+from pipeline.checkpoints.format import Checkpoint, Index
+from pipeline.checkpoints.writer import Writer
 from pipeline.config import OptimizerConfig
-from pipeline.data.batches import BatchSource
+from pipeline.distributed.signals import Signals, agree
+from pipeline.distributed.world import World
+from pipeline.health import memory
+from pipeline.health.stopping import StopRequest
+from pipeline.health.watchdog import Watchdog
 from pipeline.models.build import model_layers
+from pipeline.objectives.batches import BatchSource
 from pipeline.parallel.engine import Engine
-from pipeline.parallel.world import World
 from pipeline.tracking.tracker import Status
-from pipeline.training import memory, saving
-from pipeline.training.agreement import Signals, agree
-from pipeline.training.checkpoint import Checkpoint, Index
-from pipeline.training.incidents import Incidents
 from pipeline.training.job import Job
-from pipeline.training.peak import find_peak
+from pipeline.training.loss_guard import LossGuard
+from pipeline.training.lr_schedule import learning_rate
+from pipeline.training.peak_flops import find_peak
 from pipeline.training.progress import Progress
-from pipeline.training.schedule import learning_rate
-from pipeline.training.stopping import StopRequest
-from pipeline.training.watchdog import Watchdog
-from pipeline.training.writer import Writer
 
 
 def train(
@@ -53,8 +54,8 @@ def train(
     progress = Progress(job, start, notify, peak) if world.is_main else None
     status: Status = "FAILED"
     try:
-        incidents = Incidents(job, source, progress, index, notify)
-        finished = Loop(job, engine, source, progress, incidents, watch, stop).run(start)
+        guard = LossGuard(job, source, progress, index, notify)
+        finished = Loop(job, engine, source, progress, guard, watch, stop).run(start)
         status = "FINISHED" if finished else "KILLED"
         return finished
     finally:
@@ -103,12 +104,12 @@ class Loop:
         engine: Engine,
         source: BatchSource,
         progress: Progress | None,
-        incidents: Incidents,
+        guard: LossGuard,
         watch: Watchdog,
         stop: StopRequest,
     ) -> None:
         self.job, self.engine, self.source, self.progress = job, engine, source, progress
-        self.incidents, self.watch, self.stop = incidents, watch, stop
+        self.guard, self.watch, self.stop = guard, watch, stop
         self.validation = list(source.validation())
         self.writer = Writer(engine, job.folder, job.optim)
 
@@ -120,7 +121,7 @@ class Loop:
         optim, step = self.job.optim, start
         while step < optim.steps:
             done, last = step + 1, step + 1 == optim.steps
-            number = self.incidents.batch(step)
+            number = self.guard.batch(step)
             self.watch.phase("data", done, number * optim.global_batch)
             began = time.perf_counter()
             batches = self.source.step(number)
@@ -135,12 +136,12 @@ class Loop:
                 metrics["validation_loss"] = self.engine.evaluate(self.validation)
             agreed, written = self._agree(loss, norm)
             metrics |= written
-            if back := self.incidents.heed(step, loss, norm, agreed, partial(self._newest, done)):
+            if back := self.guard.apply(step, loss, norm, agreed, partial(self._newest, done)):
                 step = self._go_back(step, back)
                 continue
             if last or agreed.stop or agreed.retry or done % optim.checkpoint_every == 0:
                 self.watch.phase("save", done)
-                metrics |= self.writer.begin(done, self.incidents.memory)
+                metrics |= self.writer.begin(done, self.guard.memory)
             if self.progress:
                 self.progress.step(done, metrics, seconds, waited)
             if agreed.stop and not last:
@@ -151,7 +152,7 @@ class Loop:
 
     def _agree(self, loss: float, norm: float) -> tuple[Signals, dict[str, float]]:
         """What the ranks agree on at the end of a step; metrics of memory and of a complete checkpoint."""
-        kind = self.incidents.judge(loss, norm).kind
+        kind = self.guard.judge(loss, norm).kind
         mine = self.writer.signals()._replace(
             stop=int(self.stop.asked),
             nonfinite=int(kind == "nonfinite"),
@@ -163,17 +164,17 @@ class Loop:
         held = {"peak_host_megabytes": float(agreed.host_megabytes)}
         if agreed.device_megabytes:
             held["peak_device_megabytes"] = float(agreed.device_megabytes)
-        return agreed, held | self.writer.heed(agreed)
+        return agreed, held | self.writer.apply(agreed)
 
     def _newest(self, done: int) -> Checkpoint | None:
         self.watch.phase("save", done)
         self.writer.finish()
-        return saving.newest(self.job.folder, self.engine.world, self.incidents.notify)
+        return saving.newest(self.job.folder, self.engine.world, self.guard.notify)
 
     def _go_back(self, step: int, back: Checkpoint) -> int:
         """Be again what a checkpoint says, with the batches of the spike left out; returns its step."""
         start = saving.load(self.engine, back)
-        self.incidents.go_back(step, back.index)
+        self.guard.go_back(step, back.index)
         return start
 
     def _stop(self, done: int) -> bool:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import PipelineConfig
-from pipeline.data.batches import Batch
-from pipeline.tuning.chat import ChatTemplate, Encoded
+from pipeline.objectives.batches import Batch
+from pipeline.prompting.chat import ChatTemplate, Encoded
 from pipeline.tuning.forms import Row, form_of
 from pipeline.tuning.instructions import Conversation, read_conversations
 

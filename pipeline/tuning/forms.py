@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import PipelineConfig
-from pipeline.data.batches import Batch
+from pipeline.objectives.batches import Batch
 from pipeline.objectives.build import decoder_start
-from pipeline.tuning.chat import Encoded
+from pipeline.prompting.chat import Encoded
 
 Row = tuple[NDArray[np.uint32], NDArray[np.bool_]]
 """Ids of a sample, and which of them are learned."""

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
-from pipeline.tuning.chat import ROLES, Message
+from pipeline.prompting.chat import ROLES, Message
 
 Conversation = tuple[Message, ...]
 

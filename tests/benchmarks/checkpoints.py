@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pipeline.checkpoints.writer import Writer
 from pipeline.config import DataConfig, ModelConfig, ParallelConfig, PipelineConfig, TrainConfig
-from pipeline.data.batches import Batch
+from pipeline.distributed import world
+from pipeline.distributed.signals import agree
 from pipeline.models.build import model_layers
-from pipeline.parallel import world
+from pipeline.objectives.batches import Batch
 from pipeline.parallel.engine import Engine
-from pipeline.training.agreement import agree
-from pipeline.training.writer import Writer
 from tests.distributed.processes import run_world
 
 RANKS, EVERY, VOCABULARY, LENGTH, MICRO_BATCH = 2, 4, 8000, 128, 4
@@ -68,7 +68,7 @@ def measure(given: PipelineConfig, folder: Path, steps: int, repeats: int) -> tu
         for step in range(steps):
             began = time.perf_counter()
             engine.train_step(batches, 1e-4)
-            told = writer.heed(agree(writer.signals(), here))
+            told = writer.apply(agree(writer.signals(), here))
             if step % EVERY == 0:
                 told |= writer.begin(step)
                 times["stall"].append(told["checkpoint_stall_seconds"])

@@ -20,12 +20,12 @@ from typing import Any
 import torch
 import transformers
 
+from pipeline.distributed import world
 from pipeline.generation.beams import Beams, beam_search
-from pipeline.generation.generate import generate
+from pipeline.generation.load import LoadedModel
+from pipeline.generation.sampling import generate
 from pipeline.models.build import model_layers
 from pipeline.models.initialize import initialize
-from pipeline.models.load import LoadedModel
-from pipeline.parallel import world
 from pipeline.parallel.stack import Stack
 from tests.pipeline import tiny
 from tests.pipeline.generation.uncached import WithoutCache

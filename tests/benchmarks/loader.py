@@ -25,8 +25,8 @@ import numpy as np
 
 from data_prep.contract.dataset import TOKENIZER, Block, ShardWriter, write_manifest
 from data_prep.contract.vocabulary import RESERVED
-from pipeline.data.batches import Batch
 from pipeline.data.maker import BatchMaker
+from pipeline.objectives.batches import Batch
 from tests.pipeline import tiny
 
 TOKENS = 40_000_000

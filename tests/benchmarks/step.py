@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 from launch.quiet import quieten
 from pipeline.config import PipelineConfig
-from pipeline.data.batches import Batch
+from pipeline.distributed import world
 from pipeline.models.build import model_layers
-from pipeline.parallel import world
+from pipeline.objectives.batches import Batch
 from pipeline.parallel.adam import adamw
 from pipeline.parallel.engine import Engine
 from pipeline.parallel.stack import Stack

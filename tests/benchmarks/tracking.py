@@ -23,13 +23,14 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.checkpoints.loop_state import LoopState
 from pipeline.config import OptimizerConfig, TrackingConfig
-from pipeline.parallel import world
+from pipeline.distributed import world
+from pipeline.distributed.signals import Signals, agree
+from pipeline.health import memory, watchdog
 from pipeline.tracking.server import connect
 from pipeline.tracking.tracker import Tracker
-from pipeline.training import memory, watchdog
-from pipeline.training.agreement import Signals, agree
-from pipeline.training.numbers import Memory, judge, remember
+from pipeline.training.loss_spikes import judge, remember
 
 NAMES = (
     "loss",
@@ -81,7 +82,7 @@ def ours(folder: Path, steps: int, work: int) -> float:
 
 def watched(folder: Path, steps: int, work: int) -> float:
     """All that the training loop does to be watched."""
-    optim, here, numbers = OptimizerConfig(), world.start_alone(), Memory()
+    optim, here, numbers = OptimizerConfig(), world.start_alone(), LoopState()
     run = Tracker(folder / "demo" / "pretrain", folder / "demo", "pretrain", {}, TrackingConfig())
     run.start_from(0)
     beats = folder / "beats"

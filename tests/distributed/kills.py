@@ -22,9 +22,9 @@ from pathlib import Path
 
 import psutil
 
+from pipeline.checkpoints.run_folder import saved_steps
+from pipeline.health.stopping import RESUME
 from pipeline.tracking import metrics
-from pipeline.training.job import saved_steps
-from pipeline.training.stopping import RESUME
 from tests.pipeline import tiny
 
 RECIPE = """

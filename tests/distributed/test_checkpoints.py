@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from data_prep.contract.settings import InputError
-from pipeline.parallel import world
-from pipeline.training import files, saving
-from pipeline.training.checkpoint import Checkpoint, complete
+from pipeline.checkpoints import files, saving
+from pipeline.checkpoints.format import Checkpoint, complete
+from pipeline.distributed import world
 from tests.distributed import toy
 from tests.distributed.processes import run_world
 

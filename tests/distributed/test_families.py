@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from pipeline.config import TrainConfig
-from pipeline.data.batches import Batch
+from pipeline.distributed import sharding, world
 from pipeline.models.build import model_layers
+from pipeline.objectives.batches import Batch
 from pipeline.parallel import engine as engines
-from pipeline.parallel import sharding, state, world
+from pipeline.parallel import state
 from pipeline.training.loss import loss
 from tests.distributed.processes import run_world
 from tests.pipeline.conversion import references as ref

@@ -11,12 +11,12 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from pipeline.distributed import world
+from pipeline.health import watchdog
+from pipeline.health.hang import HANGS, REPORT
+from pipeline.health.watchdog import HUNG, Watchdog
 from pipeline.models.build import model_layers
-from pipeline.parallel import world
 from pipeline.parallel.engine import Engine
-from pipeline.training import watchdog
-from pipeline.training.hang import HANGS, REPORT
-from pipeline.training.watchdog import HUNG, Watchdog
 from tests.distributed import toy
 from tests.distributed.processes import start_world
 

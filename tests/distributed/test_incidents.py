@@ -16,16 +16,16 @@ import pytest
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
 from pipeline.config import OptimizerConfig
-from pipeline.data.batches import Batch
-from pipeline.parallel import world
+from pipeline.distributed import world
+from pipeline.health import watchdog
+from pipeline.health.stopping import StopRequest
+from pipeline.health.watchdog import Watchdog
+from pipeline.objectives.batches import Batch
 from pipeline.tracking import metrics
-from pipeline.training import watchdog
-from pipeline.training.incidents import SKIPPED, SPIKES
 from pipeline.training.job import Job, open_folder
+from pipeline.training.loss_guard import SKIPPED, SPIKES
 from pipeline.training.run import quiet, together
-from pipeline.training.stopping import StopRequest
 from pipeline.training.trainer import train
-from pipeline.training.watchdog import Watchdog
 from tests.distributed import toy
 from tests.distributed.processes import run_world, start_world
 from tests.pipeline import tiny

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 
 from pipeline.config import PipelineConfig
+from pipeline.distributed import world
 from pipeline.models.build import model_layers
-from pipeline.parallel import world
 from pipeline.parallel.engine import Engine
 from pipeline.training.loss import spread
-from pipeline.training.schedule import learning_rate
+from pipeline.training.lr_schedule import learning_rate
 from tests.distributed import toy
 from tests.distributed.processes import run_world
 

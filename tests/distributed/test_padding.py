@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from pipeline.data.batches import Batch
+from pipeline.distributed import world
 from pipeline.models.build import model_layers
-from pipeline.parallel import world
+from pipeline.objectives.batches import Batch
 from pipeline.parallel.engine import Engine
 from tests.distributed import toy
 from tests.distributed.processes import run_world

@@ -7,10 +7,10 @@ from deepspeed.accelerator import get_accelerator
 
 from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig, TrainConfig
+from pipeline.distributed import world
 from pipeline.models.build import model_layers
-from pipeline.parallel import world
 from pipeline.parallel.engine import Engine
-from pipeline.training.schedule import learning_rate
+from pipeline.training.lr_schedule import learning_rate
 from pipeline.training.trainer import precision
 from tests.distributed import toy
 from tests.distributed.processes import run_world

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import torch
 
+from pipeline.checkpoints import files, writer
+from pipeline.checkpoints.format import Checkpoint, complete
+from pipeline.checkpoints.writer import Writer
+from pipeline.distributed import world
+from pipeline.distributed.signals import agree
 from pipeline.models.build import model_layers
-from pipeline.parallel import world
 from pipeline.parallel.engine import Engine
-from pipeline.training import files, writer
-from pipeline.training.agreement import agree
-from pipeline.training.checkpoint import Checkpoint, complete
-from pipeline.training.writer import Writer
 from tests.distributed import toy
 from tests.distributed.processes import run_world
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from megatron.core import parallel_state
 
+from pipeline.checkpoints import saving
 from pipeline.config import (
     DataConfig,
     ModelConfig,
@@ -15,12 +16,11 @@ from pipeline.config import (
     PipelineConfig,
     TrainConfig,
 )
-from pipeline.data.batches import Batch
+from pipeline.distributed import world
 from pipeline.models.build import model_layers
-from pipeline.parallel import world
+from pipeline.objectives.batches import Batch
 from pipeline.parallel.engine import Engine
-from pipeline.training import saving
-from pipeline.training.schedule import learning_rate
+from pipeline.training.lr_schedule import learning_rate
 
 VOCABULARY, LENGTH, GLOBAL_BATCH, MICRO_BATCH = 300, 16, 8, 2
 OBJECTIVES = {

@@ -10,10 +10,10 @@ bfloat16 with ZeRO stage 1 (float32 on a CPU).
 
     MFU = model FLOPs of a step / (seconds of the step x peak FLOP/s of all devices)
 
-Model FLOPs are those of `pipeline.models.flops`: causal attention counted half, recomputation not at all. The
-peak is the dense one of the maker's data sheet (`pipeline.training.peak`). Parts are timed in steps of their
-own, forward and backward of each module by events, so that the measured steps have no hooks. A model that
-does not fit in memory says so, and the next one is measured.
+Model FLOPs are those of `pipeline.costs.flops`: causal attention counted half, recomputation not at all. The
+peak is the dense one of the maker's data sheet (`pipeline.training.peak_flops`). Parts are timed in steps of
+their own, forward and backward of each module by events, so that the measured steps have no hooks. A model
+that does not fit in memory says so, and the next one is measured.
 """
 
 import argparse
@@ -29,12 +29,12 @@ import torch
 
 from launch.quiet import quieten
 from pipeline.config import OBJECTIVES, ModelConfig, PipelineConfig
-from pipeline.data.batches import Batch
-from pipeline.models import flops
+from pipeline.costs import flops
+from pipeline.distributed import world
 from pipeline.models.build import model_layers
-from pipeline.parallel import world
+from pipeline.objectives.batches import Batch
 from pipeline.parallel.engine import Engine
-from pipeline.training.peak import find_peak
+from pipeline.training.peak_flops import find_peak
 from tests.gpu.parts import Parts, communication
 
 MODELS = {

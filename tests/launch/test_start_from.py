@@ -14,11 +14,11 @@ from data_prep.contract.dataset import TOKENIZER, Dataset
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
 from launch import recipe as recipes
+from pipeline.checkpoints.format import Checkpoint
+from pipeline.checkpoints.run_folder import checkpoint_folder
 from pipeline.conversion.export import export
 from pipeline.conversion.imports import import_folder
 from pipeline.data.maker import BatchMaker
-from pipeline.training.checkpoint import Checkpoint
-from pipeline.training.job import checkpoint_folder
 from pipeline.training.jobs import pretraining, tuning
 from pipeline.tuning.batches import InstructionBatches
 from tests.launch.test_families import bloomery

@@ -16,10 +16,11 @@ from data_prep.contract.settings import InputError
 from launch import attempts
 from launch.settings import SuperviseConfig
 from launch.supervise import NotReadyError, Supervisor
+from pipeline.checkpoints.run_folder import IDENTITY
+from pipeline.health.stopping import RESUME
 from pipeline.tracking import metrics
-from pipeline.training.job import IDENTITY, Job
+from pipeline.training.job import Job
 from pipeline.training.jobs import pretraining
-from pipeline.training.stopping import RESUME
 from tests.pipeline import tiny
 
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from data_prep.contract.settings import InputError
+from pipeline.config import ModelConfig
 from pipeline.conversion.families.common import GELUS, ROBUST_BLOCK, TIED, within
 from pipeline.conversion.family import Family, Key, Table
-from pipeline.models.config import ModelConfig
 
 GPT2_TABLE: Table = {
     "words.table": "transformer.wte",

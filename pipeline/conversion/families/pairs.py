@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from pipeline.config import ModelConfig
 from pipeline.conversion.families.common import GELUS, ROBUST_BLOCK, TIED, within
 from pipeline.conversion.family import Family, Key, Table
-from pipeline.models.config import ModelConfig
 
 
 def _t5_stack(stack: str, mlp: int) -> Table:

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from data_prep.contract.dataset import TOKENIZER
+from pipeline.checkpoints.run_folder import checkpoint_folder, write_config
 from pipeline.conversion.imports import write_checkpoint
 from pipeline.conversion.skeleton import shapes
-from pipeline.training.job import checkpoint_folder, write_config
 from tests.pipeline import tiny
 from tests.pipeline.conversion import references as ref
 

@@ -7,13 +7,12 @@ import torch
 import transformers
 from torch import Tensor
 
-from pipeline.config import DataConfig, ObjectiveConfig, PipelineConfig
+from pipeline.config import DataConfig, ModelConfig, ObjectiveConfig, PipelineConfig
 from pipeline.conversion.choose import family_of
 from pipeline.conversion.families.decoders import GPT2
 from pipeline.conversion.family import Facts, Family
 from pipeline.conversion.links import Link, exported, links
 from pipeline.conversion.skeleton import shapes
-from pipeline.models.config import ModelConfig
 from pipeline.models.initialize import draw
 
 VOCABULARY, LENGTH, BATCH, POSITIONS = 300, 24, 3, 32

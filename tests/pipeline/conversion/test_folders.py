@@ -16,7 +16,10 @@ from safetensors.torch import load_file, save_file
 from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
-from pipeline.config import PipelineConfig
+from pipeline.checkpoints.format import Checkpoint
+from pipeline.checkpoints.run_folder import checkpoint_folder, read_config
+from pipeline.config import ModelConfig, PipelineConfig
+from pipeline.config.presets import PRESETS
 from pipeline.conversion import agreement, files, tokenizer_check
 from pipeline.conversion.choose import family_of
 from pipeline.conversion.export import export
@@ -24,12 +27,8 @@ from pipeline.conversion.family import Facts, differences
 from pipeline.conversion.imports import import_folder
 from pipeline.conversion.layouts import TRANSPOSED, behind_first, first_rows, pieces, rows_before
 from pipeline.conversion.links import TOKEN_ROWS
-from pipeline.generation.text import prompt_ids, readable, stop_ids
-from pipeline.models.config import ModelConfig
-from pipeline.models.load import load_model
-from pipeline.models.presets import PRESETS
-from pipeline.training.checkpoint import Checkpoint
-from pipeline.training.job import checkpoint_folder, read_config
+from pipeline.generation.load import load_model
+from pipeline.prompting.text import prompt_ids, readable, stop_ids
 from tests.pipeline import tiny
 from tests.pipeline.conversion import references as ref
 from tests.pipeline.conversion.folders import run_folder

@@ -16,16 +16,16 @@ from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import BOS, CLS, EOS, MASK, PAD, SENTINELS, SEP, Vocabulary
 from launch.generate import answers, blanks
+from pipeline.checkpoints.run_folder import read_config
 from pipeline.config import PipelineConfig
 from pipeline.conversion import agreement
 from pipeline.conversion.export import export
 from pipeline.conversion.imports import import_folder
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.generation.beams import Beams
-from pipeline.generation.generate import GREEDY, generate
-from pipeline.generation.text import prompt_ids, stop_ids
-from pipeline.models.load import load_model
-from pipeline.training.job import read_config
+from pipeline.generation.load import load_model
+from pipeline.generation.sampling import GREEDY, generate
+from pipeline.prompting.text import prompt_ids, stop_ids
 from tests.pipeline import tiny
 from tests.pipeline.conversion import published
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
-from pipeline.data.batches import Batch
 from pipeline.data.maker import BatchMaker
 from pipeline.data.pretraining import PretrainingBatches
+from pipeline.objectives.batches import Batch
 from tests.pipeline import tiny
 from tests.pipeline.data.corpora import random_documents, write_tokens
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.packing import best_fit, rearrange, split_long
-from pipeline.data.windows import Stretch, packed
+from pipeline.data.windows import StreamSlice, packed
 
 EOS = 3
 
@@ -49,8 +49,8 @@ def test_documents_are_rarely_cut() -> None:
     heads = np.cumsum(sizes) - sizes
     stream = np.full(sizes.sum() + 1, 50, np.uint16)
     stream[heads] = EOS
-    tight = packed(Stretch(stream, heads, []), 1024, -(-int(sizes.sum()) // 1024))
-    roomy = packed(Stretch(stream, heads, []), 1024, -(-int(sizes.sum() / 0.99) // 1024))
+    tight = packed(StreamSlice(stream, heads, []), 1024, -(-int(sizes.sum()) // 1024))
+    roomy = packed(StreamSlice(stream, heads, []), 1024, -(-int(sizes.sum() / 0.99) // 1024))
     assert tight.documents == roomy.documents == 2000
     assert tight.lengths.sum() == roomy.lengths.sum() == sizes.sum()
     assert tight.cuts < 200
@@ -60,7 +60,7 @@ def test_documents_are_rarely_cut() -> None:
 def test_missing_blocks_are_left_out() -> None:
     stream = np.arange(100, 121)
     stream[[0, 5, 10, 15]] = EOS
-    window = packed(Stretch(stream, np.array([0, 5, 10, 15]), [slice(5, 10)]), 10, 2)
+    window = packed(StreamSlice(stream, np.array([0, 5, 10, 15]), [slice(5, 10)]), 10, 2)
     real = np.arange(10) < window.lengths[:, None]
     kept = [token for token in window.tokens[real].tolist() if token != EOS]
     assert sorted(kept) == [*range(101, 105), *range(111, 115), *range(116, 120)]

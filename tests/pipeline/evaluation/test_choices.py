@@ -8,8 +8,16 @@ import pytest
 from data_prep.contract.dataset import Dataset
 from pipeline.evaluation.choices import fit, shot_curve
 from pipeline.evaluation.forms import Joined
-from pipeline.evaluation.questions import Example, Question, Task, as_chat, as_text, make_task, wilson
-from pipeline.tuning.chat import ChatTemplate
+from pipeline.evaluation.questions import (
+    Example,
+    Question,
+    Task,
+    as_chat,
+    as_text,
+    make_task,
+    wilson,
+)
+from pipeline.prompting.chat import ChatTemplate
 from tests.pipeline import tiny
 from tests.pipeline.evaluation.fakes import Bigram, Recalling, bigram_of
 

@@ -11,9 +11,9 @@ import torch
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
-from pipeline.data.batches import Batch
 from pipeline.data.maker import BatchMaker
 from pipeline.evaluation import hidden
+from pipeline.objectives.batches import Batch
 from tests.pipeline import tiny
 from tests.pipeline.evaluation.fakes import Bigram, Sessionless, random_bigram
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
+from pipeline.distributed import world
+from pipeline.generation.load import LoadedModel
 from pipeline.models.build import model_layers
 from pipeline.models.initialize import initialize
-from pipeline.models.load import LoadedModel
-from pipeline.parallel import world
 from pipeline.parallel.stack import Stack
 from tests.pipeline import tiny
 

@@ -8,7 +8,7 @@ import pytest
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.generation.beams import Beams, beam_search
-from pipeline.generation.generate import generate
+from pipeline.generation.sampling import generate
 from tests.pipeline import tiny
 from tests.pipeline.evaluation.fakes import Bigram, random_bigram
 from tests.pipeline.generation.models import prompts, random_model

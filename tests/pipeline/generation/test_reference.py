@@ -9,11 +9,11 @@ import pytest
 import torch
 import transformers
 
+from pipeline.distributed import world
 from pipeline.generation.beams import Beams, beam_search
-from pipeline.generation.generate import GREEDY, Sampling, generate
+from pipeline.generation.load import LoadedModel
+from pipeline.generation.sampling import GREEDY, Sampling, generate
 from pipeline.models.build import model_layers
-from pipeline.models.load import LoadedModel
-from pipeline.parallel import world
 from pipeline.parallel.stack import Stack
 from tests.pipeline.conversion import references as ref
 from tests.pipeline.generation.models import IDS, prompts

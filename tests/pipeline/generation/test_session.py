@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.models.load import LoadedModel
+from pipeline.generation.load import LoadedModel
 from tests.pipeline.generation.models import BOTH, DECODERS, prompts, random_model
 from tests.pipeline.generation.uncached import WithoutCache
 

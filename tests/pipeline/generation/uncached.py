@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.generation.load import LoadedModel
 from pipeline.generation.model import Prompts
-from pipeline.models.load import LoadedModel
 
 
 class WithoutCache:

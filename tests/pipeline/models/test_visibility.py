@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from pipeline.config import DataConfig, ModelConfig, PipelineConfig
+from pipeline.distributed import world
 from pipeline.models.build import model_layers
 from pipeline.models.initialize import initialize
-from pipeline.parallel import world
 from pipeline.parallel.stack import Stack
 from pipeline.training.loss import weighted_cross_entropy
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.objectives.denoising import (
     NOISES,
-    Damage,
+    NoiseSettings,
     Rows,
     delete_tokens,
     denoising,
@@ -22,7 +22,7 @@ from pipeline.objectives.denoising import (
 from pipeline.objectives.draws import combine, uniform
 from tests.pipeline.objectives.rows import EOS, MASK, PAD, random_samples, samples, special
 
-DAMAGE = Damage()
+DAMAGE = NoiseSettings()
 
 
 def as_rows(tokens: list[list[int]]) -> tuple[Rows, np.ndarray]:
@@ -135,7 +135,7 @@ def test_infilling_puts_masks_uniformly() -> None:
     """Ten words of one token each; a third is hidden by one span of three or more spans."""
     row = list(range(200, 240, 4))
     rows, keys = as_rows([row] * 6000)
-    filled = listed(infill(rows, keys, special(), Damage(0.1, 1000.0)))  # one span of one word
+    filled = listed(infill(rows, keys, special(), NoiseSettings(0.1, 1000.0)))  # one span of one word
     where = Counter(after.index(MASK) for after in filled)
     assert all(len(after) == 10 for after in filled)
     assert len(where) == 10

@@ -2,7 +2,15 @@
 
 import numpy as np
 
-from pipeline.objectives.draws import WEYL, combine, halves, key, mix, uniform, words
+from pipeline.objectives.draws import (
+    WEYL,
+    combine,
+    halves,
+    key,
+    mix,
+    uniform,
+    words,
+)
 
 
 def test_splitmix64_gives_the_published_sequence() -> None:

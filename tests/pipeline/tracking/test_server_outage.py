@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tracking import courier
+from pipeline.tracking import mlflow_sender as courier
 from tests.pipeline.tracking.servers import Proxy, free_port, mlflow_server, wait_for
 from tests.pipeline.tracking.store import Store, once, pretraining
 

@@ -11,8 +11,9 @@ import pytest
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
 from pipeline.config import TrackingConfig
-from pipeline.tracking import courier, metrics, server
-from pipeline.tracking.publish import sync
+from pipeline.reports.publish import sync
+from pipeline.tracking import metrics, server
+from pipeline.tracking import mlflow_sender as courier
 from pipeline.tracking.record import Place, Record, sole_sender
 from pipeline.tracking.tracker import Tracker, flatten
 from tests.pipeline.tracking.store import Store, once, pretraining
@@ -99,7 +100,7 @@ def test_a_batch_whose_fate_is_unknown_is_looked_up(work: Path, store: Store, ar
 KILLED = """
 import os, signal, sys, time
 from pathlib import Path
-from pipeline.tracking import courier
+from pipeline.tracking import mlflow_sender as courier
 from tests.pipeline.tracking.store import pretraining
 courier.SEND_EVERY = 0.01
 start, stop = int(sys.argv[2]), int(sys.argv[3])

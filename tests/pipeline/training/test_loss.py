@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.parallel import world
+from pipeline.distributed import world
 from pipeline.training import loss as losses
 from pipeline.training.loss import loss, weighted_cross_entropy
 

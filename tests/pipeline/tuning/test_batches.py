@@ -10,7 +10,7 @@ import pytest
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import ASSISTANT, END, Vocabulary
 from pipeline.config import PipelineConfig
-from pipeline.data.batches import Batch
+from pipeline.objectives.batches import Batch
 from pipeline.tuning.batches import InstructionBatches
 from tests.pipeline import tiny
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from data_prep.contract.settings import InputError
-from pipeline.tuning.chat import Message
+from pipeline.prompting.chat import Message
 from pipeline.tuning.instructions import instruction_files, read_conversations
 from tests.pipeline import tiny
 

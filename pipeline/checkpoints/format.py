@@ -1,0 +1,161 @@
+"""Checkpoints that any layout can read: whole tensors under layout-free names, in safetensors.
+
+    checkpoints/step-000200/
+        checkpoint.json                 step, layout, where each tensor's numbers lie, files with their sha256
+        weights-00000.safetensors       float32 weights: the runs of numbers that rank 0 held, flat
+        optimizer-00000.safetensors     Adam's two moments of the same numbers
+        random-00000.safetensors        random states of that rank
+
+A folder named `step-N` is complete: `pipeline.checkpoints.writer` renames it when everything is there. Ranks
+write what they hold as it lies; reading puts whole tensors together. Nothing is pickled.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from data_prep.contract.receipt import file_hash
+from data_prep.contract.settings import InputError, Settings
+from pipeline.checkpoints.loop_state import LoopState
+from pipeline.checkpoints.run_folder import INDEX, checkpoint_folder, saved_steps
+from pipeline.distributed.sharding import UNCUT, Cut, shard_shape, unshard
+
+SCHEMA_VERSION: Literal[2] = 2
+Moment = Literal["exp_avg", "exp_avg_sq"]
+
+
+class Part(NamedTuple):
+    """A run of numbers of one flattened tensor-parallel shard."""
+
+    rank: int
+    """Rank whose files hold it."""
+    shard: int
+    """Tensor-parallel rank whose shard it is of."""
+    start: int
+    """Where in the shard it begins."""
+    length: int
+    """How many numbers it has."""
+
+
+class TensorEntry(Settings):
+    shape: list[int]
+    """Shape of the whole tensor."""
+    cut: Cut = UNCUT
+    """How tensor-parallel ranks cut it."""
+    parts: list[Part]
+    """Where its numbers are; together every number once."""
+
+
+class FileEntry(Settings):
+    bytes: int
+    """Size."""
+    sha256: str
+    """Hash."""
+
+
+class Index(Settings):
+    schema_version: Literal[2] = SCHEMA_VERSION
+    """Version of this format."""
+    step: int
+    """Optimizer steps done."""
+    updates: int
+    """How many of them updated the weights; those whose numbers were not finite did not."""
+    memory: LoopState = Field(default_factory=LoopState)
+    """What the training loop remembers of its numbers, and the batches that it leaves out."""
+    layout: dict[str, int]
+    """Tensor, pipeline and data parallel sizes that wrote it."""
+    tensors: dict[str, TensorEntry]
+    """Every parameter."""
+    files: dict[str, FileEntry]
+    """Every file but this one."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    """What wrote it."""
+
+
+class Checkpoint:
+    """A complete checkpoint on disk. `InputError` where its index cannot be read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[str, Any] = {}
+        path = folder / INDEX
+        try:
+            self.index = Index.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise InputError(f"{folder}: not a checkpoint (no {INDEX})") from None
+        except ValidationError as error:
+            raise InputError(f"{path}: not a checkpoint index ({error.errors()[0]['msg']})") from error
+
+    def weight(self, name: str) -> Tensor:
+        """A whole weight, float32."""
+        return self._read("weights", name)
+
+    def moment(self, name: str, kind: Moment) -> Tensor:
+        """One of Adam's whole moments."""
+        return self._read("optimizer", name, f".{kind}")
+
+    def _read(self, file: str, name: str, suffix: str = "") -> Tensor:
+        entry = self.index.tensors[name]
+        shape = shard_shape(entry.shape, entry.cut)
+        shards = [torch.empty(math.prod(shape)) for _ in range(entry.cut.shards)]
+        for part in entry.parts:
+            found = self._opened(f"{file}-{part.rank:05d}.safetensors", name + suffix)
+            shards[part.shard][part.start : part.start + part.length] = found
+        return unshard([flat.view(shape) for flat in shards], entry.cut)
+
+    def _opened(self, file: str, key: str) -> Tensor:
+        path = self.folder / file
+        try:
+            if file not in self._files:
+                self._files[file] = safe_open(path, "pt")
+            return self._files[file].get_tensor(key)
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{path}: cannot be read ({error}); use an earlier checkpoint") from error
+
+    def random_states(self, rank: int) -> dict[str, Tensor]:
+        """The random states of a rank."""
+        with safe_open(self.folder / f"random-{rank:05d}.safetensors", "pt") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
+
+    def damage(self, share: slice = slice(None)) -> str | None:
+        """What is wrong with the files in a share of the list, by size and hash; None where nothing is."""
+        for name, entry in sorted(self.index.files.items())[share]:
+            path = self.folder / name
+            if not path.is_file() or path.stat().st_size != entry.bytes:
+                return f"{name} is missing or has not {entry.bytes} bytes"
+            if file_hash(path) != entry.sha256:
+                return f"{name} is corrupt (its sha256 differs)"
+        return None
+
+    def check_fits(self, shapes: dict[str, list[int]]) -> None:
+        """`InputError` unless the checkpoint holds weights of these names and whole shapes."""
+        for name, shape in shapes.items():
+            entry = self.index.tensors.get(name)
+            found = "no such weight" if entry is None else f"shape {entry.shape}"
+            if entry is None or entry.shape != shape:
+                raise InputError(
+                    f"{self.folder}: a checkpoint of another architecture: {name} has {found} there and "
+                    f"shape {shape} in the recipe; use the model section of the recipe that made it"
+                )
+
+
+def complete(run: Path) -> list[Path]:
+    """The folders of complete checkpoints of a run, oldest first."""
+    return [checkpoint_folder(run, step) for step in saved_steps(run)]
+
+
+def describe(folder: Path) -> dict[str, object]:
+    """What a checkpoint holds, for `bloomery inspect`."""
+    index = Checkpoint(folder).index
+    parameters = sum(math.prod(entry.shape) for entry in index.tensors.values())
+    return json.loads(index.model_dump_json(exclude={"files", "tensors"})) | {
+        "parameters": parameters,
+        "bytes": sum(entry.bytes for entry in index.files.values()),
+        "tensors": {name: entry.shape for name, entry in index.tensors.items()},
+    }

@@ -1,0 +1,29 @@
+"""The pipeline's sections of a recipe, a file each.
+
+`launch` adds those of data preparation and reads the YAML.
+"""
+
+from pipeline.config.data import DataConfig, MixtureEntry
+from pipeline.config.evaluation import EvalConfig
+from pipeline.config.model import ModelConfig
+from pipeline.config.objective import NoiseKind, ObjectiveConfig
+from pipeline.config.optimizer import OptimizerConfig, TrainConfig, TuneConfig
+from pipeline.config.parallel import ParallelConfig
+from pipeline.config.run import OBJECTIVES, PipelineConfig
+from pipeline.config.tracking import TrackingConfig
+
+__all__ = [
+    "OBJECTIVES",
+    "DataConfig",
+    "EvalConfig",
+    "MixtureEntry",
+    "ModelConfig",
+    "NoiseKind",
+    "ObjectiveConfig",
+    "OptimizerConfig",
+    "ParallelConfig",
+    "PipelineConfig",
+    "TrackingConfig",
+    "TrainConfig",
+    "TuneConfig",
+]

@@ -1,0 +1,20 @@
+"""The recipe's `eval` section: what trained models are asked."""
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from data_prep.contract.settings import Settings
+
+
+class EvalConfig(Settings):
+    shots: list[NonNegativeInt] = Field(default_factory=lambda: [0, 1, 4], min_length=1)
+    """Numbers of examples before each question of the multiple-choice task."""
+    validation_tokens: PositiveInt = 32_768
+    """About how many validation tokens the loss is measured on, in windows chosen by the seed."""
+    questions: PositiveInt = 100
+    """Largest number of questions."""
+    choices: int = Field(4, ge=2)
+    """Answers to choose from."""
+    prompts: list[str] = Field(default_factory=list)
+    """Prompts to continue; empty takes a few from the validation split."""
+    generated_tokens: PositiveInt = 64
+    """Tokens per generation."""

@@ -1,0 +1,138 @@
+"""The recipe's `model` section: what a transformer is made of. A family is a set of values of these keys."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from data_prep.contract.settings import Settings
+from pipeline.config.presets import PRESETS, suggestion
+
+GATED = {"swiglu", "geglu"}
+"""Activations that multiply two projections, so that the MLP has three matrices."""
+
+
+class ModelConfig(Settings):
+    preset: str | None = None
+    """A published model, such as gpt2-124m: it gives every key of this section that the recipe leaves out."""
+    architecture: Literal["decoder", "encoder", "encoder_decoder"] = "decoder"
+    """Decoder alone (GPT, Llama), encoder alone (BERT), or both (T5, BART)."""
+    layers: PositiveInt = 4
+    """Number of transformer layers; of the decoder, where there is an encoder too."""
+    encoder_layers: PositiveInt | None = None
+    """Layers of the encoder in front of a decoder; null has as many as the decoder."""
+    hidden_size: PositiveInt = 256
+    """Width of the residual stream."""
+    word_size: PositiveInt | None = None
+    """Width of the word table where it differs; projected to hidden_size and back (OPT 350M)."""
+    heads: PositiveInt = 4
+    """Number of attention heads."""
+    head_size: PositiveInt | None = None
+    """Width of one head; null is hidden_size / heads."""
+    query_groups: PositiveInt | None = None
+    """Number of key and value heads (grouped queries; 1 is multi-query); null gives every head its own."""
+    feed_forward_size: PositiveInt | None = None
+    """Width inside the MLP; null is 4 times hidden_size."""
+    activation: Literal["gelu", "gelu_tanh", "relu", "swiglu", "geglu"] = "gelu_tanh"
+    """Nonlinearity of the MLP: exact GELU, its tanh form, ReLU, or gated by SiLU or by GELU's tanh form."""
+    norm: Literal["layernorm", "rmsnorm"] = "layernorm"
+    """Kind of normalisation."""
+    norm_bias: bool = True
+    """Whether layernorm has a bias; PaLM's has none."""
+    norm_placement: Literal["pre", "post"] = "pre"
+    """Before each branch and once at the end (GPT-2), or after each residual sum (GPT-1, BERT)."""
+    norm_epsilon: PositiveFloat = 1e-5
+    """Added to the variance in normalisation."""
+    embedding_norm: bool = False
+    """Whether the embeddings are normalised (BERT, BART, BLOOM)."""
+    parallel_block: Literal["none", "one_norm", "two_norms"] = "none"
+    """Attention and MLP side by side, under one norm (PaLM, Falcon 7B) or under two (Falcon 40B)."""
+    positions: Literal["learned", "rope", "alibi", "relative"] = "learned"
+    """Learned absolute positions, rotary ones (Llama), ALiBi's slopes (BLOOM), or T5's relative buckets."""
+    max_positions: PositiveInt | None = None
+    """Length of the table of learned positions, in tokens; null is data.sequence_length."""
+    rope_base: PositiveFloat = 10_000.0
+    """Base of the rotary angles."""
+    relative_buckets: PositiveInt = 32
+    """Buckets of relative positions; half of them for either side in an encoder."""
+    relative_distance: PositiveInt = 128
+    """Distance in tokens beyond which relative positions share the last bucket."""
+    local_window: PositiveInt | None = None
+    """Every second layer sees only so many last tokens, GPT-3's banded layers; null sees all everywhere."""
+    token_types: NonNegativeInt = 0
+    """Rows of the table of token types (BERT 2, RoBERTa 1); 0 has none."""
+    scaled_attention: bool = True
+    """Whether attention scores are divided by the square root of the head size; T5's are not."""
+    bias: bool = True
+    """Whether linear layers have biases."""
+    tied_output: bool = True
+    """Whether the output head shares the word embedding's weights."""
+    logit_scale: PositiveFloat = 1.0
+    """Factor on what the output head sees; T5 1.0 and PaLM have 1 / sqrt(hidden_size)."""
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    """Dropout probability on embeddings, attention and residual branches."""
+    initial_std: PositiveFloat = 0.02
+    """Standard deviation of initial weights."""
+    initialization: Literal["scaled", "plain", "t5"] = "scaled"
+    """Projections into the stream get 1/sqrt(2 layers) of initial_std (GPT-2), or all, or T5's rule."""
+    mimetic: bool = False
+    """Start as training ends: heads with relative positions look near, cross-attention where words agree."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("preset") is None:
+            return given
+        if given["preset"] not in PRESETS:
+            raise ValueError(f"no preset is called {given['preset']}{suggestion(str(given['preset']))}")
+        return PRESETS[given["preset"]] | given
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.head_size is None and self.hidden_size % self.heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is not divisible by heads {self.heads}")
+        if self.heads % self.key_value_heads:
+            raise ValueError(f"heads {self.heads} is not divisible by query_groups {self.key_value_heads}")
+        if self.positions == "rope" and self.head_width % 2:
+            raise ValueError(f"positions rope turns pairs, and a head of {self.head_width} has an odd size")
+        if self.architecture != "decoder":
+            for name, off in (("local_window", None), ("parallel_block", "none")):
+                if getattr(self, name) != off:
+                    raise ValueError(f"{name} {getattr(self, name)} is for architecture decoder")
+            if self.positions == "alibi":
+                raise ValueError(
+                    "positions alibi counts backwards, which goes with architecture decoder alone"
+                )
+        if self.encoder_layers is not None and self.architecture != "encoder_decoder":
+            raise ValueError(
+                "encoder_layers is for architecture encoder_decoder; layers counts those of others"
+            )
+        if self.token_types and self.architecture != "encoder":
+            raise ValueError("token_types is for architecture encoder")
+        if self.positions == "relative" and self.local_window is not None:
+            raise ValueError(f"local_window {self.local_window} does not go with positions relative")
+        if self.mimetic and self.positions != "relative" and self.architecture != "encoder_decoder":
+            raise ValueError("mimetic is for positions relative and for architecture encoder_decoder")
+        if self.norm_placement == "post" and self.parallel_block != "none":
+            raise ValueError(f"parallel_block {self.parallel_block} needs norm_placement pre")
+        return self
+
+    @property
+    def head_width(self) -> int:
+        return self.head_size or self.hidden_size // self.heads
+
+    @property
+    def key_value_heads(self) -> int:
+        return self.query_groups or self.heads
+
+    @property
+    def mlp_size(self) -> int:
+        return self.feed_forward_size or 4 * self.hidden_size
+
+    @property
+    def gated(self) -> bool:
+        return self.activation in GATED
+
+    @property
+    def encoder_depth(self) -> int:
+        """Layers of the encoder in front of a decoder, 0 where there is none."""
+        return (self.encoder_layers or self.layers) if self.architecture == "encoder_decoder" else 0

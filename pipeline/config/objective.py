@@ -1,0 +1,33 @@
+"""The recipe's `objective` section: what a model learns to predict."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from data_prep.contract.settings import Settings
+
+NoiseKind = Literal["mask", "delete", "infill", "permute_sentences", "rotate"]
+
+
+class ObjectiveConfig(Settings):
+    kind: Literal["causal_lm", "prefix_lm", "masked_lm", "span_corruption", "denoising"] = "causal_lm"
+    """What the model learns to predict: GPT's next token, with a prefix seen whole, BERT, T5, BART."""
+    noise_density: float | None = Field(None, gt=0.0, lt=1.0)
+    """Share of tokens that is hidden; null is 0.15, and 0.3 of the words for denoising, as published."""
+    mean_span: float = Field(3.0, ge=1.0)
+    """Mean length of hidden spans: tokens in span_corruption, words in denoising's infilling."""
+    closing_sentinel: bool = False
+    """Whether span_corruption targets end with one more sentinel: the paper's figure, not its code."""
+    masking: Literal["token", "whole_word", "span"] = "token"
+    """What masked_lm hides together: single tokens, whole words, or SpanBERT's spans of words."""
+    static_masks: bool = False
+    """Whether every epoch has the same samples with the same noise (BERT), or new ones (RoBERTa)."""
+    sentence_task: Literal["none", "next_sentence", "sentence_order"] = "none"
+    """masked_lm's second task: BERT's next sentence, or ALBERT's sentence order."""
+    noises: tuple[NoiseKind, ...] = ("permute_sentences", "infill")
+    """What denoising does to the text, in this order; the default is BART's choice."""
+
+    @property
+    def density(self) -> float:
+        """The share of tokens or words that is hidden."""
+        return self.noise_density or (0.3 if self.kind == "denoising" else 0.15)

@@ -1,0 +1,108 @@
+"""What every training is told of its steps: the optimizer, the schedule, what is saved and when."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from data_prep.contract.settings import InputError, Settings
+
+
+class OptimizerConfig(Settings):
+    """AdamW with a linear warm-up and a cosine decay; shared by pretraining and tuning."""
+
+    not_in_fingerprint: ClassVar[frozenset[str]] = frozenset(
+        {
+            "micro_batch",
+            "checkpoint_every",
+            "keep_checkpoints",
+            "keep_every",
+            "log_every",
+            "step_timeout_seconds",
+            "skip_nonfinite",
+            "spike_threshold",
+            "spike_window",
+            "spike_rollbacks",
+            "spike_skip",
+        }
+    )
+
+    steps: PositiveInt = 1000
+    """Optimizer steps."""
+    global_batch: PositiveInt = 32
+    """Sequences in one optimizer step, over all data-parallel ranks and accumulated micro batches."""
+    micro_batch: PositiveInt = 8
+    """Sequences that one rank computes at once."""
+    learning_rate: PositiveFloat = 1e-3
+    """Peak learning rate."""
+    minimum_learning_rate: float = Field(1e-4, ge=0.0)
+    """Learning rate at the last step."""
+    warmup_steps: int = Field(50, ge=0)
+    """Steps of linear warm-up from zero."""
+    weight_decay: float = Field(0.1, ge=0.0)
+    """Decoupled weight decay of matrices; biases and norms have none."""
+    beta1: float = Field(0.9, ge=0.0, lt=1.0)
+    """Adam's decay of the gradient average."""
+    beta2: float = Field(0.95, ge=0.0, lt=1.0)
+    """Adam's decay of the squared gradient average."""
+    epsilon: PositiveFloat = 1e-8
+    """Adam's epsilon."""
+    clip: float = Field(1.0, ge=0.0)
+    """Largest norm of the whole gradient; 0 does not clip."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Type of weights and activations; auto is bfloat16 on a GPU, else float32; float16 scales the loss."""
+    validate_every: PositiveInt = 100
+    """Steps between validations; the last step is always validated."""
+    validation_samples: PositiveInt = 256
+    """Validation samples per validation, always the same ones."""
+    checkpoint_every: PositiveInt = 200
+    """Steps between checkpoints; the last step is always saved."""
+    keep_checkpoints: PositiveInt = 2
+    """How many of the newest checkpoints stay."""
+    keep_every: PositiveInt | None = None
+    """Checkpoints of steps that this divides stay for good; null keeps the newest alone."""
+    log_every: PositiveInt = 10
+    """Steps between lines of progress; metrics are kept for every step."""
+    step_timeout_seconds: PositiveFloat = 600.0
+    """A step that takes longer ends the job with a report; start, validation and saving have 4 times it."""
+
+    skip_nonfinite: int = Field(3, ge=0)
+    """Steps in a row whose loss or gradient is not finite and that change nothing; one more ends the run."""
+    spike_threshold: PositiveFloat | None = 8.0
+    """A loss this many robust standard deviations above the recent median is a spike; null looks for none."""
+    spike_window: PositiveInt = 100
+    """How many recent losses that is measured by; there is no spike before there are as many."""
+    spike_rollbacks: int = Field(0, ge=0)
+    """How often a run goes back to the checkpoint before a spike; further spikes are only logged."""
+    spike_skip: PositiveInt = 1
+    """Batches that are then left out: that of the spike and those right before it."""
+
+    def accumulation(self, data_size: int) -> int:
+        """Micro batches per step on each of `data_size` ranks; InputError where they do not divide evenly."""
+        together = self.micro_batch * data_size
+        if self.global_batch % together:
+            raise InputError(
+                f"global_batch {self.global_batch} is not divisible by micro_batch {self.micro_batch} x "
+                f"data parallel size {data_size}"
+            )
+        return self.global_batch // together
+
+
+class TrainConfig(OptimizerConfig):
+    """Pretraining."""
+
+    # What lies there counts, not its name.
+    not_in_fingerprint: ClassVar[frozenset[str]] = OptimizerConfig.not_in_fingerprint | {"start_from"}
+
+    start_from: Path | None = None
+    """A run, imported or trained here, or one of its checkpoints, whose weights to start with; it gives the
+    keys of model and objective that the recipe leaves out. null draws the weights."""
+
+
+class TuneConfig(OptimizerConfig):
+    """Instruction tuning."""
+
+    enabled: bool = True
+    """Whether `bloomery run` tunes the pretrained model; an encoder, which cannot answer, it never does."""
+    data: list[Path] = Field(default_factory=list)
+    """JSONL files of instruction/input/output or of chat messages; empty takes the pairs in the dataset."""

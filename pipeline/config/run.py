@@ -1,0 +1,81 @@
+"""What one run is made with: the pipeline's sections of a recipe, and whether they go together."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from data_prep.contract.settings import Settings
+from pipeline.config.data import DataConfig
+from pipeline.config.evaluation import EvalConfig
+from pipeline.config.model import ModelConfig
+from pipeline.config.objective import ObjectiveConfig
+from pipeline.config.optimizer import TrainConfig, TuneConfig
+from pipeline.config.parallel import ParallelConfig
+from pipeline.config.tracking import TrackingConfig
+
+OBJECTIVES: dict[str, tuple[str, ...]] = {
+    "decoder": ("causal_lm", "prefix_lm"),
+    "encoder": ("masked_lm",),
+    "encoder_decoder": ("span_corruption", "denoising"),
+}
+"""What each architecture can be trained on."""
+
+
+class PipelineConfig(Settings):
+    name: str
+    """Name of the recipe: the default work folder and the MLflow parent run are called by it."""
+    seed: int = Field(1234, ge=0)
+    """Seed of every random choice."""
+    model: ModelConfig = ModelConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    data: DataConfig = DataConfig()
+    parallel: ParallelConfig = ParallelConfig()
+    train: TrainConfig = TrainConfig()
+    tune: TuneConfig = TuneConfig()
+    eval: EvalConfig = EvalConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        self.data.check_objective(self.objective)
+        self._objective_fits_model()
+        self._layout_fits_model()
+        if self.model.max_positions and self.model.max_positions < self.data.sequence_length:
+            raise ValueError(
+                f"model.max_positions {self.model.max_positions} is less than "
+                f"data.sequence_length {self.data.sequence_length}"
+            )
+        return self
+
+    def _objective_fits_model(self) -> None:
+        kinds = OBJECTIVES[self.model.architecture]
+        if self.objective.kind not in kinds:
+            raise ValueError(
+                f"objective.kind {self.objective.kind} does not train a model.architecture "
+                f"{self.model.architecture}; {' or '.join(kinds)} does"
+            )
+
+    def _layout_fits_model(self) -> None:
+        model, tensor = self.model, self.parallel.tensor
+        split = {"model.heads": model.heads, "model.feed_forward_size": model.mlp_size}
+        if model.key_value_heads > 1:
+            split["model.query_groups"] = model.key_value_heads
+        if self.parallel.sequence:
+            split["data.sequence_length"] = self.data.sequence_length
+        for key, value in split.items():
+            if value % tensor:
+                raise ValueError(f"{key} {value} is not divisible by parallel.tensor {tensor}")
+        if model.layers + model.encoder_depth < self.parallel.pipeline:
+            raise ValueError(
+                f"model.layers {model.layers} is fewer than parallel.pipeline {self.parallel.pipeline}"
+            )
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether the model says something in return, which instructions could teach it."""
+        return self.model.architecture != "encoder"
+
+    @property
+    def position_table(self) -> int:
+        """Length of the table of learned positions."""
+        return self.model.max_positions or self.data.sequence_length

@@ -1,0 +1,69 @@
+"""What blocks keep for their backward pass, in values, counted from the tensors that autograd saves.
+
+The counting is that of Korthikanti et al. (2022, section 4.1), for the layers as they are here. Without
+dropout a block of width H with an MLP of 4 H keeps 16 H values a token: input and output of both norms,
+queries, keys, values, context, and the MLP's inner values before and after its nonlinearity. Attention
+kernels keep no scores unless a learned bias is added to them. Tensor parallelism divides what heads and the
+MLP keep; sequence parallelism divides the rest.
+"""
+
+from pipeline.config import PipelineConfig
+from pipeline.costs import flops
+
+
+def of_stage(config: PipelineConfig, encoder_blocks: int, blocks: int) -> int:
+    """Values a sample that a rank's blocks keep; with full recomputation their inputs, and one block."""
+    counts = {True: encoder_blocks, False: blocks}
+    if config.parallel.recompute != "full":
+        return sum(count * of_block(config, inner) for inner, count in counts.items())
+    inputs = sum(count * _stream(config, _queries(config, inner), 1) for inner, count in counts.items())
+    return inputs + max(of_block(config, inner) for inner, count in counts.items() if count)
+
+
+def of_block(config: PipelineConfig, in_encoder: bool) -> int:
+    """Values a sample that one block keeps on one rank, in the encoder before a decoder or the main stack."""
+    model, tensor = config.model, config.parallel.tensor
+    inputs, targets = flops.lengths(config)
+    cross = bool(targets) and not in_encoder
+    queries = _queries(config, in_encoder)
+    norms = 3 if cross else 1 if model.parallel_block == "one_norm" else 2
+    kept = _stream(config, queries, 2 * norms) + _self_attention(config, queries)
+    kept += queries * model.mlp_size * (4 if model.gated else 2) // tensor
+    if cross:
+        width = model.heads * model.head_width
+        kept += 2 * width * (queries + inputs) // tensor
+    if model.dropout:
+        kept += _stream(config, queries, 2) // 4  # masks, a byte each
+    return kept
+
+
+def _self_attention(config: PipelineConfig, length: int) -> int:
+    """Queries and context; keys and values; once more what is turned by positions or copied; scores."""
+    model, tensor = config.model, config.parallel.tensor
+    width, pair = model.heads * model.head_width, 2 * model.key_value_heads * model.head_width
+    kept = 2 * width
+    rotated = model.positions == "rope"
+    if model.key_value_heads == 1 and model.heads > 1:
+        # One head for all is not cut, and with a shared sequence its input is gathered for it.
+        whole = pair + (pair // 2 if rotated else 0)
+        whole += model.hidden_size if config.parallel.sequence else 0
+        return length * (kept // tensor + whole)
+    kept += pair
+    if rotated:
+        kept += width + pair // 2
+    elif model.key_value_heads < model.heads:
+        kept += width
+    if model.positions == "relative" and config.parallel.recompute == "none":
+        kept += model.heads * length
+    return length * kept // tensor
+
+
+def _queries(config: PipelineConfig, in_encoder: bool) -> int:
+    inputs, targets = flops.lengths(config)
+    return targets if targets and not in_encoder else inputs
+
+
+def _stream(config: PipelineConfig, length: int, times: int) -> int:
+    """So many copies of the residual stream, which sequence parallelism divides."""
+    share = config.parallel.tensor if config.parallel.sequence else 1
+    return times * length * config.model.hidden_size // share

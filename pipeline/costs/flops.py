@@ -1,0 +1,117 @@
+"""What a model costs: parameters and floating-point operations, computed without building it.
+
+A matrix product of an n x m weight costs 2nm FLOPs per token forward and twice that backward. Attention's two
+products cost 4 S H per token and layer over a full square; a causal kernel computes half of it, so 2 S H is
+counted (Dao, 2022, appendix; PaLM's appendix B counts the full square). Recomputation is not counted.
+"""
+
+from pipeline.config import ModelConfig, PipelineConfig
+from pipeline.objectives.build import shape
+
+VOCABULARY_MULTIPLE = 128
+"""Word tables are padded to a multiple of this: their shape does not depend on the parallel layout."""
+
+
+def padded_vocabulary(size: int) -> int:
+    """Rows of the word table for a tokenizer of `size` pieces."""
+    return -(-size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
+
+
+def query_output_weights(model: ModelConfig) -> int:
+    """Matrix entries of one attention's projections on the side of the queries."""
+    return 2 * model.hidden_size * model.head_width * model.heads
+
+
+def key_value_weights(model: ModelConfig) -> int:
+    """Matrix entries of one attention's key and value projections."""
+    return 2 * model.hidden_size * model.head_width * model.key_value_heads
+
+
+def mlp_weights(model: ModelConfig) -> int:
+    """Matrix entries of one MLP."""
+    return (3 if model.gated else 2) * model.hidden_size * model.mlp_size
+
+
+def block_weights(model: ModelConfig, cross: bool = False) -> int:
+    """Matrix entries of one transformer layer, biases and norms left out."""
+    attention = query_output_weights(model) + key_value_weights(model)
+    return attention * (2 if cross else 1) + mlp_weights(model)
+
+
+def norm_size(model: ModelConfig) -> int:
+    """Parameters of one norm."""
+    return model.hidden_size * (2 if model.norm == "layernorm" and model.norm_bias else 1)
+
+
+def block_parameters(model: ModelConfig, cross: bool = False) -> int:
+    """All parameters of one transformer layer."""
+    attention = (model.heads + 2 * model.key_value_heads) * model.head_width + model.hidden_size
+    mlp = model.mlp_size * (2 if model.gated else 1) + model.hidden_size
+    biases = attention * (2 if cross else 1) + mlp if model.bias else 0
+    norms = 3 if cross else 1 if model.parallel_block == "one_norm" else 2
+    return block_weights(model, cross) + biases + norms * norm_size(model)
+
+
+def stack_extras(model: ModelConfig, position_rows: int, heads: int) -> int:
+    """Parameters of one stack outside its blocks: positions, norms at either end."""
+    tables = {"learned": position_rows * model.hidden_size, "relative": model.relative_buckets * heads}
+    norms = int(model.embedding_norm) + int(model.norm_placement == "pre")
+    return tables.get(model.positions, 0) + norms * norm_size(model)
+
+
+def parameters(
+    model: ModelConfig, vocabulary_rows: int, position_rows: int, sentence_head: bool = False
+) -> int:
+    """Parameters of a model; tied words count once."""
+    hidden, both = model.hidden_size, model.architecture == "encoder_decoder"
+    count = vocabulary_rows * (model.word_size or hidden) * (1 if model.tied_output else 2)
+    count += 2 * (model.word_size or 0) * hidden + model.token_types * hidden
+    count += model.layers * block_parameters(model, cross=both)
+    count += model.encoder_depth * block_parameters(model)
+    count += (2 if both else 1) * stack_extras(model, position_rows, model.heads)
+    if model.architecture == "encoder":
+        count += hidden * (hidden + 1) + norm_size(model) + vocabulary_rows
+    if sentence_head:
+        count += hidden * (hidden + 1) + 2 * (hidden + 1)
+    return count
+
+
+def attention_products(model: ModelConfig, keys: int, causal: bool) -> float:
+    """FLOPs per query of scores and weighted values over `keys` keys, half of them where causal."""
+    return (2.0 if causal else 4.0) * keys * model.heads * model.head_width
+
+
+def lengths(config: PipelineConfig) -> tuple[int, int]:
+    """Tokens per sample in the first stack, and in the decoder behind an encoder (0 without)."""
+    found = shape(config.objective, config.data)
+    return found.inputs, found.targets or 0
+
+
+def block_cost(config: PipelineConfig, in_encoder: bool) -> float:
+    """FLOPs per sample of one layer's forward pass, in the encoder before a decoder or in the main stack."""
+    model = config.model
+    inputs, targets = lengths(config)
+    if not targets or in_encoder:
+        causal = model.architecture == "decoder"
+        return inputs * (2.0 * block_weights(model) + attention_products(model, inputs, causal))
+    own = 2.0 * block_weights(model) + attention_products(model, targets, causal=True)
+    cross = 2.0 * query_output_weights(model) + attention_products(model, inputs, causal=False)
+    return targets * (own + cross) + inputs * 2.0 * key_value_weights(model)
+
+
+def head_cost(config: PipelineConfig, vocabulary_rows: int) -> float:
+    """FLOPs per sample of the output head's forward pass."""
+    model = config.model
+    inputs, targets = lengths(config)
+    per_token = 2.0 * vocabulary_rows * (model.word_size or model.hidden_size)
+    if model.architecture == "encoder":
+        per_token += 2.0 * model.hidden_size**2
+    return (targets or inputs) * per_token
+
+
+def training_per_sample(config: PipelineConfig, vocabulary_rows: int) -> float:
+    """Model FLOPs per sample of a training step, forward and backward, with the head."""
+    model = config.model
+    blocks = model.layers * block_cost(config, in_encoder=False)
+    blocks += model.encoder_depth * block_cost(config, in_encoder=True)
+    return 3.0 * (blocks + head_cost(config, vocabulary_rows))

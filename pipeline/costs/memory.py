@@ -1,0 +1,175 @@
+"""Memory of one rank of a layout at the peak of a step, in bytes, computed without building the model.
+
+- Weights, gradients and optimizer states follow ZeRO (Rajbhandari et al., 2020, section 3): AdamW keeps
+  float32 weights and two moments, 12 bytes a parameter; stage 1 divides these over the data-parallel ranks,
+  stage 2 gradients too, stage 3 weights too.
+- What blocks keep for the backward pass is in `pipeline.costs.activations`. Stage i of p pipeline stages
+  keeps it of up to p - i micro batches (1F1B; Narayanan et al., 2021, section 2.2).
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from pipeline.config import OptimizerConfig, PipelineConfig
+from pipeline.costs import activations, flops
+
+REDUCE_BUCKET = 40_000_000
+"""Most elements of a buffer for exchanging gradients, as Megatron-core has it: large enough to be worth a
+message, small enough that most of them are on their way before the backward pass ends."""
+LIVE_PARAMETERS = 1_000_000_000
+"""Parameters that ZeRO-3 leaves gathered (zero_optimization.stage3_max_live_parameters)."""
+GPU_RUNTIME, CPU_RUNTIME = 2 << 30, 1 << 30
+"""A process itself: CUDA's context, NCCL's buffers and the allocator's slack; or Python and torch."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one rank."""
+
+    weights: int
+    """Weights, and with ZeRO-3 those that are gathered."""
+    gradients: int
+    """Gradients, and the buckets they are exchanged through."""
+    optimizer: int
+    """Two moments, and float32 weights where those of the model are not the optimizer's own."""
+    activations: int
+    """What the blocks keep for the backward pass, over the micro batches in flight."""
+    logits: int
+    """Logits, their softmax and their gradient of one micro batch."""
+    runtime: int
+    """The process itself."""
+    host: int = 0
+    """Optimizer states that parallel.offload keeps in the host's memory instead; not part of the total."""
+
+    @property
+    def total(self) -> int:
+        """Bytes where the rank computes."""
+        states = self.weights + self.gradients + self.optimizer
+        return states + self.activations + self.logits + self.runtime
+
+
+def peak(config: PipelineConfig, optim: OptimizerConfig, rows: int, data_size: int, gpu: bool) -> Memory:
+    """Memory of the rank that needs most; `rows` is the padded vocabulary, `gpu` whether ranks have GPUs."""
+    stages = stage_blocks(config, rows)
+    found = [
+        on_stage(config, optim, rows, data_size, gpu, index, blocks) for index, blocks in enumerate(stages)
+    ]
+    return max(found, key=lambda memory: memory.total)
+
+
+def on_stage(
+    config: PipelineConfig,
+    optim: OptimizerConfig,
+    rows: int,
+    data_size: int,
+    gpu: bool,
+    stage: int,
+    blocks: tuple[int, int],
+) -> Memory:
+    """Memory of a rank of one pipeline stage that has so many blocks of an encoder and of the main stack."""
+    parallel, width = config.parallel, bytes_per_value(optim, gpu)
+    held = stage_parameters(config, rows, stage, blocks) // parallel.tensor
+    in_flight = min(parallel.pipeline - stage, optim.accumulation(data_size))
+    kept = optim.micro_batch * width * activations.of_stage(config, *blocks)
+    states = 8 * held if parallel.zero_stage == 0 else 12 * (held // data_size)
+    offloaded = parallel.offload and gpu
+    return Memory(
+        weights=_weights(held, width, parallel.zero_stage, data_size),
+        gradients=_gradients(held, width, parallel.zero_stage, data_size, gpu),
+        optimizer=0 if offloaded else states,
+        activations=in_flight * kept,
+        logits=_logits(config, rows, optim.micro_batch, width) if stage == parallel.pipeline - 1 else 0,
+        runtime=GPU_RUNTIME if gpu else CPU_RUNTIME,
+        host=states if offloaded else 0,
+    )
+
+
+def bytes_per_value(optim: OptimizerConfig, gpu: bool) -> int:
+    """Width of weights and activations: 4 for float32, 2 for the others."""
+    precision = ("bfloat16" if gpu else "float32") if optim.precision == "auto" else optim.precision
+    return 4 if precision == "float32" else 2
+
+
+def stage_blocks(config: PipelineConfig, rows: int) -> list[tuple[int, int]]:
+    """Blocks of the encoder and of the main stack on each pipeline stage, which cost about the same.
+
+    The head counts on the last stage, as in `pipeline.parallel.stages`.
+    """
+    model, stages = config.model, config.parallel.pipeline
+    costs = [flops.block_cost(config, True)] * model.encoder_depth
+    costs += [flops.block_cost(config, False)] * model.layers + [flops.head_cost(config, rows)]
+    bounds = [*_cut(costs, stages), len(costs) - 1]
+    counts = []
+    for start, stop in pairwise(bounds):
+        inner = max(0, min(stop, model.encoder_depth) - start)
+        counts.append((inner, stop - start - inner))
+    return counts
+
+
+def stage_parameters(config: PipelineConfig, rows: int, stage: int, blocks: tuple[int, int]) -> int:
+    """Parameters of a stage over all its tensor-parallel ranks; what is no block lies at the two ends."""
+    model = config.model
+    whole = flops.parameters(model, rows, config.position_table, config.objective.sentence_task != "none")
+    cross = model.architecture == "encoder_decoder"
+    sizes = flops.block_parameters(model), flops.block_parameters(model, cross)
+    own = blocks[0] * sizes[0] + blocks[1] * sizes[1]
+    ends = whole - model.encoder_depth * sizes[0] - model.layers * sizes[1]
+    if config.parallel.pipeline == 1:
+        return own + ends
+    words = rows * (model.word_size or model.hidden_size)
+    others = ends - words * (1 if model.tied_output else 2)
+    first, last = stage == 0, stage == config.parallel.pipeline - 1
+    return own + first * (words + others) + last * words
+
+
+def checkpoint_bytes(config: PipelineConfig, rows: int) -> int:
+    """Size of a checkpoint: float32 weights and two moments."""
+    model = config.model
+    return 12 * flops.parameters(model, rows, config.position_table, config.objective.sentence_task != "none")
+
+
+def _cut(costs: list[float], parts: int) -> list[int]:
+    """Where each of `parts` contiguous runs starts, so that the costliest is as cheap as can be.
+
+    >>> _cut([2.0, 2.0, 2.0, 2.0, 1.0], 2)
+    [0, 2]
+    """
+    sums = sorted({sum(costs[i:j]) for i in range(len(costs)) for j in range(i + 1, len(costs) + 1)})
+    return next(starts for most in sums if len(starts := _fill(costs, parts, most)) == parts)
+
+
+def _fill(costs: list[float], parts: int, most: float) -> list[int]:
+    """Starts of runs of at most `most`, and of more of them at the end where there would be too few."""
+    starts, total = [0], costs[0]
+    for index, cost in enumerate(costs[1:], start=1):
+        if total + cost > most * (1 + 1e-9) or len(costs) - index <= parts - len(starts):
+            starts.append(index)
+            total = 0.0
+        total += cost
+    return starts
+
+
+def _weights(held: int, width: int, zero_stage: int, data_size: int) -> int:
+    if zero_stage == 3:
+        return width * (held // data_size + min(held, LIVE_PARAMETERS))
+    return width * held
+
+
+def _gradients(held: int, width: int, zero_stage: int, data_size: int, gpu: bool) -> int:
+    own = held // data_size if zero_stage >= 2 else held
+    if zero_stage == 0:
+        return width * own
+    buckets = 2 if gpu and zero_stage < 3 else 1  # one is filled while the other is sent
+    return width * (own + buckets * reduce_bucket(held))
+
+
+def reduce_bucket(held: int) -> int:
+    """Elements of such a buffer on a rank that holds so many parameters."""
+    return min(held, REDUCE_BUCKET)
+
+
+def _logits(config: PipelineConfig, rows: int, micro_batch: int, width: int) -> int:
+    """Float32 log-probabilities and their gradient, and the logits where these are narrower."""
+    inputs, targets = flops.lengths(config)
+    each = 8 if width == 4 else 8 + width
+    return micro_batch * (targets or inputs) * rows // config.parallel.tensor * each

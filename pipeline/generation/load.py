@@ -1,0 +1,77 @@
+"""A trained model in one process, from a run's folder or one of its checkpoints."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from data_prep.contract.dataset import TOKENIZER
+from data_prep.contract.settings import InputError
+from data_prep.contract.vocabulary import Vocabulary
+from pipeline.checkpoints.format import Checkpoint, complete
+from pipeline.checkpoints.run_folder import read_config
+from pipeline.config import PipelineConfig
+from pipeline.distributed import world
+from pipeline.generation.session import Rows, Session
+from pipeline.models.build import model_layers
+from pipeline.parallel.stack import Stack
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in evaluation mode, float32 on a CPU and bfloat16 on a GPU."""
+
+    config: PipelineConfig
+    vocabulary: Vocabulary
+    device: torch.device
+    module: Stack
+    step: int
+
+    @torch.inference_mode()
+    def logits(self, tokens_BS: Tensor, **others: Tensor) -> Tensor:
+        """Logits [B, S, V] of a decoder's or lone encoder's tokens, float32; `others` are further inputs.
+
+        V counts the padding rows of the word table too.
+        """
+        inputs = {"tokens": tokens_BS, **others}
+        outputs = self.module({name: tensor.to(self.device) for name, tensor in inputs.items()})
+        return outputs["logits"].transpose(0, 1).float()
+
+    def session(self, sources: Rows | None = None) -> Session:
+        """Rows that the decoder goes on with, each behind an encoder's source where there is an encoder."""
+        prefix = self.config.objective.kind == "prefix_lm"
+        return Session(self.module, self.device, self.config.data.sequence_length, prefix, sources)
+
+
+def load_model(path: Path) -> LoadedModel:
+    """Load the newest checkpoint of a run folder, or the very checkpoint that `path` names.
+
+    Raises `InputError` where there is none, where it is damaged, or where it does not fit its configuration.
+    """
+    checkpoint, run = find_checkpoint(path)
+    damage = checkpoint.damage()
+    if damage:
+        raise InputError(f"{checkpoint.folder}: {damage}; use an earlier checkpoint")
+    config, vocabulary = read_config(run), Vocabulary(run / TOKENIZER)
+    device = world.start_alone(config.seed).device
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    module = Stack(model_layers(config, vocabulary.size, dtype)).to(device).eval()
+    named = dict(module.named())
+    checkpoint.check_fits({name: list(parameter.shape) for name, parameter in named.items()})
+    with torch.no_grad():
+        for name, parameter in named.items():
+            parameter.copy_(checkpoint.weight(name))
+    return LoadedModel(config, vocabulary, device, module, checkpoint.index.step)
+
+
+def find_checkpoint(path: Path) -> tuple[Checkpoint, Path]:
+    """The checkpoint that `path` names or is the run folder of, and that run folder."""
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder; a run or one of its checkpoints/step-N is expected")
+    if (path / "checkpoints").is_dir():
+        found = complete(path)
+        if not found:
+            raise InputError(f"{path}: the run has no complete checkpoint yet")
+        return Checkpoint(found[-1]), path
+    return Checkpoint(path), path.resolve().parent.parent

@@ -1,0 +1,97 @@
+"""Between a person's text and a model's ids: what a prompt is for each kind of model, and how answers read.
+
+`<mask>` and `<extra_id_N>` in a text are blanks: the reserved tokens of these names, which no other text can
+be encoded into.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from data_prep.contract.vocabulary import CLS, END, MASK, SENTINELS, SEP, Vocabulary
+from pipeline.generation.model import GenerativeModel, has_encoder
+from pipeline.prompting.chat import ChatTemplate, Message
+
+BLANK = re.compile(r"(<mask>|<extra_id_\d+>)")
+
+
+def prompt_ids(model: GenerativeModel, text: str, chat: bool) -> list[int]:
+    """What a model is given so that it goes on with a text, or with `chat` answers it.
+
+    An encoder-decoder that learned to fill in blanks goes on by filling in one behind the text, unless the
+    text has its own.
+    """
+    vocabulary = model.vocabulary
+    if chat:
+        return ChatTemplate(vocabulary).prompt([Message("user", text)])
+    if not has_encoder(model):
+        before = [vocabulary.eos] if vocabulary.frame is None else vocabulary.frame[0]
+        return [*before, *vocabulary.encode(text)] or [vocabulary.start]
+    if not BLANK.search(text):
+        text += f" {MASK if model.config.objective.kind == 'denoising' else SENTINELS[0]}"
+    return framed(model.config.objective.kind, vocabulary, blanked(vocabulary, text))
+
+
+def framed(objective: str, vocabulary: Vocabulary, ids: Sequence[int]) -> list[int]:
+    """What an encoder reads: the ids of a text in what the tokenizer or the objective puts around them."""
+    if vocabulary.frame is not None:
+        before, after = vocabulary.frame
+        return [*before, *ids, *after]
+    if objective == "masked_lm":
+        return [vocabulary.id_of(CLS), *ids, vocabulary.id_of(SEP)]
+    return [*ids, vocabulary.eos]
+
+
+def stop_ids(vocabulary: Vocabulary) -> set[int]:
+    """What ends an answer."""
+    return {vocabulary.eos, *(vocabulary.id_of(piece) for piece in (END,) if vocabulary.has(piece))}
+
+
+def blanked(vocabulary: Vocabulary, text: str) -> list[int]:
+    """The ids of a text with blanks. A space before a blank belongs to what fills it, as in training."""
+    ids: list[int] = []
+    parts = BLANK.split(text)
+    for place, part in enumerate(parts):
+        if place % 2:
+            ids.append(vocabulary.id_of(part))
+            continue
+        if place + 1 < len(parts):
+            part = part.removesuffix(" ")
+        ids += vocabulary.encode_inside(part) if place else vocabulary.encode(part)
+    return ids
+
+
+def blank_names(vocabulary: Vocabulary) -> dict[int, str]:
+    """What blanks are called in a text, by their ids."""
+    return {vocabulary.id_of(piece): piece for piece in (MASK, *SENTINELS) if vocabulary.has(piece)}
+
+
+def with_names(vocabulary: Vocabulary, ids: Sequence[int]) -> str:
+    """The text of ids, with its blanks by their names."""
+    names = blank_names(vocabulary)
+    parts = [
+        name or vocabulary.decode(list(run)) for name, run in groupby(ids, lambda token: names.get(token, ""))
+    ]
+    return " ".join(parts)
+
+
+def readable(model: GenerativeModel, text: str, chat: bool, answer: Sequence[int]) -> str:
+    """What a person reads: a text with what follows it, or what the model says to it."""
+    vocabulary = model.vocabulary
+    if not chat and not has_encoder(model):
+        return vocabulary.decode([*vocabulary.encode(text), *answer])
+    return with_names(vocabulary, answer) if BLANK.search(text) else vocabulary.decode(answer)
+
+
+def growing(model: GenerativeModel, text: str, chat: bool, answer: Iterable[int]) -> Iterator[str]:
+    """The same in the parts in which it comes; a character waits for all of its bytes."""
+    ids: list[int] = []
+    told = readable(model, text, chat, ids)
+    yield told
+    for token in answer:
+        ids.append(token)
+        whole = readable(model, text, chat, ids)
+        if not whole.endswith("\N{REPLACEMENT CHARACTER}"):
+            yield whole[len(told) :]
+            told = whole
+    yield readable(model, text, chat, ids)[len(told) :]

@@ -1,0 +1,119 @@
+"""Presets have the published number of parameters, computed without building the model.
+
+Exact counts are those of the authors' released weights under transformers' classes of that model (rows of the
+position table as released there); counts with a unit are the paper's, rounded to it.
+"""
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from pipeline.config import OBJECTIVES, ModelConfig, PipelineConfig
+from pipeline.config.presets import PRESETS
+from pipeline.costs import flops
+from pipeline.distributed import world
+from pipeline.models.build import model_layers
+from pipeline.parallel.stack import Stack
+
+MILLION, BILLION = 10**6, 10**9
+
+PUBLISHED = {
+    # preset: (vocabulary, rows of positions, count, rounded to)
+    "gpt1-117m": (40_478, 512, 116_534_784, 1),
+    "gpt2-124m": (50_257, 1024, 124_439_808, 1),
+    "gpt2-355m": (50_257, 1024, 354_823_168, 1),
+    "gpt2-774m": (50_257, 1024, 774_030_080, 1),
+    "gpt2-1.5b": (50_257, 1024, 1_557_611_200, 1),
+    "gpt3-125m": (50_257, 2048, 125 * MILLION, MILLION),
+    "gpt3-350m": (50_257, 2048, 356 * MILLION, MILLION),
+    "gpt3-760m": (50_257, 2048, 760 * MILLION, MILLION),
+    "gpt3-1.3b": (50_257, 2048, 1_320 * MILLION, 10 * MILLION),
+    "gpt3-2.7b": (50_257, 2048, 2_650 * MILLION, 10 * MILLION),
+    "gpt3-6.7b": (50_257, 2048, 6_660 * MILLION, 10 * MILLION),
+    "gpt3-13b": (50_257, 2048, 12_850 * MILLION, 10 * MILLION),
+    "gpt3-175b": (50_257, 2048, 174_600 * MILLION, 100 * MILLION),
+    "mt-nlg-530b": (50_257, 2048, 530 * BILLION, BILLION),
+    "opt-125m": (50_272, 2050, 125_239_296, 1),
+    "opt-350m": (50_272, 2050, 331_196_416, 1),
+    "opt-1.3b": (50_272, 2050, 1_315_758_080, 1),
+    "opt-2.7b": (50_272, 2050, 2_651_596_800, 1),
+    "opt-6.7b": (50_272, 2050, 6_658_473_984, 1),
+    "opt-13b": (50_272, 2050, 13 * BILLION, BILLION),
+    "opt-30b": (50_272, 2050, 30 * BILLION, BILLION),
+    "opt-66b": (50_272, 2050, 66 * BILLION, BILLION),
+    "opt-175b": (50_272, 2050, 175 * BILLION, BILLION),
+    "bloom-560m": (250_880, 0, 559_214_592, 1),
+    "bloom-1.1b": (250_880, 0, 1_065_314_304, 1),
+    "bloom-1.7b": (250_880, 0, 1_722_408_960, 1),
+    "bloom-3b": (250_880, 0, 3_002_557_440, 1),
+    "bloom-7.1b": (250_880, 0, 7_069_016_064, 1),
+    "bloom-176b": (250_880, 0, 176_247_271_424, 1),
+    "palm-8b": (256_000, 0, 8_630 * MILLION, 10 * MILLION),
+    "palm-62b": (256_000, 0, 62_500 * MILLION, 10 * MILLION),
+    # The paper has 540.35, which is this without the 2.2 million weights of its norms.
+    "palm-540b": (256_000, 0, 540_360 * MILLION, 10 * MILLION),
+    "falcon-7b": (65_024, 0, 7 * BILLION, BILLION),
+    "falcon-40b": (65_024, 0, 40 * BILLION, 10 * BILLION),
+    "falcon-180b": (65_024, 0, 180 * BILLION, 10 * BILLION),
+    "llama-7b": (32_000, 0, 6_738_415_616, 1),
+    "llama-13b": (32_000, 0, 13_015_864_320, 1),
+    "llama-33b": (32_000, 0, 32_528_943_616, 1),
+    "llama-65b": (32_000, 0, 65_285_660_672, 1),
+    "llama2-7b": (32_000, 0, 6_738_415_616, 1),
+    "llama2-13b": (32_000, 0, 13_015_864_320, 1),
+    "llama2-70b": (32_000, 0, 68_976_648_192, 1),
+    "bert-base": (30_522, 512, 110_106_428, 1),
+    "bert-large": (30_522, 512, 336_226_108, 1),
+    "roberta-base": (50_265, 514, 124_697_433, 1),
+    "roberta-large": (50_265, 514, 355_412_057, 1),
+    "t5-small": (32_128, 0, 60_506_624, 1),
+    "t5-base": (32_128, 0, 222_903_552, 1),
+    "t5-large": (32_128, 0, 737_668_096, 1),
+    "t5-3b": (32_128, 0, 2_851_598_336, 1),
+    "t5-11b": (32_128, 0, 11_307_321_344, 1),
+    "t5-1.1-small": (32_128, 0, 76_961_152, 1),
+    "t5-1.1-base": (32_128, 0, 247_577_856, 1),
+    "t5-1.1-large": (32_128, 0, 783_150_080, 1),
+    "t5-1.1-xl": (32_128, 0, 2_849_757_184, 1),
+    "t5-1.1-xxl": (32_128, 0, 11_135_332_352, 1),
+    "bart-base": (50_265, 1026, 139_420_416, 1),
+    "bart-large": (50_265, 1026, 406_291_456, 1),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_presets_have_their_published_size(name: str) -> None:
+    vocabulary, positions, published, unit = PUBLISHED[name]
+    count = flops.parameters(ModelConfig(preset=name), vocabulary, positions, name.startswith("bert"))
+    assert round(count / unit) * unit == published
+
+
+def test_every_published_preset_has_a_count() -> None:
+    assert {name for name in PRESETS if not name.endswith("-tiny")} == set(PUBLISHED)
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name.endswith("-tiny")])
+def test_tiny_presets_are_built_as_counted(name: str) -> None:
+    world.start_alone()
+    model = ModelConfig(preset=name)
+    config = PipelineConfig.model_validate(
+        {
+            "name": name,
+            "model": {"preset": name},
+            "objective": {"kind": OBJECTIVES[model.architecture][0]},
+            "data": {"sequence_length": 16},
+        }
+    )
+    built = Stack(model_layers(config, 200, torch.float32))
+    assert sum(p.numel() for p in built.parameters()) == flops.parameters(model, 256, config.position_table)
+
+
+def test_a_preset_gives_what_the_recipe_leaves_out() -> None:
+    model = ModelConfig(preset="llama2-70b", layers=3)
+    assert (model.layers, model.query_groups, model.norm) == (3, 8, "rmsnorm")
+    assert ModelConfig.model_validate(model.model_dump()) == model
+
+
+def test_an_unknown_preset_is_named() -> None:
+    with pytest.raises(ValidationError, match="no preset is called gpt2-124; did you mean gpt2-124m"):
+        ModelConfig(preset="gpt2-124")
