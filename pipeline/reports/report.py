@@ -14,7 +14,7 @@ import yaml
 
 from data_prep.contract.receipt import write_atomic
 from pipeline.config import ObjectiveConfig
-from pipeline.objectives.build import describe as describe_objective
+from pipeline.objectives.registry import objective_of
 from pipeline.reports.findings import (
     STAGES,
     TRAINED,
@@ -98,7 +98,7 @@ def objective(findings: Findings) -> str:
     if receipt is None or "objective" not in receipt.config:
         return ""
     settings, model = receipt.config["objective"], receipt.config["model"]
-    words = describe_objective(ObjectiveConfig.model_validate(settings))
+    words = objective_of(ObjectiveConfig.model_validate(settings)).describe()
     return (
         f"<p>{escape(model['architecture'].replace('_', '-').capitalize())}, trained by {escape(words)}.</p>"
     )
