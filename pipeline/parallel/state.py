@@ -5,7 +5,7 @@ numbers of its tensor-parallel shard, flattened: all of it (stage 0), what its f
 (1 and 2), or an equal share (3). Saving reads these runs as they lie, without talking to other ranks.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Literal, NamedTuple
 
 import deepspeed
@@ -55,9 +55,11 @@ def share(engine: Engine) -> Iterator[tuple[str, Held]]:
 
 
 @torch.no_grad()
-def restore_weights(engine: Engine, whole: Callable[[str], Tensor]) -> None:
-    """Set every weight of this stage from `whole(name)`; all ranks call this together."""
+def restore_weights(engine: Engine, whole: Callable[[str], Tensor], left_out: Collection[str] = ()) -> None:
+    """Set every weight of this stage but some from `whole(name)`; all ranks call this together."""
     for name, parameter in engine.parameters.items():
+        if name in left_out:
+            continue
         part = _shard(engine, parameter, whole(name))
         if engine.zero_stage == 3:
             with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from data_prep.contract.receipt import Receipt, versions, write_receipt
@@ -21,6 +21,7 @@ class Progress:
         self.job, self.notify, self.peak = job, notify, peak
         self.started = time.time()
         self._seconds: list[float] = []
+        self._tokens: list[int] = []
         self._last: dict[str, float] = {}
         self.tracker = Tracker(
             job.folder,
@@ -46,9 +47,12 @@ class Progress:
             said = f"{self.peak.flops / TERA:,.2f} TFLOP/s ({self.peak.words})"
             self.tracker.tags({"mlflow.note.content": f"mfu = {FORMULA}. The peak is {said}."})
 
-    def step(self, done: int, metrics: dict[str, float], seconds: float, waited: float) -> None:
-        """A step that took `seconds`, `waited` of them for data."""
-        tokens = self.job.optim.global_batch * self.job.config.data.sequence_length
+    def step(self, done: int, metrics: dict[str, float], tokens: int, seconds: float, waited: float) -> None:
+        """A step on so many tokens, padding left out; it took `seconds`, `waited` of them for data.
+
+        An encoder's tokens and its decoder's both count.
+        """
+        self._tokens.append(tokens)
         self._seconds.append(seconds)
         metrics |= {
             "tokens_per_second": tokens / seconds,
@@ -102,12 +106,12 @@ class Progress:
         write_receipt(job.folder, receipt)
 
     def _summary(self) -> dict[str, Any]:
-        tokens = self.job.optim.global_batch * self.job.config.data.sequence_length
+        tokens = mean(self._tokens) if self._tokens else 0.0
         typical = median(self._seconds) if self._seconds else float("inf")
         return {
             "parameters": self.job.parameters,
             "steps": self.job.optim.steps,
-            "tokens": tokens * self.job.optim.steps,
+            "tokens": round(tokens * self.job.optim.steps),
             "loss": self._last.get("loss", float("nan")),
             "validation_loss": self._last.get("validation_loss", float("nan")),
             "tokens_per_second": tokens / typical,
