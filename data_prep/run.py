@@ -20,6 +20,7 @@ from data_prep.contract.vocabulary import Vocabulary
 from data_prep.preparation import Preparation
 from data_prep.reuse import take_over
 from data_prep.sources import list_files
+from data_prep.sources.files import InputFile
 from data_prep.standing_in import stand_in
 from data_prep.storage import Storage
 
@@ -38,13 +39,8 @@ def prepare(
     folder here ends up with what is small and stands for it. A run that was stopped goes on from its finished
     parts. Raises `InputError` where nothing can be read or nothing is left.
     """
-    files = list_files(config.corpus)
-    inputs = {"corpus": fingerprint([(file.path, file.size, file.modified) for file in files])}
-    if config.tokenizer.model:
-        inputs["tokenizer"] = Vocabulary(config.tokenizer.model).sha256
-    settings = config.model_dump(mode="json", exclude={"corpus": {"workers"}})
-    wanted = fingerprint("prep", settings, inputs)
-    receipt = _done(storage, wanted)
+    wanted, inputs, files = identify(config)
+    receipt = finished(storage, wanted)
     if receipt:
         notify(f"prep: {storage} is done already")
         return receipt
@@ -57,7 +53,8 @@ def prepare(
     with Cluster(config.corpus.workers) as cluster:
         counts = Preparation(config, storage, cluster.execute, notify, cluster.start).run(files)
     receipt = Receipt(
-        stage="prep",
+        stage=storage.folder.name,
+        kind="prep",
         fingerprint=wanted,
         config=config.model_dump(mode="json"),
         inputs=inputs,
@@ -70,7 +67,17 @@ def prepare(
     return receipt
 
 
-def _done(storage: Storage, wanted: str) -> Receipt | None:
+def identify(config: PrepConfig) -> tuple[str, dict[str, str], list[InputFile]]:
+    """The dataset's fingerprint, those of what goes into it, and the files of the corpus."""
+    files = list_files(config.corpus)
+    inputs = {"corpus": fingerprint([(file.path, file.size, file.modified) for file in files])}
+    if config.tokenizer.model:
+        inputs["tokenizer"] = Vocabulary(config.tokenizer.model).sha256
+    settings = config.model_dump(mode="json", exclude={"corpus": {"workers"}})
+    return fingerprint("prep", settings, inputs), inputs, files
+
+
+def finished(storage: Storage, wanted: str) -> Receipt | None:
     """The receipt of a dataset that is there already."""
     marks = storage.read(*(storage.folder / name for name in (RECEIPT, MANIFEST)))
     receipt = understood(marks.get(storage.folder / RECEIPT, b""))

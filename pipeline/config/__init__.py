@@ -9,13 +9,14 @@ from pipeline.config.model import ModelConfig
 from pipeline.config.objective import NoiseKind, ObjectiveConfig
 from pipeline.config.optimizer import OptimizerConfig, TrainConfig, TuneConfig
 from pipeline.config.parallel import ParallelConfig
-from pipeline.config.run import OBJECTIVES, PipelineConfig
+from pipeline.config.run import OBJECTIVES, EvaluationConfig, PipelineConfig
 from pipeline.config.tracking import TrackingConfig
 
 __all__ = [
     "OBJECTIVES",
     "DataConfig",
     "EvalConfig",
+    "EvaluationConfig",
     "MixtureEntry",
     "ModelConfig",
     "NoiseKind",

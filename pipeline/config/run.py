@@ -2,14 +2,14 @@
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from data_prep.contract.settings import Settings
 from pipeline.config.data import DataConfig
 from pipeline.config.evaluation import EvalConfig
 from pipeline.config.model import ModelConfig
 from pipeline.config.objective import ObjectiveConfig
-from pipeline.config.optimizer import TrainConfig, TuneConfig
+from pipeline.config.optimizer import OptimizerConfig, TrainConfig
 from pipeline.config.parallel import ParallelConfig
 from pipeline.config.tracking import TrackingConfig
 
@@ -30,9 +30,8 @@ class PipelineConfig(Settings):
     objective: ObjectiveConfig = ObjectiveConfig()
     data: DataConfig = DataConfig()
     parallel: ParallelConfig = ParallelConfig()
-    train: TrainConfig = TrainConfig()
-    tune: TuneConfig = TuneConfig()
-    eval: EvalConfig = EvalConfig()
+    train: SerializeAsAny[OptimizerConfig] = TrainConfig()
+    """The keys of the training at hand, whatever its kind."""
     tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="after")
@@ -79,3 +78,9 @@ class PipelineConfig(Settings):
     def position_table(self) -> int:
         """Length of the table of learned positions."""
         return self.model.max_positions or self.data.sequence_length
+
+
+class EvaluationConfig(PipelineConfig):
+    """What an evaluation is made with: the sections of the models that it measures, and its own."""
+
+    eval: EvalConfig = EvalConfig()

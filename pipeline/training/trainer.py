@@ -46,7 +46,7 @@ def train(
     Returns whether the last step is done; False where the run was asked to stop, and saved what it has.
     """
     dtype = precision(job.optim, job.config.parallel.zero_stage, world.device)
-    layers = model_layers(job.config, job.dataset.manifest.vocabulary_size, dtype)
+    layers = model_layers(job.config, job.vocabulary.size, dtype)
     engine = Engine(layers, world, job.config.parallel, job.optim, dtype, job.config.seed)
     index = resume(engine, job, notify)
     start = index.step if index else 0
