@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from data_prep.contract.dataset import MANIFEST, Dataset
 from data_prep.contract.receipt import (
     Receipt,
     file_hash,
@@ -182,10 +183,12 @@ class Kind(ABC):
 
 
 def identify(source: Source) -> str:
-    """What stands for something that a stage reads: a receipt's fingerprint, or the hash of a file."""
+    """What stands for what a stage reads: its receipt's or dataset's fingerprint, or a file's hash."""
     receipt = read_receipt(source.path)
     if receipt is not None:
         return receipt.fingerprint
+    if (source.path / MANIFEST).is_file():
+        return Dataset(source.path).manifest.fingerprint
     if source.path.is_file():
         return file_hash(source.path)
     if source.stage:
