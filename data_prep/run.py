@@ -7,6 +7,7 @@ from pathlib import Path
 from data_prep.cluster import Cluster
 from data_prep.config import PrepConfig
 from data_prep.contract.dataset import ADDRESS, MANIFEST
+from data_prep.contract.names import without_password, without_passwords
 from data_prep.contract.receipt import (
     RECEIPT,
     Receipt,
@@ -38,11 +39,14 @@ def prepare(
     folder here ends up with what is small and stands for it. A run that was stopped goes on from its finished
     parts. Raises `InputError` where nothing can be read or nothing is left.
     """
-    files = list_files(config.corpus)
-    inputs = {"corpus": fingerprint([(file.path, file.size, file.modified) for file in files])}
+    unread: list[str] = []
+    files = list_files(config.corpus, unread.extend)
+    # A password says how a file is had, not which it is.
+    named = [(without_password(file.path), file.size, file.modified) for file in files]
+    inputs = {"corpus": fingerprint(named)}
     if config.tokenizer.model:
         inputs["tokenizer"] = Vocabulary(config.tokenizer.model).sha256
-    settings = config.model_dump(mode="json", exclude={"corpus": {"workers"}})
+    settings = without_passwords(config.model_dump(mode="json", exclude={"corpus": {"workers"}}))
     wanted = fingerprint("prep", settings, inputs)
     receipt = _done(storage, wanted)
     if receipt:
@@ -55,11 +59,11 @@ def prepare(
         return taken[1]
     start = time.perf_counter()
     with Cluster(config.corpus.workers) as cluster:
-        counts = Preparation(config, storage, cluster.execute, notify, cluster.start).run(files)
+        counts = Preparation(config, storage, cluster.execute, notify, cluster.start).run(files, unread)
     receipt = Receipt(
         stage="prep",
         fingerprint=wanted,
-        config=config.model_dump(mode="json"),
+        config=without_passwords(config.model_dump(mode="json")),
         inputs=inputs,
         counts=counts,
         seconds=time.perf_counter() - start,

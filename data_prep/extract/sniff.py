@@ -65,10 +65,13 @@ def decode_page(content: bytes, charset: str = "") -> str:
     if not said:
         return decode(content, detected(content))
     text = decode(content, said)
+    return decode(content, detected(content)) if doubtful(text) else text
+
+
+def doubtful(text: str) -> bool:
+    """Whether what a text was decoded as is plainly wrong: most characters beyond ASCII are unreadable."""
     bad = text.count(REPLACED)
-    if bad > FEW and bad * 2 > len(text) - len(text.encode("ascii", "ignore")):
-        text = decode(content, detected(content))
-    return text
+    return bad > FEW and bad * 2 > len(text) - len(text.encode("ascii", "ignore"))
 
 
 def _said(content: bytes, charset: str) -> str:
@@ -120,6 +123,9 @@ def detected(content: bytes) -> str:
 
     UTF-8 with a few errors is UTF-8: other encodings do not come near it by chance.
     """
+    wide = _wide(content)
+    if wide:
+        return wide
     if ESCAPES not in content and _looks_like_utf8(content):
         return "utf-8"
     found = (detect_encoding(content, html5_compatible=False) or "").lower()
@@ -138,3 +144,12 @@ def _looks_like_utf8(content: bytes) -> bool:
         bad = text.count(REPLACED)
         return bad * 2 < beyond - bad
     return True
+
+
+def _wide(content: bytes) -> str:
+    """UTF-16 by its zero bytes: many of one byte's place in a pair, none of the other's."""
+    first, second = content[0::2].count(0), content[1::2].count(0)
+    many = len(content) // 40
+    if first == 0 and second > many:
+        return "utf-16le"
+    return "utf-16be" if second == 0 and first > many else ""
