@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from data_prep.cluster import Cluster
 from data_prep.config import PrepConfig
 from data_prep.contract.dataset import ADDRESS, MANIFEST
+from data_prep.contract.names import without_password, without_passwords
 from data_prep.contract.receipt import (
     RECEIPT,
     Receipt,
@@ -39,7 +41,7 @@ def prepare(
     folder here ends up with what is small and stands for it. A run that was stopped goes on from its finished
     parts. Raises `InputError` where nothing can be read or nothing is left.
     """
-    wanted, inputs, files = identify(config)
+    wanted, inputs, files, unread = identify(config)
     receipt = finished(storage, wanted)
     if receipt:
         notify(f"prep: {storage} is done already")
@@ -51,12 +53,12 @@ def prepare(
         return taken[1]
     start = time.perf_counter()
     with Cluster(config.corpus.workers) as cluster:
-        counts = Preparation(config, storage, cluster.execute, notify, cluster.start).run(files)
+        counts = Preparation(config, storage, cluster.execute, notify, cluster.start).run(files, unread)
     receipt = Receipt(
         stage=storage.folder.name,
         kind="prep",
         fingerprint=wanted,
-        config=config.model_dump(mode="json"),
+        config=without_passwords(config.model_dump(mode="json")),
         inputs=inputs,
         counts=counts,
         seconds=time.perf_counter() - start,
@@ -67,14 +69,29 @@ def prepare(
     return receipt
 
 
-def identify(config: PrepConfig) -> tuple[str, dict[str, str], list[InputFile]]:
-    """The dataset's fingerprint, those of what goes into it, and the files of the corpus."""
-    files = list_files(config.corpus)
-    inputs = {"corpus": fingerprint([(file.path, file.size, file.modified) for file in files])}
+class Identity(NamedTuple):
+    """What a preparation is, before anything of it is done."""
+
+    fingerprint: str
+    inputs: dict[str, str]
+    """Fingerprints of what goes in."""
+    files: list[InputFile]
+    """Files of the corpus."""
+    unread: list[str]
+    """Files at its paths that are of another kind."""
+
+
+def identify(config: PrepConfig) -> Identity:
+    """The fingerprint of a dataset, from the settings and the files that there are."""
+    unread: list[str] = []
+    files = list_files(config.corpus, unread.extend)
+    # A password says how a file is had, not which it is.
+    named = [(without_password(file.path), file.size, file.modified) for file in files]
+    inputs = {"corpus": fingerprint(named)}
     if config.tokenizer.model:
         inputs["tokenizer"] = Vocabulary(config.tokenizer.model).sha256
-    settings = config.model_dump(mode="json", exclude={"corpus": {"workers"}})
-    return fingerprint("prep", settings, inputs), inputs, files
+    settings = without_passwords(config.model_dump(mode="json", exclude={"corpus": {"workers"}}))
+    return Identity(fingerprint("prep", settings, inputs), inputs, files, unread)
 
 
 def finished(storage: Storage, wanted: str) -> Receipt | None:

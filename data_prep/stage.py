@@ -5,6 +5,7 @@ from typing import Any
 
 from data_prep.config import CorpusConfig, PrepConfig, TokenizerConfig
 from data_prep.contract.dataset import MANIFEST
+from data_prep.contract.names import without_passwords
 from data_prep.contract.receipt import Receipt
 from data_prep.contract.report import (
     Bar,
@@ -37,7 +38,7 @@ class Prep(Kind):
         """As `data_prep.run` has it: the settings and the files that there are at the corpus's paths."""
         from data_prep.run import identify
 
-        return identify(config_of(stage))[0]
+        return identify(config_of(stage)).fingerprint
 
     def is_done(self, stage: Stage) -> bool:
         """Whether the dataset, in the folder or at its address, is this very one."""
@@ -55,7 +56,7 @@ class Prep(Kind):
 
     def config(self, stage: Stage) -> dict[str, Any]:
         """As receipts of datasets have it."""
-        return config_of(stage).model_dump(mode="json")
+        return without_passwords(config_of(stage).model_dump(mode="json"))
 
     def report(self, folder: Path, receipt: Receipt) -> StageReport:
         """The funnel: what was left after each step, and what each rule took."""
