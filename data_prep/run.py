@@ -1,12 +1,13 @@
 """The `prep` stage: raw corpora in, a dataset out. `bloomery prep RECIPE` ends here."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from data_prep.cluster import Cluster
 from data_prep.config import PrepConfig
 from data_prep.contract.dataset import ADDRESS, MANIFEST
+from data_prep.contract.lock import locked
 from data_prep.contract.receipt import (
     RECEIPT,
     Receipt,
@@ -20,6 +21,7 @@ from data_prep.contract.vocabulary import Vocabulary
 from data_prep.preparation import Preparation
 from data_prep.reuse import take_over
 from data_prep.sources import list_files
+from data_prep.sources.files import InputFile
 from data_prep.standing_in import stand_in
 from data_prep.storage import Storage
 
@@ -36,7 +38,8 @@ def prepare(
 
     A folder among `others` that holds this very dataset is taken over. Where the storage is an address, its
     folder here ends up with what is small and stands for it. A run that was stopped goes on from its finished
-    parts. Raises `InputError` where nothing can be read or nothing is left.
+    parts. Raises `InputError` where nothing can be read, nothing is left, or another process prepares in the
+    same folder; two that share but an address are not kept apart.
     """
     files = list_files(config.corpus)
     inputs = {"corpus": fingerprint([(file.path, file.size, file.modified) for file in files])}
@@ -45,9 +48,25 @@ def prepare(
     settings = config.model_dump(mode="json", exclude={"corpus": {"workers"}})
     wanted = fingerprint("prep", settings, inputs)
     receipt = _done(storage, wanted)
-    if receipt:
-        notify(f"prep: {storage} is done already")
-        return receipt
+    if receipt is None:
+        with locked(storage.folder, "preparing"):
+            receipt = _done(storage, wanted)  # by another process, that was waited for
+            if receipt is None:
+                return _make(config, storage, notify, others, files, inputs, wanted)
+    notify(f"prep: {storage} is done already")
+    return receipt
+
+
+def _make(
+    config: PrepConfig,
+    storage: Storage,
+    notify: Callable[[str], None],
+    others: Iterable[Path],
+    files: Sequence[InputFile],
+    inputs: dict[str, str],
+    wanted: str,
+) -> Receipt:
+    """Take the dataset over, or make it, and leave its receipt."""
     _begin(storage)
     taken = None if storage.address else take_over(storage.folder, others, wanted)
     if taken:
