@@ -8,6 +8,7 @@ from typing import NamedTuple
 from data_prep.cluster import Cluster
 from data_prep.config import PrepConfig
 from data_prep.contract.dataset import ADDRESS, MANIFEST
+from data_prep.contract.lock import locked
 from data_prep.contract.names import without_password, without_passwords
 from data_prep.contract.receipt import (
     RECEIPT,
@@ -39,27 +40,44 @@ def prepare(
 
     A folder among `others` that holds this very dataset is taken over. Where the storage is an address, its
     folder here ends up with what is small and stands for it. A run that was stopped goes on from its finished
-    parts. Raises `InputError` where nothing can be read or nothing is left.
+    parts. Raises `InputError` where nothing can be read, nothing is left, or another process prepares in the
+    same folder; two that share but an address are not kept apart.
     """
-    wanted, inputs, files, unread = identify(config)
-    receipt = finished(storage, wanted)
-    if receipt:
-        notify(f"prep: {storage} is done already")
-        return receipt
+    wanted = identify(config)
+    receipt = finished(storage, wanted.fingerprint)
+    if receipt is None:
+        with locked(storage.folder, "preparing"):
+            receipt = finished(storage, wanted.fingerprint)  # by another process, that was waited for
+            if receipt is None:
+                return _make(config, storage, notify, others, wanted)
+    notify(f"prep: {storage} is done already")
+    return receipt
+
+
+def _make(
+    config: PrepConfig,
+    storage: Storage,
+    notify: Callable[[str], None],
+    others: Iterable[Path],
+    wanted: "Identity",
+) -> Receipt:
+    """Take the dataset over, or make it, and leave its receipt."""
     _begin(storage)
-    taken = None if storage.address else take_over(storage.folder, others, wanted)
+    taken = None if storage.address else take_over(storage.folder, others, wanted.fingerprint)
     if taken:
         notify(f"prep: {taken[0]} is this very dataset; taken from there")
         return taken[1]
     start = time.perf_counter()
     with Cluster(config.corpus.workers) as cluster:
-        counts = Preparation(config, storage, cluster.execute, notify, cluster.start).run(files, unread)
+        counts = Preparation(config, storage, cluster.execute, notify, cluster.start).run(
+            wanted.files, wanted.unread
+        )
     receipt = Receipt(
         stage=storage.folder.name,
         kind="prep",
-        fingerprint=wanted,
+        fingerprint=wanted.fingerprint,
         config=without_passwords(config.model_dump(mode="json")),
-        inputs=inputs,
+        inputs=wanted.inputs,
         counts=counts,
         seconds=time.perf_counter() - start,
         versions=versions(*LIBRARIES),
