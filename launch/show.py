@@ -83,16 +83,16 @@ def _describe_evaluation(folder: Path) -> dict[str, Any]:
 
 def _describe_run(run: Path) -> dict[str, Any]:
     from pipeline.checkpoints.run_folder import read_config
-    from pipeline.objectives.build import describe as describe_objective
-    from pipeline.objectives.build import shape
+    from pipeline.objectives.registry import objective_of
     from pipeline.tracking import metrics
 
     lines = metrics.read(run / metrics.METRICS)
     receipt, config = read_receipt(run), read_config(run)
-    lengths = shape(config.objective, config.data)
+    objective = objective_of(config.objective)
+    lengths = objective.shape(config.data)
     return {
         "kind": "run",
-        "objective": describe_objective(config.objective),
+        "objective": objective.describe(),
         "tokens_per_sample": {"inputs": lengths.inputs, "targets": lengths.targets or lengths.inputs},
         "config": config.model_dump(mode="json"),
         "checkpoints": sorted(path.name for path in (run / "checkpoints").glob("step-*")),

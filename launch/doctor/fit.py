@@ -13,6 +13,7 @@ from launch.doctor.finding import Finding, fail, ok, size, warn
 from launch.local import choose_processes, count_gpus
 from launch.recipe import Recipe
 from pipeline.costs import flops, memory
+from pipeline.objectives.registry import objective_of
 
 TIGHT = 0.9
 """Share of the memory above which the estimate says nothing certain."""
@@ -103,7 +104,9 @@ def split_tensor_groups(tensor: int, slots: list[int]) -> int:
 
 def fits(recipe: Recipe, devices: Devices, rows: int, data_size: int, ranks: int) -> Finding:
     """The rank that needs most memory, against what it has: a GPU, or its share of a host with so many."""
-    need = memory.peak(recipe.pipeline(), recipe.train, rows, data_size, devices.gpu)
+    config = recipe.pipeline()
+    lengths = objective_of(config.objective).shape(config.data).lengths
+    need = memory.peak(config, lengths, recipe.train, rows, data_size, devices.gpu)
     there, wanted = devices.bytes_each, (1 if devices.gpu else ranks) * need.total
     parts = ", ".join(
         f"{name} {size(getattr(need, name))}"

@@ -8,17 +8,10 @@ from data_prep.contract.settings import Settings
 from pipeline.config.data import DataConfig
 from pipeline.config.evaluation import EvalConfig
 from pipeline.config.model import ModelConfig
-from pipeline.config.objective import ObjectiveConfig
+from pipeline.config.objective import TRAINS, ObjectiveConfig
 from pipeline.config.optimizer import OptimizerConfig, TrainConfig
 from pipeline.config.parallel import ParallelConfig
 from pipeline.config.tracking import TrackingConfig
-
-OBJECTIVES: dict[str, tuple[str, ...]] = {
-    "decoder": ("causal_lm", "prefix_lm"),
-    "encoder": ("masked_lm",),
-    "encoder_decoder": ("span_corruption", "denoising"),
-}
-"""What each architecture can be trained on."""
 
 
 class PipelineConfig(Settings):
@@ -47,7 +40,7 @@ class PipelineConfig(Settings):
         return self
 
     def _objective_fits_model(self) -> None:
-        kinds = OBJECTIVES[self.model.architecture]
+        kinds = TRAINS[self.model.architecture]
         if self.objective.kind not in kinds:
             raise ValueError(
                 f"objective.kind {self.objective.kind} does not train a model.architecture "

@@ -29,8 +29,8 @@ from pipeline.data.stream import SampleStream
 from pipeline.data.tables import special_tokens
 from pipeline.evaluation.perplexity import token_counts, unigram_logs
 from pipeline.evaluation.scoring import TOKENS_PER_BATCH, LanguageModel, batch_logits
-from pipeline.objectives.batches import LABELS, Batch
-from pipeline.objectives.build import build, shape
+from pipeline.objectives.batches import Batch
+from pipeline.objectives.registry import objective_of
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,10 @@ def hidden(config: EvaluationConfig, dataset: Dataset) -> Hidden:
 def _samples(config: EvaluationConfig, dataset: Dataset, split: str, tokens: int) -> tuple[list[Batch], bool]:
     """Samples of a split with about as many tokens, in batches, and whether they are all there are."""
     stream = SampleStream(dataset, split, cutting(config), config.seed)
-    make = build(config.objective, config.data, special_tokens(dataset.vocabulary))
+    objective = objective_of(config.objective)
+    make = objective.batches(config.data, special_tokens(dataset.vocabulary))
     count = min(stream.order.samples, -(-tokens // stream.order.width))
-    lengths = shape(config.objective, config.data)
-    rows = max(1, TOKENS_PER_BATCH // max(lengths.inputs, lengths.targets or 0))
+    rows = max(1, TOKENS_PER_BATCH // max(objective.shape(config.data).lengths))
     starts = range(0, count, rows)
     batches = [make(stream.samples(np.arange(start, min(start + rows, count)))) for start in starts]
     return batches, count == stream.order.samples
@@ -123,7 +123,8 @@ def _predictions(model: LanguageModel, batch: Batch) -> tuple[NDArray[np.float64
     """-ln p of every predicted token of a batch in order, and whether it is the likeliest."""
     import torch
 
-    inputs = {name: array for name, array in batch.items() if name not in LABELS}
+    labels = objective_of(model.config.objective).labels
+    inputs = {name: array for name, array in batch.items() if name not in labels}
     rows, columns = np.nonzero(batch["weights"] > 0)
     logits_PV = batch_logits(model, inputs)[rows, columns, : model.vocabulary.size]
     targets_P = torch.from_numpy(batch["targets"][rows, columns]).to(logits_PV.device)

@@ -17,7 +17,7 @@ from data_prep.contract.stages import DATASET, RUN, Input, Kind, Notify, Source,
 from pipeline.checkpoints.run_folder import INDEX, checkpoint_folder, read_config, saved_steps
 from pipeline.config import ObjectiveConfig, OptimizerConfig, PipelineConfig
 from pipeline.conversion.family import Facts, differences
-from pipeline.objectives.build import describe as describe_objective
+from pipeline.objectives.registry import objective_of
 from pipeline.tracking import metrics
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def objective_line(receipt: Receipt) -> str:
     """What a model learned to predict; empty where the receipt does not say."""
     if "objective" not in receipt.config or "model" not in receipt.config:
         return ""
-    words = describe_objective(ObjectiveConfig.model_validate(receipt.config["objective"]))
+    words = objective_of(ObjectiveConfig.model_validate(receipt.config["objective"])).describe()
     architecture = receipt.config["model"].get("architecture", "decoder").replace("_", "-").capitalize()
     return f"{architecture}, trained by {words}."
 

@@ -21,6 +21,7 @@ from data_prep.contract.vocabulary import Vocabulary
 from pipeline.checkpoints.run_folder import IDENTITY, write_config
 from pipeline.config import OptimizerConfig, PipelineConfig
 from pipeline.costs import flops
+from pipeline.objectives.registry import objective_of
 
 LOCK_SECONDS = 10.0
 """How long a process that is being ended may hold the lock of a run's folder."""
@@ -94,7 +95,8 @@ class Job:
     def step_flops(self) -> float:
         """Model FLOPs of one optimizer step, by the formula of `pipeline.costs.flops`."""
         rows = flops.padded_vocabulary(self.vocabulary.size)
-        return flops.training_per_sample(self.config, rows) * self.optim.global_batch
+        lengths = objective_of(self.config.objective).shape(self.config.data).lengths
+        return flops.training_per_sample(self.config.model, lengths, rows) * self.optim.global_batch
 
     def is_done(self) -> bool:
         """Whether the run's receipt is of this very job."""

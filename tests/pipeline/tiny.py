@@ -10,7 +10,7 @@ import sentencepiece
 
 from data_prep.contract.dataset import TOKENIZER, Block, Manifest, ShardWriter, write_manifest
 from data_prep.contract.vocabulary import RESERVED, Vocabulary
-from pipeline.config import OBJECTIVES, EvaluationConfig, PipelineConfig
+from pipeline.config import TRAINS, EvaluationConfig, PipelineConfig
 
 WORDS = (
     "adds",
@@ -108,6 +108,6 @@ def evaluation(**sections: dict[str, object]) -> EvaluationConfig:
 
 def _filled(sections: dict[str, dict[str, object]]) -> dict[str, object]:
     kind = sections.get("objective", {}).get("kind", "causal_lm")
-    architecture = next((name for name, kinds in OBJECTIVES.items() if kind in kinds), "decoder")
+    architecture = next((name for name, kinds in TRAINS.items() if kind in kinds), "decoder")
     sections["model"] = {"architecture": architecture} | sections.get("model", {})
     return {"name": "tiny", **sections}
