@@ -77,6 +77,7 @@ class Engine:
         Returns the loss, a weighted mean over the global batch in nats, and the norm of the whole gradient
         before clipping. Where that is not finite, on whatever rank, no rank has changed anything.
         """
+        self._set_accumulation(len(batches))
         for group in self.engine.optimizer.param_groups:
             group["lr"] = learning_rate
         examples = self._examples(batches)
@@ -111,6 +112,13 @@ class Engine:
         """Shape of every parameter of this stage as a model without parallelism would hold it."""
         size = self.world.tensor_size
         return {name: list(sharding.whole_shape(p, size)) for name, p in self.parameters.items()}
+
+    def _set_accumulation(self, micro_batches: int) -> None:
+        """Tell DeepSpeed how many micro batches this step has, where a global batch grows."""
+        if micro_batches != self.engine.gradient_accumulation_steps():
+            samples = micro_batches * self.optim.micro_batch * self.world.data_size
+            self.engine.set_train_batch_size(samples)
+            self.engine.micro_steps = 0  # DeepSpeed steps where its count divides by that number
 
     def _mean(self, total: Tensor, count: int) -> float:
         dist.all_reduce(total, group=self.engine.data_parallel_group)
