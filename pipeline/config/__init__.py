@@ -9,6 +9,7 @@ from pipeline.config.model import ModelConfig
 from pipeline.config.objective import TRAINS, NoiseKind, ObjectiveConfig
 from pipeline.config.optimizer import OptimizerConfig, TrainConfig, TuneConfig
 from pipeline.config.parallel import ParallelConfig
+from pipeline.config.ramp_up import RampUp
 from pipeline.config.run import EvaluationConfig, PipelineConfig
 from pipeline.config.tracking import TrackingConfig
 
@@ -24,6 +25,7 @@ __all__ = [
     "OptimizerConfig",
     "ParallelConfig",
     "PipelineConfig",
+    "RampUp",
     "TrackingConfig",
     "TrainConfig",
     "TuneConfig",

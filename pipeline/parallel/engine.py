@@ -81,6 +81,7 @@ class Engine:
         Returns the loss, a weighted mean over the global batch in nats, and the norm of the whole gradient
         before clipping. Where that is not finite, on whatever rank, no rank has changed anything.
         """
+        self._set_accumulation(len(batches))
         for group in self.engine.optimizer.param_groups:
             group["lr"] = learning_rate
         examples = self._examples(batches)
@@ -121,6 +122,13 @@ class Engine:
 
     def _staged_loss(self, outputs: Flow, labels: tuple[Tensor, ...]) -> Tensor:
         return self._loss(outputs, dict(zip(self.loss.labels, labels, strict=True)))
+
+    def _set_accumulation(self, micro_batches: int) -> None:
+        """Tell DeepSpeed how many micro batches this step has, where a global batch grows."""
+        if micro_batches != self.engine.gradient_accumulation_steps():
+            samples = micro_batches * self.optim.micro_batch * self.world.data_size
+            self.engine.set_train_batch_size(samples)
+            self.engine.micro_steps = 0  # DeepSpeed steps where its count divides by that number
 
     def _mean(self, total: Tensor, count: int) -> float:
         dist.all_reduce(total, group=self.engine.data_parallel_group)

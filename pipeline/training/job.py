@@ -92,11 +92,11 @@ class Job:
         return flops.parameters(self.config.model, rows, self.config.position_table, sentence_head)
 
     @property
-    def step_flops(self) -> float:
-        """Model FLOPs of one optimizer step, by the formula of `pipeline.costs.flops`."""
+    def sample_flops(self) -> float:
+        """Model FLOPs of training on one sample, by the formula of `pipeline.costs.flops`."""
         rows = flops.padded_vocabulary(self.vocabulary.size)
         lengths = objective_of(self.config.objective).shape(self.config.data).lengths
-        return flops.training_per_sample(self.config.model, lengths, rows) * self.optim.global_batch
+        return flops.training_per_sample(self.config.model, lengths, rows)
 
     def is_done(self) -> bool:
         """Whether the run's receipt is of this very job."""
