@@ -3,6 +3,7 @@
 Only what `--help` needs is imported at the top: torch, Ray and MLflow wait for the command that uses them.
 """
 
+import errno
 import json
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from data_prep.contract.names import printable
 from data_prep.contract.settings import InputError
 from launch.quiet import quieten
 
@@ -25,6 +27,19 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+INTERRUPTED = 130
+"""Exit status of a command that was ended by Ctrl-C and has nothing to save."""
+WRONG_PLACE = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+"""What a machine says that is no fault of the command: with more room the same one goes on."""
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe's YAML file.")]
 Overrides = Annotated[
     list[str] | None,
@@ -330,8 +345,17 @@ def told(as_json: bool) -> Iterator[dict[str, Any]]:
     try:
         yield result
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    except OSError as error:
+        if error.errno not in (*WRONG_PLACE, *NO_ROOM):
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {printable(place)}{error.strerror}", file=sys.stderr)
+        raise SystemExit(2 if error.errno in WRONG_PLACE else 1) from None
     except TrainingFailedError as error:
         if error.status not in (2, RESUME):  # with these, what there is to say has been said
             print(f"error: {error}", file=sys.stderr)

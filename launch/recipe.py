@@ -5,16 +5,17 @@ Everything that is wrong is one `InputError` sentence: the file, the key, the va
 """
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from data_prep.config import CorpusConfig, PrepConfig, TokenizerConfig
+from data_prep.contract.reading import plain_name, printable, read_yaml, without_password
 from data_prep.contract.settings import InputError, Settings
 from launch.settings import SuperviseConfig
 from pipeline.config import (
@@ -41,6 +42,8 @@ PATHS = (
 )
 
 
+LONGEST = 100
+"""Characters of a value in a sentence."""
 REFERENCES = {"from", "data", "of"}
 """Keys of a stage that name what it reads, by a stage's name or a path."""
 
@@ -66,6 +69,13 @@ class Recipe(Settings):
     stages: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """The stages by name, each with its `kind`, its inputs and its own keys; left out they are the usual
     four: prep, pretrain, instruct, evaluate."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_plain(cls, name: str) -> str:
+        if "/" in plain_name(name, "name"):
+            raise ValueError("a folder is called by it, so it has no slash")
+        return name
 
     _path: Path = PrivateAttr(default=Path())
     _plain: dict[str, Any] = PrivateAttr(default_factory=dict)
@@ -133,16 +143,7 @@ def told_of(path: Path, prefix: str = "", section: type[BaseModel] = Recipe) -> 
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; a recipe (YAML) is expected") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); a recipe (YAML) is expected") from error
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where else ""
-        raise InputError(f"{path}: not YAML{line} ({getattr(error, 'problem', error)})") from error
+    plain = read_yaml(path)
     if not isinstance(plain, dict):
         raise InputError(f"{path}: a recipe is a mapping of sections such as model and train")
     return plain
@@ -151,11 +152,13 @@ def _read(path: Path) -> dict[str, Any]:
 def _parse(override: str) -> tuple[list[str], Any]:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise InputError(f"--set {override}: key=value is expected, such as train.steps=200")
+        raise InputError(
+            f"--set {printable(override)[:LONGEST]}: key=value is expected, such as train.steps=200"
+        )
     try:
-        return key.strip().split("."), yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InputError(f"--set {override}: {text!r} is not a YAML value") from None
+        return key.strip().split("."), read_yaml(text, "the value")
+    except InputError as error:
+        raise InputError(f"--set {key[:LONGEST]}: {shown(text)} is not a YAML value ({error})") from None
 
 
 def _put(plain: dict[str, Any], key: list[str], value: Any) -> None:
@@ -246,7 +249,14 @@ def _problem(problem: ErrorDetails, prefix: str, section: type[BaseModel]) -> st
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if problem["type"] == "value_error":
         return f"{key}: {message}" if location or prefix else message
-    return f"{key} is {problem['input']!r}; it {message}"
+    return f"{key} is {shown(problem['input'])}; it {message}"
+
+
+def shown(value: Any) -> str:
+    """A value in a sentence: its beginning, and nothing that moves a terminal's cursor."""
+    text = printable(without_password(value if isinstance(value, str) else reprlib.repr(value)))
+    text = repr(text) if isinstance(value, str) else text
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _suggestion(location: list[str], prefix: str, section: Any) -> str:

@@ -4,6 +4,7 @@ The kind of a stage says whether it trains, which a launcher's processes do unde
 which is done here. Nothing here knows a kind by name.
 """
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,18 @@ from data_prep.contract.stages import DATASET, Kind, Stage
 from data_prep.stage import storage_of
 from data_prep.standing_in import stand_in
 from launch.attempts import folder_of
+from launch.doctor.finding import host_memory, size
 from launch.graph import Graph, graph
 from launch.hosts import HostsLauncher
-from launch.local import LocalLauncher
+from launch.local import LocalLauncher, choose_processes, count_gpus
 from launch.recipe import Recipe
 from launch.supervise import Launcher, Supervisor
+from pipeline.costs import memory
+from pipeline.costs.flops import padded_vocabulary
+from pipeline.objectives.registry import objective_of
 from pipeline.reports.findings import GRAPH, USUAL, write_graph
 from pipeline.stages.summary import summarise, track
-from pipeline.stages.training import Training
+from pipeline.stages.training import Training, check_layout
 from pipeline.training.job import Job
 
 
@@ -104,7 +109,9 @@ class Runner:
     def _training(self, kind: Training, stage: Stage, resume: bool) -> Receipt:
         job = kind.job(stage)
         if not job.is_done():
+            check_layout(job)
             kind.check(stage)
+            self._check_memory(job)
             flags = ["--resume"] if resume else []
             launcher = self._launcher(job, [*self.arguments, *flags])
             status = Supervisor(job, launcher, self.recipe.supervise, self.notify, self.deadline).run()
@@ -115,6 +122,22 @@ class Runner:
         receipt = read_receipt(job.folder)
         assert receipt is not None
         return receipt
+
+    def _check_memory(self, job: Job) -> None:
+        """`InputError` where weights and optimizer alone are more than this machine could ever hold."""
+        if self.hostfile is not None or count_gpus():
+            return
+        rows, there = padded_vocabulary(job.vocabulary.size), host_memory()
+        processes = choose_processes(job.config.parallel, job.optim, min(2, os.cpu_count() or 1), exact=True)
+        data = job.config.parallel.data_size(processes)
+        lengths = objective_of(job.config.objective).shape(job.config.data).lengths
+        need = memory.peak(job.config, lengths, job.optim, rows, data, gpu=False)
+        wanted = processes * (need.weights + need.gradients + need.optimizer)
+        if wanted > there:
+            raise InputError(
+                f"{job.stage}: weights, gradients and optimizer states of {processes} processes are "
+                f"{size(wanted)}, and this machine has {size(there)}; make the model smaller"
+            )
 
     def _launcher(self, job: Job, arguments: list[str]) -> Launcher:
         parallel, optim = job.config.parallel, job.optim

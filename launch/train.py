@@ -26,7 +26,7 @@ from launch.quiet import quieten
 from launch.remote import unpack
 from launch.work import work_folder
 from pipeline.health.stopping import RESUME, StopRequest
-from pipeline.stages.training import Training
+from pipeline.stages.training import Training, check_layout
 
 
 def main() -> None:
@@ -62,6 +62,7 @@ def _train(loaded: recipe.Recipe, arguments: argparse.Namespace) -> bool:
     kind = found.kind(stage)
     assert isinstance(kind, Training)
     job = replace(kind.job(stage), restarts=restarts)
+    check_layout(job)
     from pipeline.training.run import run
 
     return run(job, partial(kind.batches, stage, job), arguments.resume, stop)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from data_prep.contract.dataset import MANIFEST, Dataset
+from data_prep.contract.lock import locked
 from data_prep.contract.receipt import (
     Receipt,
     file_hash,
@@ -148,6 +149,10 @@ class Kind(ABC):
 
     def run(self, stage: Stage, notify: Notify) -> Receipt:
         """Compute the stage where its receipt does not match."""
+        with locked(stage.folder, f"running {stage.name}"):
+            return self._run(stage, notify)
+
+    def _run(self, stage: Stage, notify: Notify) -> Receipt:
         wanted, begun = self.fingerprint(stage), time.time()
         found = read_receipt(stage.folder)
         if found is not None and found.fingerprint == wanted:

@@ -27,7 +27,8 @@ def checkpoint_folder(run: Path, step: int) -> Path:
 
 def saved_steps(run: Path) -> list[int]:
     """The steps of a run's complete checkpoints, oldest first."""
-    return sorted(int(path.name.split("-")[1]) for path in (run / "checkpoints").glob("step-*"))
+    names = (path.name.removeprefix("step-") for path in (run / "checkpoints").glob("step-*"))
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
 def read_config(run: Path) -> PipelineConfig:

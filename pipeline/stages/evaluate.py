@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from data_prep.contract.lock import locked
 from data_prep.contract.receipt import Receipt, read_receipt, write_atomic
 from data_prep.contract.report import StageReport
 from data_prep.contract.settings import InputError
@@ -33,8 +34,9 @@ class Evaluate(Kind):
     def run(self, stage: Stage, notify: Notify) -> Receipt:
         """Measure every run."""
         data = find_dataset(stage)
-        receipt = evaluate(config_of(stage), data.folder, runs_of(stage), stage.folder, notify)
-        write_table(stage.folder)
+        with locked(stage.folder, "evaluating"):
+            receipt = evaluate(config_of(stage), data.folder, runs_of(stage), stage.folder, notify)
+            write_table(stage.folder)
         return receipt
 
     def config(self, stage: Stage) -> dict[str, Any]:

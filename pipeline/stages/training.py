@@ -17,6 +17,7 @@ from data_prep.contract.stages import DATASET, RUN, Input, Kind, Notify, Source,
 from pipeline.checkpoints.run_folder import INDEX, checkpoint_folder, read_config, saved_steps
 from pipeline.config import ObjectiveConfig, OptimizerConfig, PipelineConfig
 from pipeline.conversion.family import Facts, differences
+from pipeline.costs.flops import VOCABULARY_MULTIPLE, padded_vocabulary
 from pipeline.objectives.registry import objective_of
 from pipeline.tracking import metrics
 
@@ -136,6 +137,17 @@ def check_model(config: PipelineConfig, run: Path, label: str) -> None:
         name, (ours, wanted) = next(iter(found.items()))
         raise InputError(
             f"model.{name} is {ours} and {wanted} in {label}; leave the key out to have the checkpoint's"
+        )
+
+
+def check_layout(job: "Job") -> None:
+    """`InputError` where tensor parallelism cannot cut the token embedding evenly."""
+    tensor, rows = job.config.parallel.tensor, padded_vocabulary(job.vocabulary.size)
+    if rows % tensor:
+        raise InputError(
+            f"parallel.tensor {tensor} does not divide the {rows} rows of the token embedding (a "
+            f"vocabulary of {job.vocabulary.size}, filled up to a multiple of {VOCABULARY_MULTIPLE}); a power "
+            "of two does"
         )
 
 
