@@ -145,9 +145,8 @@ def check_layout(job: "Job") -> None:
     tensor, rows = job.config.parallel.tensor, padded_vocabulary(job.vocabulary.size)
     if rows % tensor:
         raise InputError(
-            f"parallel.tensor {tensor} does not divide the {rows} rows of the token embedding (a "
-            f"vocabulary of {job.vocabulary.size}, filled up to a multiple of {VOCABULARY_MULTIPLE}); a power "
-            "of two does"
+            f"parallel.tensor {tensor} does not divide the {rows} rows of the token embedding (a vocabulary "
+            f"of {job.vocabulary.size}, filled up to a multiple of {VOCABULARY_MULTIPLE}); powers of two do"
         )
 
 
