@@ -5,6 +5,7 @@ receipt      what a finished stage leaves behind, and the fingerprints that deci
 vocabulary   the reserved tokens, and tokenizers of ours and published ones behind one interface
 published    a published tokenizer as one file     pieces      what reads it: SentencePiece or tokenizers
 dataset      the manifest, the block table and the tar shards: one writer, one reader
+reading      the one checked reader of each format that comes from outside, and checks of names from there
 
 Nothing here imports Ray or torch.
 """
