@@ -20,11 +20,17 @@ class Settings(BaseModel):
     not_in_fingerprint: ClassVar[frozenset[str]] = frozenset()
     """Fields that say how the work is done and not what comes out: a change of them makes nothing stale."""
 
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Fields added after runs existed: left out of `identity()` while they have their default."""
+
     def identity(self) -> dict[str, Any]:
         """The fields that decide what comes out, nested sections likewise, as plain values."""
         plain = self.model_dump(mode="json")
-        for name in type(self).model_fields:
+        left_out = set(self.not_in_fingerprint)
+        for name, field in type(self).model_fields.items():
             value = getattr(self, name)
-            if isinstance(value, Settings):
+            if name in self.later and value == field.get_default(call_default_factory=True):
+                left_out.add(name)
+            elif isinstance(value, Settings):
                 plain[name] = value.identity()
-        return {name: value for name, value in plain.items() if name not in self.not_in_fingerprint}
+        return {name: value for name, value in plain.items() if name not in left_out}

@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 
 from data_prep.contract.pieces import HuggingFace, Pieces, SentencePieces
-from data_prep.contract.published import ARCHIVE, CONFIG, TOKENIZER_JSON, Roles, pack, unpack
+from data_prep.contract.published import ARCHIVE, CONFIG, LIMIT, TOKENIZER_JSON, Roles, pack, unpack
+from data_prep.contract.reading import read_bytes
 from data_prep.contract.settings import InputError
 
 PAD, UNK, BOS, EOS, CLS, SEP, MASK = "<pad>", "<unk>", "<bos>", "<eos>", "<cls>", "<sep>", "<mask>"
@@ -48,11 +49,17 @@ class Vocabulary:
         self.eos, self.unk = eos, self._first(UNK)
         pad, bos = self._first(PAD), self._first(BOS, CLS)
         self.pad, self.bos = (eos if index is None else index for index in (pad, bos))
+        usual = [index for index in (eos, self._pieces.find(END)) if index is not None]
+        self.ends = frozenset(usual if roles.ends is None else roles.ends)
+        """Ids that end what a model says."""
+        self.forced = roles.forced
+        """The id that a published decoder's texts begin with, behind its start token; None for most."""
 
     def _open(self, roles: Roles) -> Pieces:
         if roles.reads == TOKENIZER_JSON:
-            return HuggingFace(self.path, self.files[TOKENIZER_JSON], roles.names)
-        return SentencePieces(self.path, self.files.get(roles.reads, self.content))
+            return HuggingFace(self.path, self.files[TOKENIZER_JSON], roles.names, roles.added)
+        content = self.files.get(roles.reads, self.content)
+        return SentencePieces(self.path, content, roles.names, roles.added)
 
     def _first(self, *names: str) -> int | None:
         return next((found for name in names if (found := self._pieces.find(name)) is not None), None)
@@ -118,7 +125,9 @@ def read(path: Path) -> bytes:
     """The content of `tokenizer.model` for whatever a path names as a tokenizer."""
     if path.is_dir():
         own = path / "tokenizer.model"
-        return own.read_bytes() if own.is_file() and not (path / CONFIG).is_file() else pack(path, RESERVED)
+        if own.is_file() and not (path / CONFIG).is_file():
+            return read_bytes(own, limit=LIMIT)
+        return pack(path, RESERVED)
     if not path.is_file():
         raise InputError(f"{path}: no such file; a tokenizer is expected here")
-    return pack(path.parent, RESERVED) if path.name == TOKENIZER_JSON else path.read_bytes()
+    return pack(path.parent, RESERVED) if path.name == TOKENIZER_JSON else read_bytes(path, limit=LIMIT)

@@ -9,6 +9,7 @@ from pipeline.config.model import ModelConfig
 from pipeline.config.objective import NoiseKind, ObjectiveConfig
 from pipeline.config.optimizer import OptimizerConfig, TrainConfig, TuneConfig
 from pipeline.config.parallel import ParallelConfig
+from pipeline.config.rope import RopeScaling
 from pipeline.config.run import OBJECTIVES, PipelineConfig
 from pipeline.config.tracking import TrackingConfig
 
@@ -23,6 +24,7 @@ __all__ = [
     "OptimizerConfig",
     "ParallelConfig",
     "PipelineConfig",
+    "RopeScaling",
     "TrackingConfig",
     "TrainConfig",
     "TuneConfig",

@@ -24,6 +24,7 @@ from pipeline.models.heads import MLMHead, SentenceHead, logits
 from pipeline.models.layer import Flow, Layer
 from pipeline.models.linear import megatron_config
 from pipeline.models.norm import Dropout, Norm, normalise
+from pipeline.models.pooler import Pooler
 
 Forward = Callable[[torch.nn.Module, Flow], Flow]
 STACK_ENDS = {
@@ -147,6 +148,8 @@ class Builder:
         return [Layer(f"{prefix}norm", Norm, self.common, forward=normalise)] if normed else []
 
     def _head(self) -> list[Layer]:
+        if not self.model.language_head:
+            return self._bare()
         found = []
         if self.model.word_size:
             found.append(Layer("project_out", Projection, (*self.common, False), forward=project))
@@ -160,6 +163,11 @@ class Builder:
         name = "words" if self.model.tied_output else "head"
         cost = flops.head_cost(self.config, self.rows)
         return [*found, self._words(name, predict, gives="logits", ends=("hidden", "logit_bias"), cost=cost)]
+
+    def _bare(self) -> list[Layer]:
+        """What stands behind an encoder that predicts no words: the pooled first token, if any."""
+        pooled = Layer("pooler", Pooler, self.common, gives=("pooled",))
+        return [pooled] if self.model.pooler else []
 
 
 def remember(last: torch.nn.Module, flow: Flow) -> Flow:
