@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import sentencepiece
 
@@ -42,6 +42,7 @@ class Pieces(Protocol):
     def piece_of(self, index: int) -> str: ...
     def encode(self, text: str) -> list[int]: ...
     def encode_inside(self, text: str) -> list[int]: ...
+    def encode_behind(self, text: str, special: int) -> list[int]: ...
     def decode(self, tokens: Sequence[int]) -> str: ...
 
 
@@ -96,6 +97,9 @@ class SentencePieces:
 
     def encode_inside(self, text: str) -> list[int]:
         return self._apart(text, inside=True) if self._found else self._within(text)
+
+    def encode_behind(self, text: str, special: int) -> list[int]:
+        return self.encode_inside(text)
 
     def _apart(self, text: str, inside: bool) -> list[int]:
         """Ids of a text that is cut at the added tokens that are found in texts."""
@@ -197,6 +201,23 @@ class HuggingFace:
 
     def encode_inside(self, text: str) -> list[int]:
         return self._unforged(text, inside=True)
+
+    def encode_behind(self, text: str, special: int) -> list[int]:
+        """As the library cuts a text there, unless it finds more special tokens than the one before it."""
+        with library_errors(self._path):
+            ids: list[int] = self._finding.encode(
+                self._pieces[special] + text, add_special_tokens=False
+            ).ids
+        found = ids[:1] == [special] and self._forged.isdisjoint(ids[1:])
+        return ids[1:] if found else self._unforged(text, inside=True)
+
+    @cached_property
+    def _finding(self) -> Any:
+        """The same tokenizer, which finds special tokens in a text."""
+        with library_errors(self._path):
+            tokenizer = type(self._tokenizer).from_str(self._tokenizer.to_str())
+            tokenizer.encode_special_tokens = False
+        return tokenizer
 
     def _unforged(self, text: str, inside: bool) -> list[int]:
         """Ids of a text; where the library finds a special token in it, the text is cut inside that.

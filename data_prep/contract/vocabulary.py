@@ -40,6 +40,9 @@ class Vocabulary:
         if self.content.startswith(ARCHIVE):
             roles, self.files = unpack(path, self.content)
         self._pieces = self._open(roles)
+        given = [*roles.names.values(), *(roles.before or ()), *roles.after]
+        if not all(0 <= index < self.size for index in given):
+            raise InputError(f"{path}: its special tokens have ids that are none of its {self.size:,} pieces")
         self.frame = None if roles.before is None else (roles.before, roles.after)
         """Ids that a published tokenizer puts before and behind a text; None leaves it to the objective."""
         # Tokenizers from elsewhere may lack some: BERT's texts end with <sep>, padding is masked.
@@ -111,6 +114,10 @@ class Vocabulary:
     def encode_inside(self, text: str) -> list[int]:
         """Token ids of a text that something stands before: what is put before others is not added."""
         return self._pieces.encode_inside(text)
+
+    def encode_behind(self, text: str, special: int) -> list[int]:
+        """Token ids of a text directly behind a special token, as transformers cuts the two together."""
+        return self._pieces.encode_behind(text, special)
 
     def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
         """Token ids of several texts."""

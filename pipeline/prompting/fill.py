@@ -147,6 +147,6 @@ def blanks_in(told: str, text: str) -> list[list[Candidate]]:
 
 
 def _check_length(model: GenerativeModel, ids: Sequence[int]) -> None:
-    longest = model.config.data.sequence_length
+    longest = model.config.context_length
     if len(ids) > longest:
         raise InputError(f"a text of {len(ids)} tokens; the model reads at most {longest}")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from data_prep.contract.vocabulary import CLS, END, MASK, SENTINELS, SEP, Vocabulary
+from data_prep.contract.vocabulary import CLS, MASK, SENTINELS, SEP, Vocabulary
 from pipeline.generation.model import GenerativeModel, has_encoder
 from pipeline.prompting.chat import ChatTemplate, Message
 
@@ -42,9 +42,9 @@ def framed(objective: str, vocabulary: Vocabulary, ids: Sequence[int]) -> list[i
     return [*ids, vocabulary.eos]
 
 
-def stop_ids(vocabulary: Vocabulary) -> set[int]:
-    """What ends an answer."""
-    return {vocabulary.eos, *(vocabulary.id_of(piece) for piece in (END,) if vocabulary.has(piece))}
+def stop_ids(vocabulary: Vocabulary, chat: bool = False) -> set[int]:
+    """What ends what a model says: what a published folder says; a `chat`'s turns have an end too."""
+    return {*vocabulary.ends, *([ChatTemplate(vocabulary).end] if chat else [])}
 
 
 def blanked(vocabulary: Vocabulary, text: str) -> list[int]:
@@ -80,7 +80,8 @@ def readable(model: GenerativeModel, text: str, chat: bool, answer: Sequence[int
     vocabulary = model.vocabulary
     if not chat and not has_encoder(model):
         return vocabulary.decode([*vocabulary.encode(text), *answer])
-    return with_names(vocabulary, answer) if BLANK.search(text) else vocabulary.decode(answer)
+    told = with_names(vocabulary, answer) if BLANK.search(text) else vocabulary.decode(answer)
+    return told.removeprefix(" ") if chat else told
 
 
 def growing(model: GenerativeModel, text: str, chat: bool, answer: Iterable[int]) -> Iterator[str]:
