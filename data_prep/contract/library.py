@@ -21,11 +21,15 @@ def library_errors(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # the library raises no narrower one
-        raise InputError(f"{path}: {TOKENIZER_JSON} cannot be used ({_line(error)})") from None
+        raise InputError(
+            f"{path}: the library tokenizers fails with this tokenizer ({_line(error)})"
+        ) from None
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
-        raise InputError(f"{path}: {TOKENIZER_JSON} cannot be used ({_line(error)})") from None
+        raise InputError(
+            f"{path}: the library tokenizers fails with this tokenizer ({_line(error)})"
+        ) from None
 
 
 def _line(error: BaseException) -> str:
@@ -45,8 +49,12 @@ def open_tokenizer(path: Path, content: bytes, added: Sequence[Added] = ()) -> A
         text = content.decode()
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a {TOKENIZER_JSON} (not UTF-8 at byte {error.start})") from None
+    try:
+        with library_errors(path):
+            tokenizer = Tokenizer.from_str(text)
+    except InputError as error:
+        raise InputError(f"{path}: not a {TOKENIZER_JSON} ({error})") from None
     with library_errors(path):
-        tokenizer = Tokenizer.from_str(text)
         for one in added:
             tokenizer.add_tokens([AddedToken(one.content, special=one.special, normalized=not one.special)])
             if tokenizer.token_to_id(one.content) != one.id:

@@ -205,9 +205,7 @@ class HuggingFace:
     def encode_behind(self, text: str, special: int) -> list[int]:
         """As the library cuts a text there, unless it finds more special tokens than the one before it."""
         with library_errors(self._path):
-            ids: list[int] = self._finding.encode(
-                self._pieces[special] + text, add_special_tokens=False
-            ).ids
+            ids: list[int] = self._finding.encode(self._pieces[special] + text, add_special_tokens=False).ids
         found = ids[:1] == [special] and self._forged.isdisjoint(ids[1:])
         return ids[1:] if found else self._unforged(text, inside=True)
 

@@ -9,8 +9,7 @@ So a run or a dataset carries all that it needs in the one file whose hash stand
 
 import io
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 

@@ -65,7 +65,8 @@ def begin(model: GenerativeModel, prompts: Prompts, room: int) -> tuple[Session,
     """A session, what its rows are so far, and the logits [B, V] of what follows each.
 
     A prompt is what a decoder goes on with or what an encoder reads; a decoder behind an encoder begins with
-    its start token, and what every text of it is made to begin with. `InputError` where an encoder's prompt is too long for it.
+    its start token and what all its texts are made to begin with. `InputError` where an encoder's prompt is
+    too long for it.
     """
     assert all(len(prompt) > 0 for prompt in prompts)
     longest = model.config.context_length
