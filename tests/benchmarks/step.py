@@ -30,7 +30,7 @@ from pipeline.config import PipelineConfig
 from pipeline.distributed import world
 from pipeline.models.build import model_layers
 from pipeline.objectives.batches import Batch
-from pipeline.parallel.adam import adamw
+from pipeline.optim.build import build
 from pipeline.parallel.engine import Engine
 from pipeline.parallel.stack import Stack
 from pipeline.training.loss import loss
@@ -119,7 +119,7 @@ def plain_loop(
     parameters: dict[str, nn.Parameter], config: PipelineConfig, compute: Callable[[], Tensor]
 ) -> Callable[[], object]:
     """A step as a short script has it."""
-    optimizer = adamw(parameters, config.train)
+    optimizer = build(parameters, config.train)
 
     def step() -> None:
         optimizer.zero_grad()
