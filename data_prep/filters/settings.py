@@ -55,6 +55,8 @@ class GopherQualityFilter(Settings):
     The numbers are for English. Counts and shares of words hold for other languages as they are; the mean
     length of words does for those that have letters and spaces, and is not asked of others."""
 
+    later = frozenset({"stop_words"})
+
     min_words: int | None = Field(50, ge=0)
     """Fewest words that are not symbols alone."""
     max_words: PositiveInt | None = 100_000
@@ -154,6 +156,8 @@ class UrlFilter(Settings):
 
 class FilterConfig(Settings):
     """Which documents stay. Signals are computed once and stored; thresholds decide afterwards."""
+
+    later = frozenset({"by_language"})
 
     use: list[FilterName] = Field(default_factory=list)
     """Filters in the order in which they reject. FineWeb's order is url, language, gopher_repetition,

@@ -26,7 +26,9 @@ from pipeline.models.layer import Flow, Layer
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.loss import Loss
 from pipeline.objectives.losses import spread
-from pipeline.parallel.adam import adamw, allocate_moments, steps_taken
+from pipeline.optim.build import build
+from pipeline.optim.groups import rule_names
+from pipeline.parallel.masters import Masters
 from pipeline.parallel.stack import Stack
 from pipeline.parallel.stages import Stages
 
@@ -61,14 +63,16 @@ class Engine:
         mark_counted_copies(self.parameters.values(), world)
         add_up_parts(self.parameters.values())
         held = sum(parameter.numel() for parameter in self.parameters.values())
+        rules = rule_names(self.parameters, optim)
         self.engine, *_ = deepspeed.initialize(
             model=module,
-            optimizer=adamw(self.parameters, optim),
+            optimizer=build(self.parameters, optim),
             config=deepspeed_config(parallel, optim, world, dtype, held),
             mpu=None if self.staged else model_parallel_unit(),
             dist_init_required=False,
         )
-        allocate_moments(self.engine.optimizer, self.parameters.values(), self.zero_stage)
+        self.masters = Masters(self.engine.optimizer, self.parameters, rules, self.zero_stage, world)
+        self.masters.allocate()
         if self.zero_stage == 0:
             if world.data_size == 1:
                 self.engine.enable_backward_allreduce = False  # it would copy all gradients there and back
@@ -180,7 +184,7 @@ class Engine:
     @property
     def updates(self) -> int:
         """How often the weights were updated: the steps taken without those whose gradient was not finite."""
-        return steps_taken(self.engine.optimizer, self.parameters.values(), self.zero_stage)
+        return self.masters.steps_taken()
 
     def _step(self) -> None:
         """ZeRO stage 0's step; like DeepSpeed's other stages it does nothing with a gradient of no norm."""
@@ -274,6 +278,7 @@ def deepspeed_config(
         "gradient_clipping": optim.clip if parallel.zero_stage else 0.0,  # stage 0 is clipped by `Engine`
         "zero_optimization": zero | offload,
         "zero_force_ds_cpu_optimizer": False,
+        "zero_allow_untested_optimizer": optim.optimizer != "adamw",  # ours are tested
         "bf16": {"enabled": dtype == torch.bfloat16},
         "fp16": {"enabled": dtype == torch.float16},
         # Stage outputs cut over tensor ranks are not needed here and go wrong with sequence parallelism.
