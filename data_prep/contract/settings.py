@@ -25,13 +25,13 @@ class Settings(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide what comes out, nested sections likewise, as plain values."""
-        return self._plain(self.not_in_fingerprint)
+        return self._values(self.not_in_fingerprint)
 
     def settled(self) -> dict[str, Any]:
         """All fields but those of `later` that have their default, nested sections likewise."""
-        return self._plain(None)
+        return self._values(None)
 
-    def _plain(self, left_out: frozenset[str] | None) -> dict[str, Any]:
+    def _values(self, left_out: frozenset[str] | None) -> dict[str, Any]:
         plain = self.model_dump(mode="json")
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
