@@ -7,6 +7,7 @@ from typing import Any
 from data_prep.contract.dataset import MANIFEST
 from data_prep.contract.receipt import read_receipt
 from data_prep.contract.settings import InputError
+from pipeline.reports.findings import graph
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def describe(path: Path) -> dict[str, Any]:
         return _describe_run(path)
     if (path / "results.json").is_file():
         return _describe_evaluation(path)
-    stages = [name for name in ("dataset", "pretrain", "tune", "eval") if (path / name).is_dir()]
+    stages = [name for name in graph(path) if (path / name).is_dir()] if path.is_dir() else []
     if stages:
         receipts = {name: read_receipt(path / name) for name in stages}
         done = {name: receipt.counts if receipt else "not finished" for name, receipt in receipts.items()}
@@ -73,7 +74,7 @@ def sample_lines(samples: list[dict[str, Any]], characters: int = 160) -> list[s
 
 
 def _describe_evaluation(folder: Path) -> dict[str, Any]:
-    from pipeline.reports.findings import RESULTS, SAMPLES
+    from pipeline.evaluation.evaluate import RESULTS, SAMPLES
 
     results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
     samples = (folder / SAMPLES).read_text(encoding="utf-8").splitlines()

@@ -9,7 +9,7 @@ from pathlib import Path
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
-from launch.doctor.finding import Finding, fail, ok, size, warn
+from launch.doctor.finding import Finding, fail, host_memory, ok, size, warn
 from launch.local import choose_processes, count_gpus
 from launch.recipe import Recipe
 from pipeline.costs import flops, memory
@@ -33,8 +33,6 @@ class Devices:
 
 def here() -> Devices:
     """This machine's GPUs, or its memory and cores."""
-    from launch.doctor.probe import host_memory
-
     gpus = count_gpus()
     if gpus:
         import torch
@@ -134,7 +132,7 @@ def _less(recipe: Recipe, need: memory.Memory) -> str:
 
 def disk(recipe: Recipe, work: Path, rows: int) -> Finding:
     """Room for the checkpoints that the recipe keeps, and one that is being written."""
-    each = memory.checkpoint_bytes(recipe.pipeline(), rows)
+    each = memory.checkpoint_bytes(recipe.pipeline(), recipe.train, rows)
     train = recipe.train
     kept = train.keep_checkpoints + 1 + (train.steps // train.keep_every if train.keep_every else 0)
     place = existing(work)

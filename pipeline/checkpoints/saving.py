@@ -48,12 +48,12 @@ def newest(run: Path, world: World, notify: Callable[[str], None]) -> Checkpoint
 def load(engine: Engine, checkpoint: Checkpoint) -> int:
     """Make the engine what it was when the checkpoint was written; returns the steps done.
 
-    In another layout weights, moments and schedule go on as they were; random states only go on where the
-    layout is the same.
+    In another layout weights, optimizer states and schedule go on as they were; random states only go on
+    where the layout is the same.
     """
     load_weights(engine, checkpoint)
     index, world = checkpoint.index, engine.world
-    state.restore_moments(engine, index.updates, checkpoint.moment)
+    state.restore_states(engine, index.updates, checkpoint.state)
     layout = {"tensor": world.tensor_size, "pipeline": world.pipeline_size, "data": world.data_size}
     if index.layout == layout:
         randomness.restore(checkpoint.random_states(world.rank))

@@ -9,13 +9,16 @@ from pipeline.config.model import ModelConfig
 from pipeline.config.objective import TRAINS, NoiseKind, ObjectiveConfig
 from pipeline.config.optimizer import OptimizerConfig, TrainConfig, TuneConfig
 from pipeline.config.parallel import ParallelConfig
-from pipeline.config.run import PipelineConfig
+from pipeline.config.ramp_up import RampUp
+from pipeline.config.rope import RopeScaling
+from pipeline.config.run import EvaluationConfig, PipelineConfig
 from pipeline.config.tracking import TrackingConfig
 
 __all__ = [
     "TRAINS",
     "DataConfig",
     "EvalConfig",
+    "EvaluationConfig",
     "MixtureEntry",
     "ModelConfig",
     "NoiseKind",
@@ -23,6 +26,8 @@ __all__ = [
     "OptimizerConfig",
     "ParallelConfig",
     "PipelineConfig",
+    "RampUp",
+    "RopeScaling",
     "TrackingConfig",
     "TrainConfig",
     "TuneConfig",

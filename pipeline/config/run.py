@@ -2,14 +2,14 @@
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from data_prep.contract.settings import Settings
 from pipeline.config.data import DataConfig
 from pipeline.config.evaluation import EvalConfig
 from pipeline.config.model import ModelConfig
 from pipeline.config.objective import TRAINS, ObjectiveConfig
-from pipeline.config.optimizer import TrainConfig, TuneConfig
+from pipeline.config.optimizer import OptimizerConfig, TrainConfig
 from pipeline.config.parallel import ParallelConfig
 from pipeline.config.tracking import TrackingConfig
 
@@ -23,9 +23,8 @@ class PipelineConfig(Settings):
     objective: ObjectiveConfig = ObjectiveConfig()
     data: DataConfig = DataConfig()
     parallel: ParallelConfig = ParallelConfig()
-    train: TrainConfig = TrainConfig()
-    tune: TuneConfig = TuneConfig()
-    eval: EvalConfig = EvalConfig()
+    train: SerializeAsAny[OptimizerConfig] = TrainConfig()
+    """The keys of the training at hand, whatever its kind."""
     tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="after")
@@ -33,7 +32,8 @@ class PipelineConfig(Settings):
         self.data.check_objective(self.objective)
         self._objective_fits_model()
         self._layout_fits_model()
-        if self.model.max_positions and self.model.max_positions < self.data.sequence_length:
+        learned = self.model.positions == "learned"
+        if learned and self.model.max_positions and self.model.max_positions < self.data.sequence_length:
             raise ValueError(
                 f"model.max_positions {self.model.max_positions} is less than "
                 f"data.sequence_length {self.data.sequence_length}"
@@ -72,3 +72,14 @@ class PipelineConfig(Settings):
     def position_table(self) -> int:
         """Length of the table of learned positions."""
         return self.model.max_positions or self.data.sequence_length
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens that the model reads at once: what it was trained on here, or before it came here."""
+        return max(self.model.context_length or 0, self.data.sequence_length)
+
+
+class EvaluationConfig(PipelineConfig):
+    """What an evaluation is made with: the sections of the models that it measures, and its own."""
+
+    eval: EvalConfig = EvalConfig()

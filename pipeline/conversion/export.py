@@ -106,8 +106,9 @@ def _check(
         return shown | {"compared_with": "numbers alone"}
     weights = ((name, checkpoint.weight(name)) for name in found.shapes)
     original = agreement.ours(config, vocabulary.size, weights)
-    class_name = family.write(config.model, found.facts)["architectures"][0]
-    return shown | agreement.check_models(found, original, folder, class_name, say)
+    class_name = family.class_of(config.model, found.facts)
+    written = files.read_json(folder / files.CONFIG)
+    return shown | agreement.check_models(found, original, written, class_name, say)
 
 
 def check_numbers(found: Found, checkpoint: Checkpoint, tokens: int) -> None:

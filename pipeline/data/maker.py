@@ -1,8 +1,9 @@
 """Batches by step, made here and now: what a background thread and every worker process run.
 
-Step s trains on the samples [s x global batch, (s + 1) x global batch) of an endless sequence. Micro batch m
-of rank r of W takes B of them from (m x W + r) x B on, so the global batch holds the same samples whatever
-the layout, and a run that goes on with another number of ranks neither repeats nor leaves out a sample.
+Each step trains on as many samples of an endless sequence as its global batch has, from where the step before
+ended. Micro batch m of rank r of W takes B of them from (m x W + r) x B on, so the global batch holds the
+same samples whatever the layout, and a run that goes on with another number of ranks neither repeats nor
+leaves out a sample.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,7 +44,7 @@ class BatchMaker:
 
     def __init__(self, config: PipelineConfig, dataset: str, data_rank: int, data_size: int) -> None:
         self.config, self.data_rank, self.data_size = config, data_rank, data_size
-        self.accumulation = config.train.accumulation(data_size)
+        config.train.accumulation(data_size)  # refuses what does not divide
         own = open_dataset(dataset, config.data)
         others = [open_dataset(entry.dataset, config.data) for entry in config.data.mixture]
         check_tokenizers(own, others)
@@ -61,7 +62,7 @@ class BatchMaker:
 
     def _check_epochs(self) -> None:
         limits = [self.config.data.max_epochs, *(entry.max_epochs for entry in self.config.data.mixture)]
-        total = self.config.train.steps * self.config.train.global_batch
+        total = self.config.train.samples_before(self.config.train.steps)
         for stream, limit, epochs in zip(self.train.streams, limits, self.epochs(total), strict=True):
             if limit is not None and epochs > limit:
                 raise InputError(
@@ -76,9 +77,9 @@ class BatchMaker:
 
     def indices(self, step: int) -> list[NDArray[np.int64]]:
         """The global sample indices of each micro batch of this rank."""
-        size = self.config.train.micro_batch
-        first = step * self.config.train.global_batch
-        starts = first + (np.arange(self.accumulation) * self.data_size + self.data_rank) * size
+        train, size = self.config.train, self.config.train.micro_batch
+        counted = np.arange(train.accumulation(self.data_size, step))
+        starts = train.samples_before(step) + (counted * self.data_size + self.data_rank) * size
         return [start + np.arange(size) for start in starts]
 
     def step(self, step: int) -> list[Batch]:
@@ -107,7 +108,7 @@ class BatchMaker:
 
     def report(self, steps: int) -> list[dict[str, Any]]:
         """What the samples of the first `steps` steps are like, a dictionary per dataset."""
-        total = steps * self.config.train.global_batch
+        total = self.config.train.samples_before(steps)
         shares, epochs = self.train.mixture.shares, self.epochs(total)
         return [
             describe(stream) | {"share": share, "epochs": passed}

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
-from pipeline.config import PipelineConfig
+from pipeline.config import EvaluationConfig
 from pipeline.data.maker import cutting
 from pipeline.data.stream import SampleStream
 from pipeline.data.tables import special_tokens
@@ -58,7 +58,7 @@ TARGETS = 2_000_000
 """The unigram model of whole targets is fitted on those of train samples with about so many tokens."""
 
 
-def hidden(config: PipelineConfig, dataset: Dataset) -> Hidden:
+def hidden(config: EvaluationConfig, dataset: Dataset) -> Hidden:
     """The validation split's samples, or a seeded choice with about `eval.validation_tokens` tokens.
 
     Raises `InputError` where the split is empty or nothing of it is hidden.
@@ -75,7 +75,7 @@ def hidden(config: PipelineConfig, dataset: Dataset) -> Hidden:
     return found
 
 
-def _samples(config: PipelineConfig, dataset: Dataset, split: str, tokens: int) -> tuple[list[Batch], bool]:
+def _samples(config: EvaluationConfig, dataset: Dataset, split: str, tokens: int) -> tuple[list[Batch], bool]:
     """Samples of a split with about as many tokens, in batches, and whether they are all there are."""
     stream = SampleStream(dataset, split, cutting(config), config.seed)
     objective = objective_of(config.objective)
@@ -133,7 +133,7 @@ def _predictions(model: LanguageModel, batch: Batch) -> tuple[NDArray[np.float64
     return losses_P.double().cpu().numpy(), correct_P.cpu().numpy()
 
 
-def unigram_loss(config: PipelineConfig, dataset: Dataset, held: Hidden) -> dict[str, float]:
+def unigram_loss(config: EvaluationConfig, dataset: Dataset, held: Hidden) -> dict[str, float]:
     """The same of the unigram model of the train split's text, with one added to every count.
 
     That of whole targets is fitted on whole targets of the train split.
@@ -160,7 +160,7 @@ def figures(loss: float, accuracy: float) -> dict[str, float]:
     return {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), "accuracy": accuracy}
 
 
-def describe(config: PipelineConfig, dataset: Dataset, held: Hidden) -> dict[str, object]:
+def describe(config: EvaluationConfig, dataset: Dataset, held: Hidden) -> dict[str, object]:
     """What the validation figures are of."""
     part = "all" if held.whole_split else "a seeded choice of the"
     count, objective = len(held.tokens), config.objective

@@ -41,7 +41,7 @@ class LoadedModel:
     def session(self, sources: Rows | None = None) -> Session:
         """Rows that the decoder goes on with, each behind an encoder's source where there is an encoder."""
         prefix = self.config.objective.kind == "prefix_lm"
-        return Session(self.module, self.device, self.config.data.sequence_length, prefix, sources)
+        return Session(self.module, self.device, self.config.context_length, prefix, sources)
 
 
 def load_model(path: Path) -> LoadedModel:

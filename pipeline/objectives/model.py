@@ -14,4 +14,5 @@ def model_layers(
     """Every layer from tokens to the outputs of the objective's head, or of another `head`."""
     objective = objective_of(config.objective)
     lengths = objective.shape(config.data).lengths
-    return Builder(config, lengths, vocabulary_size, dtype).layers(head or objective.head)
+    usual = objective.head if config.model.language_head else Builder.bare
+    return Builder(config, lengths, vocabulary_size, dtype).layers(head or usual)

@@ -25,9 +25,11 @@ from pipeline.models.layer import Flow, Layer
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.loss import Loss
 from pipeline.objectives.losses import spread, token_log_probabilities
-from pipeline.parallel.adam import adamw, allocate_moments, steps_taken
+from pipeline.optim.build import build
+from pipeline.optim.groups import rule_names
 from pipeline.parallel.examples import alike, filled_up, tensors, unmarked, weight_sum
 from pipeline.parallel.forward import forward
+from pipeline.parallel.masters import Masters
 from pipeline.parallel.stack import Stack
 from pipeline.parallel.stages import Stages, input_names
 
@@ -70,14 +72,16 @@ class Engine:
         mark_counted_copies(self.parameters.values(), world)
         add_up_parts(self.parameters.values())
         held = sum(parameter.numel() for parameter in self.parameters.values())
+        rules = rule_names(self.parameters, optim)
         self.engine, *_ = deepspeed.initialize(
             model=module,
-            optimizer=adamw(self.parameters, optim),
+            optimizer=build(self.parameters, optim),
             config=deepspeed_config(parallel, optim, world, dtype, held),
             mpu=None if self.staged else model_parallel_unit(),
             dist_init_required=False,
         )
-        allocate_moments(self.engine.optimizer, self.parameters.values(), self.zero_stage)
+        self.masters = Masters(self.engine.optimizer, self.parameters, rules, self.zero_stage, world)
+        self.masters.allocate()
         if self.zero_stage == 0:
             if world.data_size == 1:
                 self.engine.enable_backward_allreduce = False  # it would copy all gradients there and back
@@ -90,6 +94,7 @@ class Engine:
         Returns the loss, a weighted mean over the global batch in nats, and the norm of the whole gradient
         before clipping. Where that is not finite, on whatever rank, no rank has changed anything.
         """
+        self._set_accumulation(len(batches))
         for group in self.engine.optimizer.param_groups:
             group["lr"] = learning_rate
         examples = self._examples(batches)
@@ -161,6 +166,13 @@ class Engine:
     def _staged_loss(self, outputs: Flow, labels: tuple[Tensor, ...]) -> Tensor:
         return self._loss(outputs, dict(zip(self.loss.labels, labels, strict=True)))
 
+    def _set_accumulation(self, micro_batches: int) -> None:
+        """Tell DeepSpeed how many micro batches this step has, where a global batch grows."""
+        if micro_batches != self.engine.gradient_accumulation_steps():
+            samples = micro_batches * self.optim.micro_batch * self.world.data_size
+            self.engine.set_train_batch_size(samples)
+            self.engine.micro_steps = 0  # DeepSpeed steps where its count divides by that number
+
     def _means(self, count: int) -> float:
         """The loss over the `count` micro batches of every rank; the metrics are kept."""
         dist.all_reduce(self._sums, group=self.engine.data_parallel_group)
@@ -230,7 +242,7 @@ class Engine:
     @property
     def updates(self) -> int:
         """How often the weights were updated: the steps taken without those whose gradient was not finite."""
-        return steps_taken(self.engine.optimizer, self.parameters.values(), self.zero_stage)
+        return self.masters.steps_taken()
 
     def _step(self) -> None:
         """ZeRO stage 0's step; like DeepSpeed's other stages it does nothing with a gradient of no norm."""
@@ -298,6 +310,7 @@ def deepspeed_config(
         "gradient_clipping": optim.clip if parallel.zero_stage else 0.0,  # stage 0 is clipped by `Engine`
         "zero_optimization": zero | offload,
         "zero_force_ds_cpu_optimizer": False,
+        "zero_allow_untested_optimizer": optim.optimizer != "adamw",  # ours are tested
         "bf16": {"enabled": dtype == torch.bfloat16},
         "fp16": {"enabled": dtype == torch.float16},
         # Stage outputs cut over tensor ranks are not needed here and go wrong with sequence parallelism.

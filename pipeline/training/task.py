@@ -50,5 +50,5 @@ MakeTask = Callable[[Job, World, torch.dtype], Task]
 def own_objective(job: Job, world: World, dtype: torch.dtype) -> Task:
     """The recipe's model and objective."""
     del world
-    layers = model_layers(job.config, job.dataset.manifest.vocabulary_size, dtype)
+    layers = model_layers(job.config, job.vocabulary.size, dtype)
     return Task(layers, objective_of(job.config.objective))

@@ -130,7 +130,7 @@ class Loop:
         while step < optim.steps:
             done, last = step + 1, step + 1 == optim.steps
             number = self.guard.batch(step)
-            self.watch.phase("data", done, number * optim.global_batch)
+            self.watch.phase("data", done, optim.samples_before(number))
             began = time.perf_counter()
             batches = self.source.step(number)
             waited = time.perf_counter() - began
