@@ -66,8 +66,9 @@ def test_states_of_every_optimizer() -> None:
         for train in TRAININGS
     ]
     for given, held in zip(all_given, run_world(1, train_bytes, all_given)[0], strict=True):
-        blocks = memory.stage_blocks(given, ROWS)[0]
-        expected = memory.on_stage(given, given.train, ROWS, 1, False, 0, blocks)
+        lengths = objective_of(given.objective).shape(given.data).lengths
+        blocks = memory.stage_blocks(given, lengths, ROWS)[0]
+        expected = memory.on_stage(given, lengths, given.train, ROWS, 1, False, 0, blocks)
         assert held == pytest.approx(expected.weights + expected.optimizer, rel=0.02), given.train
 
 
