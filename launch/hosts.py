@@ -108,7 +108,7 @@ def choose_slots(
     Otherwise it may fit later, a `NotReadyError`.
     """
     model, total = parallel.tensor * parallel.pipeline, sum(there.values())
-    room, rows = total // model, optim.global_batch // optim.micro_batch
+    room, rows = total // model, optim.batch_at(0) // optim.micro_batch
     if full and room < (parallel.data or 1):
         raise InputError(
             f"parallel: tensor {parallel.tensor} x pipeline {parallel.pipeline} x data {parallel.data or 1} "

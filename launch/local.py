@@ -54,7 +54,7 @@ def choose_processes(parallel: ParallelConfig, optim: OptimizerConfig, available
     """
     model = parallel.tensor * parallel.pipeline
     if parallel.data is None:
-        rows = optim.global_batch // optim.micro_batch
+        rows = optim.batch_at(0) // optim.micro_batch
         room = max(1, available // model)
         data = max(size for size in range(1, room + 1) if size == 1 or rows % size == 0)
     else:

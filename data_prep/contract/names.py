@@ -6,7 +6,9 @@ without_password    an address that is written down
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from data_prep.contract.settings import InputError
 
@@ -74,3 +76,12 @@ def without_password(text: str) -> str:
     """
     text = _WITH_SLASH.sub(r"\1:***@", _PASSWORD.sub(r"\1:***@", text))
     return _PARAMETER.sub(r"\1***", _ONLY_TOKEN.sub("***@", text))
+
+
+def without_passwords(plain: Any) -> Any:
+    """Plain values (mappings, lists, strings) with the secrets of every address in them replaced."""
+    if isinstance(plain, str):
+        return without_password(plain)
+    if isinstance(plain, Mapping):
+        return {key: without_passwords(value) for key, value in plain.items()}
+    return [*map(without_passwords, plain)] if isinstance(plain, list | tuple) else plain

@@ -19,7 +19,7 @@ from typing import IO, Any
 import yaml
 
 from data_prep.contract.binary import open_zip, read_array
-from data_prep.contract.names import plain_name, printable, without_password
+from data_prep.contract.names import plain_name, printable, without_password, without_passwords
 from data_prep.contract.opening import Where, called, opened, read_bytes
 from data_prep.contract.settings import InputError
 from data_prep.contract.utf8 import as_utf8, decoded
@@ -34,6 +34,7 @@ __all__ = [
     "read_jsonl",
     "read_yaml",
     "without_password",
+    "without_passwords",
 ]
 
 JSON_BYTES = 128 << 20

@@ -9,10 +9,10 @@ from typing import IO, Any
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
+    (codecs.BOM_UTF32_LE, "utf-32le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32be"),
+    (codecs.BOM_UTF16_LE, "utf-16le"),
+    (codecs.BOM_UTF16_BE, "utf-16be"),
 )
 LONGEST_MARK = 4
 CHUNK = 1 << 16
@@ -32,7 +32,7 @@ def decoded(content: bytes) -> str:
     return content[length:].decode(encoding or "utf-8")
 
 
-def as_utf8(stream: IO[bytes]) -> IO[bytes]:
+def as_utf8(stream: IO[bytes]) -> io.BufferedReader:
     """The bytes of a stream without its mark; UTF-16 and UTF-32 become UTF-8, what is broken in them U+FFFD.
 
     What is without a mark, or has UTF-8's, comes out byte for byte. The stream stays the caller's to close.
@@ -42,8 +42,10 @@ def as_utf8(stream: IO[bytes]) -> IO[bytes]:
 
 class _Utf8(io.RawIOBase):
     def __init__(self, stream: IO[bytes]) -> None:
-        self._stream, self._ready = stream, b""
-        while len(self._ready) < LONGEST_MARK and (more := stream.read(LONGEST_MARK - len(self._ready))):
+        self._ready = b""
+        # What is there, not more: trouble that comes later must not take along what came before.
+        self._read = getattr(stream, "read1", stream.read)
+        while len(self._ready) < LONGEST_MARK and (more := self._read(LONGEST_MARK - len(self._ready))):
             self._ready += more
         encoding, length = mark_of(self._ready)
         self._ready = self._ready[length:]
@@ -58,7 +60,7 @@ class _Utf8(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._ready and not self._ended:
-            chunk = self._stream.read(len(buffer))
+            chunk = self._read(len(buffer))
             self._ended = not chunk
             self._ready = self._decoder.decode(chunk, self._ended).encode() if self._decoder else chunk
         count = min(len(buffer), len(self._ready))

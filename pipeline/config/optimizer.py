@@ -1,16 +1,18 @@
 """What every training is told of its steps: the optimizer, the schedule, what is saved and when."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from data_prep.contract.settings import InputError, Settings
+from pipeline.config.ramp_up import RampUp
 
 
 class OptimizerConfig(Settings):
-    """AdamW with a linear warm-up and a cosine decay; shared by pretraining and tuning."""
+    """The optimizer, its learning rate and its batches; shared by all trainings."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"schedule", "decay_steps", "decay_from", "ramp_up"})
     not_in_fingerprint: ClassVar[frozenset[str]] = frozenset(
         {
             "micro_batch",
@@ -27,18 +29,26 @@ class OptimizerConfig(Settings):
         }
     )
 
-    steps: PositiveInt = 1000
+    steps: int = Field(1000, gt=0, le=10**9)
     """Optimizer steps."""
-    global_batch: PositiveInt = 32
+    global_batch: int = Field(32, gt=0, le=10**8)
     """Sequences in one optimizer step, over all data-parallel ranks and accumulated micro batches."""
-    micro_batch: PositiveInt = 8
+    ramp_up: RampUp | None = None
+    """A smaller global batch that grows in the first steps; null has the whole one from the start."""
+    micro_batch: int = Field(8, gt=0, le=10**8)
     """Sequences that one rank computes at once."""
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: float = Field(1e-3, gt=0.0, le=1e3)
     """Peak learning rate."""
+    schedule: Literal["cosine", "linear", "constant", "inverse_sqrt", "wsd"] = "cosine"
+    """How the rate goes on after its warm-up; wsd (warm-up, stable, decay) is constant and then linear."""
     minimum_learning_rate: float = Field(1e-4, ge=0.0)
-    """Learning rate at the last step."""
+    """Learning rate at the last step of cosine, linear and wsd."""
     warmup_steps: int = Field(50, ge=0)
     """Steps of linear warm-up from zero."""
+    decay_steps: PositiveInt | None = None
+    """Steps of wsd's decay; null is a tenth of all."""
+    decay_from: PositiveInt | None = None
+    """Step from which inverse_sqrt falls (T5: 10000, and no warm-up); null is warmup_steps."""
     weight_decay: float = Field(0.1, ge=0.0)
     """Decoupled weight decay of matrices; biases and norms have none."""
     beta1: float = Field(0.9, ge=0.0, lt=1.0)
@@ -77,15 +87,42 @@ class OptimizerConfig(Settings):
     spike_skip: PositiveInt = 1
     """Batches that are then left out: that of the spike and those right before it."""
 
-    def accumulation(self, data_size: int) -> int:
-        """Micro batches per step on each of `data_size` ranks; InputError where they do not divide evenly."""
-        together = self.micro_batch * data_size
-        if self.global_batch % together:
-            raise InputError(
-                f"global_batch {self.global_batch} is not divisible by micro_batch {self.micro_batch} x "
-                f"data parallel size {data_size}"
+    @model_validator(mode="after")
+    def _steps_fit(self) -> Self:
+        if self.ramp_up and self.global_batch % self.ramp_up.start:
+            raise ValueError(
+                f"global_batch {self.global_batch} is not divisible by ramp_up.start {self.ramp_up.start}"
             )
-        return self.global_batch // together
+        if self.decay_steps and self.decay_steps > self.steps:
+            raise ValueError(f"decay_steps {self.decay_steps} is more than steps {self.steps}")
+        return self
+
+    def accumulation(self, data_size: int, step: int | None = None) -> int:
+        """Micro batches on each of `data_size` ranks in a step, or in one of the whole global batch.
+
+        InputError where they do not divide evenly.
+        """
+        together = self.micro_batch * data_size
+        sizes = {"global_batch": self.global_batch}
+        if self.ramp_up:
+            sizes["ramp_up.start"] = self.ramp_up.start
+        for name, size in sizes.items():
+            if size % together:
+                raise InputError(
+                    f"{name} {size} is not divisible by micro_batch {self.micro_batch} x "
+                    f"data parallel size {data_size}"
+                )
+        return (self.global_batch if step is None else self.batch_at(step)) // together
+
+    def batch_at(self, step: int) -> int:
+        """Sequences in the global batch of a step, counted from 0."""
+        return self.ramp_up.batch(step, self.global_batch) if self.ramp_up else self.global_batch
+
+    def samples_before(self, step: int) -> int:
+        """Sequences in all steps before one: where in the endless order its first one stands."""
+        if self.ramp_up is None:
+            return step * self.global_batch
+        return self.ramp_up.samples_before(step, self.global_batch)
 
 
 class TrainConfig(OptimizerConfig):

@@ -11,11 +11,14 @@ A published tokenizer's template is roles in words, between the tokens that begi
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from data_prep.contract.pieces import SPACE
+from data_prep.contract.roles import SETTINGS
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import ASSISTANT, BOS, END, RESERVED, Vocabulary
+from pipeline.conversion.files import read_json
 from pipeline.prompting.chat import MARKERS, ChatTemplate, Message
 
 OPEN, CLOSE = "\ufdd0", "\ufdd1"
@@ -52,6 +55,13 @@ def jinja(template: ChatTemplate) -> str:
         "{%- endfor %}"
         f"{{%- if add_generation_prompt %}}{{{{- {_literal(opened)} }}}}{{%- endif %}}"
     )
+
+
+def has_template(folder: Path) -> bool:
+    """Whether a folder is one of ours of a model that was tuned on the template of our markers."""
+    path = folder / SETTINGS[0]
+    template = read_json(path).get("chat_template") if path.is_file() else None
+    return isinstance(template, str) and _literal(OPEN).strip("'") in template
 
 
 def rendered(messages: Sequence[Message], answer: bool) -> str:

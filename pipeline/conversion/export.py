@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from data_prep.contract.dataset import TOKENIZER
-from data_prep.contract.receipt import read_receipt
+from data_prep.contract.receipt import OLD_KINDS, kind_of, read_receipt
 from data_prep.contract.roles import GENERATION
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
@@ -28,7 +28,7 @@ from pipeline.conversion.reading import Found, read_folder
 from pipeline.conversion.skeleton import shapes
 from pipeline.conversion.tokenizer import write_tokenizer
 from pipeline.generation.load import find_checkpoint
-from pipeline.objectives.build import decoder_start
+from pipeline.objectives.registry import objective_of
 from pipeline.prompting.chat import ChatTemplate
 
 
@@ -73,18 +73,14 @@ def export(path: Path, out: Path, say: Say) -> dict[str, Any]:
 
 
 def was_tuned(run: Path, config: PipelineConfig) -> bool:
-    """Whether a run learned to answer: by a tuning, or before it came here or started from where it did."""
+    """Whether a run learned to answer: by a stage of its own, or before it came here."""
     receipt, identity = read_receipt(run), run / IDENTITY
-    stage = files.read_json(identity).get("stage") if identity.is_file() else receipt and receipt.stage
-    if stage == "import" and receipt:
-        return bool(receipt.counts.get("answers"))
-    if stage != "pretrain":
-        return stage is not None
-    start = config.train.start_from
-    if start is None or not start.is_dir():
-        return False
-    before = find_checkpoint(start)[1]
-    return was_tuned(before, read_config(before))
+    if receipt is not None:
+        kind = kind_of(receipt)
+    else:
+        said = files.read_json(identity) if identity.is_file() else {}
+        kind = said.get("kind") or OLD_KINDS.get(str(said.get("stage")), "pretrain")
+    return config.model.answers or kind not in ("pretrain", "import")
 
 
 def facts_of(config: PipelineConfig, vocabulary: Vocabulary, template: ChatTemplate | None = None) -> Facts:
@@ -112,7 +108,7 @@ def _starts(config: PipelineConfig, vocabulary: Vocabulary) -> dict[str, Any]:
     """The decoder's first tokens: T5's is `<pad>`, BART's `<eos>`, as our objectives have it."""
     if config.model.architecture != "encoder_decoder":
         return {}
-    start = {"decoder_start_token_id": decoder_start(config.objective, vocabulary)}
+    start = {"decoder_start_token_id": objective_of(config.objective).decoder_start(vocabulary)}
     return start | ({} if vocabulary.forced is None else {"forced_bos_token_id": vocabulary.forced})
 
 

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.receipt import Receipt, file_hash, fingerprint, versions, write_atomic, write_receipt
-from data_prep.contract.roles import SETTINGS
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.checkpoints.files import flush, write_tensors
@@ -24,7 +23,6 @@ from pipeline.checkpoints.format import Checkpoint, Index, Part, TensorEntry
 from pipeline.checkpoints.run_folder import INDEX, checkpoint_folder, write_config
 from pipeline.conversion import agreement, files
 from pipeline.conversion.agreement import Say
-from pipeline.conversion.chat_files import OPEN
 from pipeline.conversion.reading import Found, read_folder
 
 
@@ -53,20 +51,12 @@ def import_folder(source: Path, out: Path, say: Say) -> dict[str, Any]:
             fingerprint=fingerprint("import", theirs, hashes, vocabulary.sha256),
             config=theirs,
             inputs=hashes,
-            counts={"steps": 0, "tensors": len(found.names), "answers": answers(source)},
+            counts={"steps": 0, "tensors": len(found.names)},
             seconds=time.time() - started,
             versions=versions("torch", "safetensors"),
         )
         write_receipt(run, receipt)
     return {"model_type": found.family.model_type, "folder": str(out)} | shown
-
-
-def answers(source: Path) -> bool:
-    """Whether a folder of ours is of a tuned model, so that it has our chat template."""
-    path = source / SETTINGS[0]
-    return path.is_file() and OPEN.encode("unicode_escape").decode() in str(
-        files.read_json(path).get("chat_template")
-    )
 
 
 def write_checkpoint(folder: Path, tensors: Iterable[tuple[str, Tensor]]) -> None:

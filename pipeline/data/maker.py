@@ -1,8 +1,9 @@
 """Batches by step, made here and now: what a background thread and every worker process run.
 
-Step s trains on the samples [s x global batch, (s + 1) x global batch) of an endless sequence. Micro batch m
-of rank r of W takes B of them from (m x W + r) x B on, so the global batch holds the same samples whatever
-the layout, and a run that goes on with another number of ranks neither repeats nor leaves out a sample.
+Each step trains on as many samples of an endless sequence as its global batch has, from where the step before
+ended. Micro batch m of rank r of W takes B of them from (m x W + r) x B on, so the global batch holds the
+same samples whatever the layout, and a run that goes on with another number of ranks neither repeats nor
+leaves out a sample.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,17 +20,18 @@ from pipeline.data.remote import open_dataset
 from pipeline.data.stream import Cutting, MixedStream, SampleStream
 from pipeline.data.tables import special_tokens
 from pipeline.objectives.batches import Batch
-from pipeline.objectives.build import build, shape
+from pipeline.objectives.registry import objective_of
 
 
 def cutting(config: PipelineConfig) -> Cutting:
     """How the recipe's objective and data sections cut a token stream."""
+    objective = objective_of(config.objective)
     return Cutting(
-        width=shape(config.objective, config.data).width,
+        width=objective.shape(config.data).width,
         window=config.data.shuffle_window,
         best_fit=config.data.packing == "best_fit",
         fixed=config.objective.static_masks,
-        pairs=config.objective.sentence_task == "next_sentence",
+        pairs=objective.pairs,
     )
 
 
@@ -42,7 +44,7 @@ class BatchMaker:
 
     def __init__(self, config: PipelineConfig, dataset: str, data_rank: int, data_size: int) -> None:
         self.config, self.data_rank, self.data_size = config, data_rank, data_size
-        self.accumulation = config.train.accumulation(data_size)
+        config.train.accumulation(data_size)  # refuses what does not divide
         own = open_dataset(dataset, config.data)
         others = [open_dataset(entry.dataset, config.data) for entry in config.data.mixture]
         check_tokenizers(own, others)
@@ -50,7 +52,8 @@ class BatchMaker:
         weights = [config.data.weight, *(entry.weight for entry in config.data.mixture)]
         self.train = MixedStream(streams, Mixture(weights))
         self.held_out = self._stream(own, "validation")
-        self.make_batch = build(config.objective, config.data, special_tokens(own.vocabulary))
+        special = special_tokens(own.vocabulary)
+        self.make_batch = objective_of(config.objective).batches(config.data, special)
         self._check_epochs()
 
     def _stream(self, dataset: Dataset, split: str) -> SampleStream:
@@ -59,7 +62,7 @@ class BatchMaker:
 
     def _check_epochs(self) -> None:
         limits = [self.config.data.max_epochs, *(entry.max_epochs for entry in self.config.data.mixture)]
-        total = self.config.train.steps * self.config.train.global_batch
+        total = self.config.train.samples_before(self.config.train.steps)
         for stream, limit, epochs in zip(self.train.streams, limits, self.epochs(total), strict=True):
             if limit is not None and epochs > limit:
                 raise InputError(
@@ -74,9 +77,9 @@ class BatchMaker:
 
     def indices(self, step: int) -> list[NDArray[np.int64]]:
         """The global sample indices of each micro batch of this rank."""
-        size = self.config.train.micro_batch
-        first = step * self.config.train.global_batch
-        starts = first + (np.arange(self.accumulation) * self.data_size + self.data_rank) * size
+        train, size = self.config.train, self.config.train.micro_batch
+        counted = np.arange(train.accumulation(self.data_size, step))
+        starts = train.samples_before(step) + (counted * self.data_size + self.data_rank) * size
         return [start + np.arange(size) for start in starts]
 
     def step(self, step: int) -> list[Batch]:
@@ -94,8 +97,8 @@ class BatchMaker:
         for start in range(self.data_rank * size, -(-wanted // together) * together, together):
             indices = start + np.arange(size)
             batch = self.make_batch(self.held_out.samples(indices % wanted))
-            for name in ("weights", "next_sentence_weights"):
-                if name in batch:
+            for name in batch:
+                if name.endswith("weights"):
                     batch[name][indices >= wanted] = 0
             yield batch
 
@@ -105,7 +108,7 @@ class BatchMaker:
 
     def report(self, steps: int) -> list[dict[str, Any]]:
         """What the samples of the first `steps` steps are like, a dictionary per dataset."""
-        total = steps * self.config.train.global_batch
+        total = self.config.train.samples_before(steps)
         shares, epochs = self.train.mixture.shares, self.epochs(total)
         return [
             describe(stream) | {"share": share, "epochs": passed}

@@ -61,7 +61,7 @@ def trace_step(config: PipelineConfig, dataset: str, step: int) -> list[TracedSa
     `config` is the run's resolved configuration, `dataset` the folder or address it trained on. Raises
     `InputError` where that is not there.
     """
-    maker = BatchMaker(config.model_copy(update={"train": _one_process(config)}), dataset, 0, 1)
+    maker = BatchMaker(config.model_copy(update={"train": _one_process(config, step)}), dataset, 0, 1)
     (indices,) = maker.indices(step)
     found = [
         sample for stream, places, own in maker.train.deal(indices) for sample in _trace(stream, places, own)
@@ -71,13 +71,14 @@ def trace_step(config: PipelineConfig, dataset: str, step: int) -> list[TracedSa
 
 def step_batch(config: PipelineConfig, dataset: str, step: int) -> Batch:
     """The global batch of a step, over all ranks, as the model was given it: with the very same noise."""
-    maker = BatchMaker(config.model_copy(update={"train": _one_process(config)}), dataset, 0, 1)
+    maker = BatchMaker(config.model_copy(update={"train": _one_process(config, step)}), dataset, 0, 1)
     [batch] = maker.step(step)
     return batch
 
 
-def _one_process(config: PipelineConfig) -> Any:
-    return config.train.model_copy(update={"micro_batch": config.train.global_batch})
+def _one_process(config: PipelineConfig, step: int) -> Any:
+    """The section under which one process computes the whole batch of a step at once."""
+    return config.train.model_copy(update={"micro_batch": config.train.batch_at(step)})
 
 
 def _trace(

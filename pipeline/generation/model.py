@@ -8,7 +8,7 @@ from torch import Tensor
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import PipelineConfig
-from pipeline.objectives.build import decoder_start
+from pipeline.objectives.registry import objective_of
 
 Prompts = Sequence[Sequence[int]]
 
@@ -77,7 +77,7 @@ def begin(model: GenerativeModel, prompts: Prompts, room: int) -> tuple[Session,
     for prompt in prompts:
         if len(prompt) > longest:
             raise InputError(f"a prompt of {len(prompt)} tokens; the model's encoder reads at most {longest}")
-    first = [decoder_start(model.config.objective, model.vocabulary)]
+    first = [objective_of(model.config.objective).decoder_start(model.vocabulary)]
     if model.vocabulary.forced is not None:
         first.append(model.vocabulary.forced)
     rows = [list(first) for _ in prompts]

@@ -20,7 +20,7 @@ class Progress:
     def __init__(self, job: Job, start: int, notify: Callable[[str], None], peak: Peak | None) -> None:
         self.job, self.notify, self.peak = job, notify, peak
         self.started = time.time()
-        self._seconds: list[float] = []
+        self._seconds: list[float] = []  # by the sample, of which a step may have more or fewer
         self._last: dict[str, float] = {}
         self.tracker = Tracker(
             job.folder,
@@ -36,7 +36,8 @@ class Progress:
 
     def _describe(self) -> None:
         """Tell what goes in, and what MFU is measured against."""
-        self.tracker.dataset(self.job.dataset.manifest, self.job.dataset.folder)
+        if self.job.dataset:
+            self.tracker.dataset(self.job.dataset.manifest, self.job.dataset.folder)
         for name, digest in self.job.inputs.items():
             if name not in ("dataset", "pretrained"):
                 self.tracker.input(name, digest)
@@ -48,16 +49,16 @@ class Progress:
 
     def step(self, done: int, metrics: dict[str, float], seconds: float, waited: float) -> None:
         """A step that took `seconds`, `waited` of them for data."""
-        tokens = self.job.optim.global_batch * self.job.config.data.sequence_length
-        self._seconds.append(seconds)
+        samples = self.job.optim.batch_at(done - 1)
+        self._seconds.append(seconds / samples)
         metrics |= {
-            "tokens_per_second": tokens / seconds,
-            "model_flops_per_second": self.job.step_flops / seconds,
+            "tokens_per_second": samples * self.job.config.data.sequence_length / seconds,
+            "model_flops_per_second": samples * self.job.sample_flops / seconds,
             "data_wait_share": waited / seconds,
             "restarts": float(self.job.restarts),
         }
         if self.peak:
-            metrics["mfu"] = self.job.step_flops / seconds / self.peak.flops
+            metrics["mfu"] = samples * self.job.sample_flops / seconds / self.peak.flops
         self._last |= metrics
         self.tracker.log(done, metrics)
         if done % self.job.optim.log_every == 0 or "validation_loss" in metrics:
@@ -65,8 +66,9 @@ class Progress:
 
     def _line(self, done: int, metrics: dict[str, float]) -> str:
         steps = self.job.optim.steps
-        typical = median(self._seconds[-100:])
-        left = int((steps - done) * typical)
+        optim = self.job.optim
+        samples = optim.samples_before(steps) - optim.samples_before(done)
+        left = int(samples * median(self._seconds[-100:]))
         parts = [
             f"{self.job.stage}: step {done:>{len(str(steps))}}/{steps}",
             f"loss {metrics['loss']:.4f}",
@@ -92,6 +94,7 @@ class Progress:
         job = self.job
         receipt = Receipt(
             stage=job.stage,
+            kind=job.kind,
             fingerprint=job.fingerprint,
             config=job.config.model_dump(mode="json"),
             inputs=job.inputs,
@@ -102,17 +105,17 @@ class Progress:
         write_receipt(job.folder, receipt)
 
     def _summary(self) -> dict[str, Any]:
-        tokens = self.job.optim.global_batch * self.job.config.data.sequence_length
+        optim, length = self.job.optim, self.job.config.data.sequence_length
         typical = median(self._seconds) if self._seconds else float("inf")
         return {
             "parameters": self.job.parameters,
-            "steps": self.job.optim.steps,
-            "tokens": tokens * self.job.optim.steps,
+            "steps": optim.steps,
+            "tokens": optim.samples_before(optim.steps) * length,
             "loss": self._last.get("loss", float("nan")),
             "validation_loss": self._last.get("validation_loss", float("nan")),
-            "tokens_per_second": tokens / typical,
-            "model_flops_per_second": self.job.step_flops / typical,
-            "mfu": self.job.step_flops / typical / self.peak.flops if self.peak else None,
+            "tokens_per_second": length / typical,
+            "model_flops_per_second": self.job.sample_flops / typical,
+            "mfu": self.job.sample_flops / typical / self.peak.flops if self.peak else None,
             "peak_flops_per_second": self.peak._asdict() if self.peak else None,
         }
 

@@ -1,8 +1,9 @@
 """Instruction tuning as a `BatchSource`: conversations in, padded batches with loss on the answers out.
 
 The samples of a step are a pure function of the seed and the step. Position p of the endless sample order is
-conversation `p mod n` of epoch `p div n`'s permutation, and micro batch m of rank r of W at step s holds the
-positions `s*G + (m*W + r)*B` onward: a global batch G is the same for every number of ranks.
+conversation `p mod n` of epoch `p div n`'s permutation, and micro batch m of rank r of W at a step that
+begins at position f holds the positions `f + (m*W + r)*B` onward: a global batch is the same for every number
+of ranks.
 """
 
 import math
@@ -50,9 +51,9 @@ class InstructionBatches:
     ) -> None:
         self.form = form_of(config, vocabulary)
         self._decode = vocabulary.decode
-        self.seed, self.tune = config.seed, config.tune
+        self.seed, self.tune = config.seed, config.train
         self.rank, self.size = data_rank, data_size
-        self.micro_batches = config.tune.accumulation(data_size)
+        config.train.accumulation(data_size)  # refuses what does not divide
         self.counts: Counter[str] = Counter()
         template = ChatTemplate(vocabulary)
         samples = self._read(template, train_files)
@@ -66,7 +67,7 @@ class InstructionBatches:
                 f"({dict(self.counts)}); each needs at least one with an answer that fits in "
                 f"data.sequence_length {config.data.sequence_length}"
             )
-        chosen = self._choose(list(chain(*held_out)), config.tune.validation_samples)
+        chosen = self._choose(list(chain(*held_out)), config.train.validation_samples)
         self._train, self._validation = _Samples(list(chain(*samples))), _Samples(chosen)
         self._longest = max(self._train.longest, self._validation.longest)
         self.counts["train"], self.counts["validation"] = self._train.count, self._validation.count
@@ -74,14 +75,13 @@ class InstructionBatches:
 
     def step(self, step: int) -> list[Batch]:
         """The micro batches of this rank at optimizer step `step`, counted from 0."""
-        size = self.tune.micro_batch
-        first = step * self.tune.global_batch
+        size, first = self.tune.micro_batch, self.tune.samples_before(step)
         return [
             self._batch(
                 self._train,
                 [self._sample(first + (m * self.size + self.rank) * size + j) for j in range(size)],
             )
-            for m in range(self.micro_batches)
+            for m in range(self.tune.accumulation(self.size, step))
         ]
 
     def validation(self) -> Iterator[Batch]:
@@ -93,8 +93,8 @@ class InstructionBatches:
 
     def documents(self, step: int) -> list[dict[str, Any]]:
         """The samples in the global batch of a step, by their number among those trained on."""
-        first = step * self.tune.global_batch
-        numbers = [self._sample(position) for position in range(first, first + self.tune.global_batch)]
+        positions = range(self.tune.samples_before(step), self.tune.samples_before(step + 1))
+        numbers = [self._sample(position) for position in positions]
         texts = [self._decode(self._train.get(number)[0].tolist()) for number in numbers]
         return [
             {"document": f"sample {number}", "text": text[:BEGINNING]}
@@ -103,7 +103,7 @@ class InstructionBatches:
 
     def report(self, steps: int) -> list[dict[str, Any]]:
         """What became of the conversations, and how often each was trained on."""
-        return [dict(self.counts) | {"epochs": steps * self.tune.global_batch / self._train.count}]
+        return [dict(self.counts) | {"epochs": self.tune.samples_before(steps) / self._train.count}]
 
     def close(self) -> None:
         """Nothing runs in the background."""

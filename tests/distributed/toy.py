@@ -17,8 +17,9 @@ from pipeline.config import (
     TrainConfig,
 )
 from pipeline.distributed import world
-from pipeline.models.build import model_layers
 from pipeline.objectives.batches import Batch
+from pipeline.objectives.model import model_layers
+from pipeline.objectives.registry import objective_of
 from pipeline.parallel.engine import Engine
 from pipeline.training.lr_schedule import learning_rate
 
@@ -65,23 +66,19 @@ def config(
     pipeline: int = 1,
     zero_stage: int = 1,
     steps: int = 8,
+    train: dict[str, Any] | None = None,
     **parallel: Any,
 ) -> PipelineConfig:
     """A configuration whose gradients are clipped in every step, so that the norm counts too."""
+    common = {"steps": steps, "global_batch": GLOBAL_BATCH, "micro_batch": MICRO_BATCH, "warmup_steps": 2}
+    common |= {"learning_rate": 1e-2 if steps == 8 else 2e-3, "clip": 0.5}
     return PipelineConfig(
         name="toy",
         model=ModelConfig(**model),
         objective=OBJECTIVES[model.get("architecture", "decoder")],
         data=DataConfig(sequence_length=LENGTH),
         parallel=ParallelConfig(tensor=tensor, pipeline=pipeline, zero_stage=zero_stage, **parallel),
-        train=TrainConfig(
-            steps=steps,
-            global_batch=GLOBAL_BATCH,
-            micro_batch=MICRO_BATCH,
-            learning_rate=1e-2 if steps == 8 else 2e-3,
-            warmup_steps=2,
-            clip=0.5,
-        ),
+        train=TrainConfig(**common | (train or {})),
     )
 
 
@@ -164,8 +161,8 @@ def train_on(
     """`train`, which does not leave the world."""
     here = world.start(given.parallel, given.seed)
     layers = model_layers(given, VOCABULARY, torch.float32)
-    engine = Engine(layers, here, given.parallel, given.train, torch.float32, given.seed)
-    accumulation = given.train.accumulation(here.data_size)
+    objective = objective_of(given.objective)
+    engine = Engine(layers, objective, here, given.parallel, given.train, torch.float32, given.seed)
     start = 0
     if start_from:
         assert run is not None
@@ -174,10 +171,12 @@ def train_on(
         start = saving.load(engine, found)
     seen: list[float] = []
     for step in range(start, given.train.steps):
+        accumulation = given.train.accumulation(here.data_size, step)
         batches = share(global_batch(step % 2, documents, given.model.architecture), here, accumulation)
         seen += engine.train_step(batches, learning_rate(step, given.train))
         if run is not None and step + 1 == save_at:
             saving.save(engine, run, save_at)
+    accumulation = given.train.accumulation(here.data_size)
     held_out = global_batch(1000, documents, given.model.architecture)
     seen.append(engine.evaluate(share(held_out, here, accumulation)))
     return seen

@@ -1,4 +1,4 @@
-"""A tuned model in transformers: its own template gives our ids, and its answers are ours and end where ours do."""
+"""A tuned model in transformers: its template gives our ids, its answers are ours and end where ours do."""
 
 import json
 from functools import partial
@@ -142,6 +142,7 @@ def test_a_published_model_that_was_tuned_here_talks_by_the_template_of_the_tuni
         monkeypatch.setattr(published, "sentence_model", with_bytes)
     published.build(name, tmp_path / "published")
     import_folder(tmp_path / "published", tmp_path / "run", quiet)
+    (tmp_path / "run" / "receipt.json").unlink()
     (tmp_path / "run" / "identity.json").write_text(json.dumps({"stage": "tune"}))
     export(tmp_path / "run", tmp_path / "model", quiet)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.contract.dataset import Dataset
+from pipeline.config import PipelineConfig, RampUp, TrainConfig
+from pipeline.data.maker import BatchMaker
 from pipeline.data.stream import Cutting, SampleStream
 from tests.pipeline.data.corpora import write_tokens
 
@@ -80,3 +82,17 @@ def test_a_document_is_cut_only_where_a_sample_is_full(tmp_path: Path) -> None:
     assert stream.documents == 60
     cut = sum(row[0] != EOS for row in window.tokens.tolist())
     assert stream.cuts == cut
+
+
+def test_a_growing_global_batch_takes_every_sample_once(tiny_dataset: Path) -> None:
+    """Two ranks together, and one alone: samples 0, 1, 2, ... in steps of 4, 4, 8, 8, 8."""
+    train = TrainConfig(steps=5, global_batch=8, micro_batch=2, ramp_up=RampUp(start=4, steps=2))
+    config = PipelineConfig(name="grows", train=train)
+    for size in (1, 2):
+        makers = [BatchMaker(config, str(tiny_dataset), rank, size) for rank in range(size)]
+        steps = [np.concatenate([np.concatenate(m.indices(step)) for m in makers]) for step in range(5)]
+        assert [len(step) for step in steps] == [4, 4, 8, 8, 8]
+        assert [sorted(step.tolist()) for step in steps] == [
+            list(range(start, start + len(step)))
+            for start, step in zip((0, 4, 8, 16, 24), steps, strict=True)
+        ]
