@@ -7,9 +7,9 @@ import re
 import unicodedata
 from functools import cache
 
+from data_prep.contract.cleaning import clean as clean
 from data_prep.contract.names import without_password
 
-_UNWANTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff\ufffe\uffff]|[\ud800-\udfff]")
 _LINE_ENDS = re.compile(r"\r\n?|[\u0085\u2028\u2029]")
 _BLANK_LINES = re.compile(r"\n{3,}")
 MOST_MARKS = 30
@@ -31,14 +31,6 @@ def normalise(text: str) -> str:
     text = unicodedata.normalize("NFC", _few_marks(text)).replace("\u00a0", " ")
     lines = [line.rstrip() for line in text.split("\n")]
     return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip("\n ")
-
-
-def clean(text: str) -> str:
-    """The text without what no column of a table may hold: halves of surrogate pairs, NUL, other controls.
-
-    Tabs and line breaks stay.
-    """
-    return _UNWANTED.sub("", text)
 
 
 def clean_detail(text: str) -> str:
