@@ -5,7 +5,6 @@
 <name>.pairs.parquet        (id, input, output) for instruction tuning, where the source makes them
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,23 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_prep.account import Account
+from data_prep.cleaning import clean, clean_detail, normalise, unreadable
 from data_prep.config import CorpusConfig
-from data_prep.documents import DOCUMENT_SCHEMA, FAILURE_SCHEMA, Failure, Page, hash64, normalise, table_of
+from data_prep.documents import DOCUMENT_SCHEMA, FAILURE_SCHEMA, Failure, Page, Passed, hash64, table_of
 from data_prep.extract.html import ExtractionError
 from data_prep.extract.worker import Extractor
 from data_prep.instructions import PAIR_SCHEMA
 from data_prep.sources import read_file
 from data_prep.sources.files import InputFile
 from data_prep.sources.remote import here
+from data_prep.sources.streams import metered
 
-VERSION = 2
+VERSION = 3
 FLUSH_BYTES = 16 << 20
+LONG_TEXT = 200_000
+"""Characters of a text that is cleaned in the extractor's process, where time is limited; shorter ones take
+milliseconds."""
 
 EXTRACTOR = Extractor()
 """Shared by the parts that one process works on; it starts with the first HTML page."""
@@ -57,58 +62,80 @@ class TableFile:
 
 
 def collect(output: Path, files: list[dict[str, Any]], corpus: dict[str, Any]) -> dict[str, Any]:
-    """Read a part's files; counts documents, their bytes, and failures by reason."""
+    """Read a part's files. Its counts say what became of each record and of each byte (`account`)."""
     config = CorpusConfig.model_validate(corpus)
     documents = TableFile(output.with_suffix(".documents.parquet"), DOCUMENT_SCHEMA)
     failures = TableFile(output.with_suffix(".failures.parquet"), FAILURE_SCHEMA)
     pairs = TableFile(output.with_suffix(".pairs.parquet"), PAIR_SCHEMA)
-    reasons: Counter[str] = Counter()
-    damaged: list[str] = []
+    account = Account()
     count = size = 0
-    for file, item in read_all([InputFile(**file) for file in files], config):
-        row = item if isinstance(item, Failure) else document(item, config)
+    for file, item in read_all([InputFile(**file) for file in files], config, account):
+        row = document(item, config) if isinstance(item, Page) else item
+        account.add(file, row)
         if isinstance(row, Failure):
-            reasons[row.reason] += 1
-            failures.add(vars(row), len(row.detail))
-            if row.reason == "damaged file":
-                damaged.append(f"{file.path}: {row.detail}")
-            continue
-        length = len(row["text"].encode())
-        documents.add(row, length)
-        count, size = count + 1, size + length
-        if isinstance(item, Page):
-            for question, answer in item.pairs:
-                pairs.add({"id": row["id"], "input": question, "output": answer}, 200)
+            failures.add(failed(row), len(row.detail))
+        else:
+            length = len(row["text"].encode())
+            documents.add(row, length)
+            count, size = count + 1, size + length
+            for question, answer in item.pairs if isinstance(item, Page) else ():
+                pairs.add({"id": row["id"], "input": clean(question), "output": clean(answer)}, 200)
     for table in (documents, failures, pairs):
         table.close()
-    return {"documents": count, "bytes": size, "failures": dict(reasons), "damaged": damaged}
+    return {"documents": count, "bytes": size, **account.counts()}
 
 
-def read_all(files: list[InputFile], config: CorpusConfig) -> Iterator[tuple[InputFile, Page | Failure]]:
-    """What the files hold, one after the other."""
+def read_all(
+    files: list[InputFile], config: CorpusConfig, account: Account | None = None
+) -> Iterator[tuple[InputFile, Page | Failure]]:
+    """What the files hold, one after the other; what is passed over is only counted, in `account`.
+
+    A file that its reader leaves before its end without a word is a failure: nothing is lost in silence.
+    """
+    account = account or Account()
     for file in files:
-        with here(file) as local:
+        with here(file) as local, metered() as meter:
+            last: Failure | None = None
+            item = None
             for item in read_file(local, config):
-                yield file, item
+                last = item if isinstance(item, Failure) else last
+                if isinstance(item, Passed):
+                    account.passed[item.reason] += 1
+                else:
+                    yield file, item
+            left = Path(local.path).stat().st_size - meter.bytes
+            if left > 0 and last is None:
+                last = Failure(file.name, meter.bytes, "not read to its end", f"{left} bytes are left")
+                yield file, last
+            if item is None and last is None:
+                account.passed["file without a document"] += 1
+            account.read(meter.bytes, left, last.reason if last else "")
 
 
 def document(page: Page, config: CorpusConfig) -> dict[str, Any] | Failure:
     """The row of a page, or why it has none."""
-    content = page.content
-    if isinstance(content, bytes):
-        limits = config.extract
-        try:
-            text = normalise(EXTRACTOR.extract(content, page.charset, limits.engine, limits.seconds))
-        except ExtractionError as error:
-            return Failure(page.source, page.offset, str(error), url=page.url)
-    else:
-        text = normalise(content)
-    if not text:
-        return Failure(page.source, page.offset, "empty text", url=page.url)
+    content, limits = page.content, config.extract
+    try:
+        if isinstance(content, str) and len(content) <= LONG_TEXT:
+            text = normalise(content)
+        else:
+            text = EXTRACTOR.extract(content, page.charset, limits.engine, limits.seconds)
+    except ExtractionError as error:
+        return Failure(page.source, page.offset, str(error), url=page.url)
+    problem = unreadable(text)
+    if not text or problem:
+        reason = "unreadable characters" if problem else "empty text"
+        return Failure(page.source, page.offset, reason, problem, page.url)
     return {
         "id": hash64(page.source, page.offset, content),
-        "source": page.source,
+        "source": clean(page.source),
         "offset": page.offset,
-        "url": page.url,
+        "url": clean(page.url),
         "text": text,
     }
+
+
+def failed(row: Failure) -> dict[str, Any]:
+    """The row of a failure."""
+    known = {"source": clean(row.source), "url": clean(row.url), "detail": clean_detail(row.detail)}
+    return vars(row) | known

@@ -133,7 +133,7 @@ class TokenizerConfig(Settings):
 
     kind: Literal["unigram", "bpe"] = "unigram"
     """Algorithm; unigram makes slightly fewer tokens and encodes faster, bpe trains much faster."""
-    vocabulary_size: PositiveInt = 16_384
+    vocabulary_size: int = Field(16_384, ge=1, le=2**24)
     """Number of pieces, with the 111 reserved ones and the 256 bytes."""
     sample_bytes: PositiveInt = 20_000_000
     """Text that the model is trained on, in UTF-8 bytes, drawn from the training documents."""

@@ -1,4 +1,4 @@
-"""The document: its stable hashes, its normalised text, and how tables of it are written.
+"""The document: its stable hashes, and how tables of it are written; `cleaning` has its text.
 
 Every hash here is a pure function of its arguments on every machine, so ids, orders and splits do not depend
 on where or how parallel a corpus is prepared.
@@ -6,8 +6,6 @@ on where or how parallel a corpus is prepared.
 
 import hashlib
 import io
-import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from data_prep.cleaning import normalise as normalise
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,17 @@ class Failure:
     detail: str = ""
     url: str = ""
 
+
+@dataclass(frozen=True)
+class Passed:
+    """Something in a source that is no document by its nature, such as a picture: counted, not kept."""
+
+    reason: str
+    """A few fixed words, to count by."""
+
+
+Item = Page | Failure | Passed
+"""What a source yields for each thing that it holds."""
 
 DOCUMENT_SCHEMA = pa.schema(
     [
@@ -102,22 +113,6 @@ def seeded_order(ids: NDArray[np.uint64], seed: int, purpose: str) -> NDArray[np
 def share_limit(share: float) -> np.uint64:
     """The key below which a share of all keys lies."""
     return np.uint64(min(int(share * 2.0**64), 2**64 - 1))
-
-
-_UNWANTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff\ufffe\uffff]|[\ud800-\udfff]")
-_LINE_ENDS = re.compile(r"\r\n?|[\u0085\u2028\u2029]")
-_TRAILING = re.compile(r"[^\S\n]+\n")
-_BLANK_LINES = re.compile(r"\n{3,}")
-
-
-def normalise(text: str) -> str:
-    """NFC, one kind of line end, no control or zero-width characters, no trailing spaces, no empty pages.
-
-    Indentation and single blank lines stay: they carry meaning in code, verse and documentation.
-    """
-    text = _UNWANTED.sub("", _LINE_ENDS.sub("\n", text))
-    text = unicodedata.normalize("NFC", text).replace("\u00a0", " ")
-    return _BLANK_LINES.sub("\n\n", _TRAILING.sub("\n", text + "\n")).strip("\n ")
 
 
 def content_hash(text: str) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from data_prep.account import input_lines
 from data_prep.config import CorpusConfig
 from data_prep.contract.dataset import ADDRESS, Dataset
 from data_prep.contract.receipt import read_receipt
@@ -43,6 +44,7 @@ def describe(folder: Path, examples: int = 3, characters: int = 300) -> dict[str
             name: {"shards": len(split.shards)} | {field: split.total(field) for field in fields}
             for name, split in dataset.manifest.splits.items()
         },
+        "input": dataset.manifest.about.get("input", {}),
         "funnel": dataset.manifest.about.get("funnel", []),
         "rejected": {
             rule: about | {"bound": bounds.get(rule, "")}
@@ -115,6 +117,7 @@ def lines(told: Mapping[str, Any], width: int = 110) -> list[str]:
             f"  {name:<12} {split['documents']:>12,} documents {split['tokens']:>16,} tokens "
             f"{split['blocks']:>8,} blocks {split['shards']:>6,} shards {split['bytes'] / 1e6:>12,.2f} MB"
         )
+    found += input_lines(told["input"]) if told["input"] else []
     if told["funnel"]:
         first = max(1, told["funnel"][0]["documents"])
         found.append("what was left")

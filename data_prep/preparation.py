@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_prep.account import shown, total_input
 from data_prep.amounts import (
     collected_size,
     decided_size,
@@ -35,6 +36,7 @@ from data_prep.amounts import (
 from data_prep.collect import collect
 from data_prep.config import PrepConfig
 from data_prep.contract.dataset import TOKENIZER, Manifest
+from data_prep.contract.names import without_passwords
 from data_prep.contract.receipt import file_hash, versions, write_atomic
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
@@ -77,14 +79,16 @@ class Preparation:
         self.progress = Progress(notify)
         self.used: list[Part] = []
         self.funnel: list[dict[str, Any]] = []
+        self.input: dict[str, Any] = {}
 
-    def run(self, files: Sequence[InputFile]) -> dict[str, Any]:
-        """Every step; returns the receipt's counts."""
+    def run(self, files: Sequence[InputFile], others: Sequence[str] = ()) -> dict[str, Any]:
+        """Every step; returns the receipt's counts. `others` are names of files that are not read."""
+        self.others = others
         with self.progress:
             manifest, pairs = self.steps(files)
         if self.config.corpus.shards.publish:
             copied = publish(self.storage, self.config.corpus.shards.publish)
-            self.notify(f"published: {copied} files to {self.config.corpus.shards.publish}")
+            self.notify(f"published: {copied} files to {shown(self.config.corpus.shards.publish)}")
         show_funnel(self.funnel, self.notify)
         return self.counts(manifest, pairs)
 
@@ -133,6 +137,9 @@ class Preparation:
             done.pop()  # read ahead by a wave; what is taken must not depend on the waves
         for line in [line for part in done for line in part.counts["damaged"]]:
             self.notify(f"damaged: {line}")
+        taken = {file["path"] for part in done for file in part.arguments["files"]}
+        untouched = [file for file in files if file.path not in taken]
+        self.input = total_input((part.counts for part in done), untouched, self.others)
         if not any(part.counts["documents"] for part in done):
             failures = total(part.counts["failures"] for part in done)
             why = ", ".join(f"{count} {reason}" for reason, count in failures.most_common(3))
@@ -269,7 +276,8 @@ class Preparation:
         recipe = self.config.model_dump(
             mode="json", exclude={"corpus": {"workers": True, "shards": {"publish"}}}
         )
-        return finish_dataset(self.storage, done, {"recipe": recipe, "funnel": self.funnel})
+        about = {"recipe": without_passwords(recipe), "input": self.input, "funnel": self.funnel}
+        return finish_dataset(self.storage, done, about)
 
     def counts(self, manifest: Manifest, pairs: dict[str, int]) -> dict[str, Any]:
         """The receipt's counts."""
@@ -279,6 +287,7 @@ class Preparation:
             for field in ("documents", "tokens", "text_bytes", "blocks")
         }
         return {
+            "input": self.input,
             "funnel": self.funnel,
             **totals,
             "instruction_pairs": pairs,

@@ -3,10 +3,13 @@
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from data_prep.cluster import Cluster
 from data_prep.config import PrepConfig
 from data_prep.contract.dataset import ADDRESS, MANIFEST
+from data_prep.contract.lock import locked
+from data_prep.contract.names import without_password, without_passwords
 from data_prep.contract.receipt import (
     RECEIPT,
     Receipt,
@@ -20,6 +23,7 @@ from data_prep.contract.vocabulary import Vocabulary
 from data_prep.preparation import Preparation
 from data_prep.reuse import take_over
 from data_prep.sources import list_files
+from data_prep.sources.files import InputFile
 from data_prep.standing_in import stand_in
 from data_prep.storage import Storage
 
@@ -36,31 +40,44 @@ def prepare(
 
     A folder among `others` that holds this very dataset is taken over. Where the storage is an address, its
     folder here ends up with what is small and stands for it. A run that was stopped goes on from its finished
-    parts. Raises `InputError` where nothing can be read or nothing is left.
+    parts. Raises `InputError` where nothing can be read, nothing is left, or another process prepares in the
+    same folder; two that share but an address are not kept apart.
     """
-    files = list_files(config.corpus)
-    inputs = {"corpus": fingerprint([(file.path, file.size, file.modified) for file in files])}
-    if config.tokenizer.model:
-        inputs["tokenizer"] = Vocabulary(config.tokenizer.model).sha256
-    settings = config.model_dump(mode="json", exclude={"corpus": {"workers"}})
-    wanted = fingerprint("prep", settings, inputs)
-    receipt = _done(storage, wanted)
-    if receipt:
-        notify(f"prep: {storage} is done already")
-        return receipt
+    wanted = identify(config)
+    receipt = finished(storage, wanted.fingerprint)
+    if receipt is None:
+        with locked(storage.folder, "preparing"):
+            receipt = finished(storage, wanted.fingerprint)  # by another process, that was waited for
+            if receipt is None:
+                return _make(config, storage, notify, others, wanted)
+    notify(f"prep: {storage} is done already")
+    return receipt
+
+
+def _make(
+    config: PrepConfig,
+    storage: Storage,
+    notify: Callable[[str], None],
+    others: Iterable[Path],
+    wanted: "Identity",
+) -> Receipt:
+    """Take the dataset over, or make it, and leave its receipt."""
     _begin(storage)
-    taken = None if storage.address else take_over(storage.folder, others, wanted)
+    taken = None if storage.address else take_over(storage.folder, others, wanted.fingerprint)
     if taken:
         notify(f"prep: {taken[0]} is this very dataset; taken from there")
         return taken[1]
     start = time.perf_counter()
     with Cluster(config.corpus.workers) as cluster:
-        counts = Preparation(config, storage, cluster.execute, notify, cluster.start).run(files)
+        counts = Preparation(config, storage, cluster.execute, notify, cluster.start).run(
+            wanted.files, wanted.unread
+        )
     receipt = Receipt(
-        stage="prep",
-        fingerprint=wanted,
-        config=config.model_dump(mode="json"),
-        inputs=inputs,
+        stage=storage.folder.name,
+        kind="prep",
+        fingerprint=wanted.fingerprint,
+        config=without_passwords(config.model_dump(mode="json")),
+        inputs=wanted.inputs,
         counts=counts,
         seconds=time.perf_counter() - start,
         versions=versions(*LIBRARIES),
@@ -70,7 +87,32 @@ def prepare(
     return receipt
 
 
-def _done(storage: Storage, wanted: str) -> Receipt | None:
+class Identity(NamedTuple):
+    """What a preparation is, before anything of it is done."""
+
+    fingerprint: str
+    inputs: dict[str, str]
+    """Fingerprints of what goes in."""
+    files: list[InputFile]
+    """Files of the corpus."""
+    unread: list[str]
+    """Files at its paths that are of another kind."""
+
+
+def identify(config: PrepConfig) -> Identity:
+    """The fingerprint of a dataset, from the settings and the files that there are."""
+    unread: list[str] = []
+    files = list_files(config.corpus, unread.extend)
+    # A password says how a file is had, not which it is.
+    named = [(without_password(file.path), file.size, file.modified) for file in files]
+    inputs = {"corpus": fingerprint(named)}
+    if config.tokenizer.model:
+        inputs["tokenizer"] = Vocabulary(config.tokenizer.model).sha256
+    settings = without_passwords(config.model_dump(mode="json", exclude={"corpus": {"workers"}}))
+    return Identity(fingerprint("prep", settings, inputs), inputs, files, unread)
+
+
+def finished(storage: Storage, wanted: str) -> Receipt | None:
     """The receipt of a dataset that is there already."""
     marks = storage.read(*(storage.folder / name for name in (RECEIPT, MANIFEST)))
     receipt = understood(marks.get(storage.folder / RECEIPT, b""))

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from data_prep.contract.names import without_password
 from data_prep.contract.receipt import file_hash, write_atomic
 from data_prep.contract.settings import InputError
 from data_prep.scratch import scratch
@@ -37,7 +38,7 @@ class Storage:
     address: str = ""
 
     def __str__(self) -> str:
-        return self.address or str(self.folder)
+        return without_password(self.address) or str(self.folder)
 
     def store(self, *paths: Path) -> None:
         """Copy files to the address in this order: what says that others are complete comes last."""
@@ -70,7 +71,7 @@ class Storage:
         found = dict(zip(wanted, self._ranges(*zip(*wanted, strict=True)) if wanted else [], strict=True))
         for (path, *_), content in found.items():
             if content is None:
-                raise InputError(f"{self._target(path)}: missing")
+                raise InputError(f"{self}: {path.relative_to(self.folder)} is missing")
         return [found.get(piece) or b"" for piece in zip(paths, starts, stops, strict=True)]
 
     @contextmanager
@@ -150,7 +151,9 @@ class Storage:
         try:
             found: tuple[Any, str] = fsspec.core.url_to_fs(self.address, use_listings_cache=False)
         except (ImportError, ValueError) as error:
-            raise InputError(f"{self.address}: no storage that can be used here ({error})") from error
+            raise InputError(
+                f"{self}: no storage that can be used here ({without_password(str(error))})"
+            ) from error
         return found
 
     def _try(self, action: Callable[[Any], Result]) -> Result:
@@ -161,8 +164,8 @@ class Storage:
                 return action(system)
             except Exception as error:  # the clients of object stores raise what their libraries raise
                 if attempt == ATTEMPTS or isinstance(error, FINAL) or not isinstance(error, OSError):
-                    problem = f"{type(error).__name__}: {error}"
-                    raise InputError(f"{self.address}: cannot be used ({problem})") from error
+                    problem = without_password(f"{type(error).__name__}: {error}")
+                    raise InputError(f"{self}: cannot be used ({problem})") from error
             time.sleep(attempt**2)
         raise AssertionError("the last attempt returns or raises")
 

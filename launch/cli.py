@@ -3,10 +3,11 @@
 Only what `--help` needs is imported at the top: torch, Ray and MLflow wait for the command that uses them.
 """
 
+import errno
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from data_prep.contract.names import printable
 from data_prep.contract.settings import InputError
 from launch.quiet import quieten
 
@@ -25,6 +27,19 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+INTERRUPTED = 130
+"""Exit status of a command that was ended by Ctrl-C and has nothing to save."""
+WRONG_PLACE = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+"""What a machine says that is no fault of the command: with more room the same one goes on."""
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe's YAML file.")]
 Overrides = Annotated[
     list[str] | None,
@@ -53,25 +68,48 @@ Hostfile = Annotated[
 @app.command(epilog="Example: bloomery run launch/recipes/quickstart.yaml --set train.steps=200")
 def run(
     recipe: RecipePath,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A stage to run, with what it needs; several may be given."),
+    ] = None,
     sets: Overrides = None,
     work: Work = None,
     max_minutes: Minutes = None,
     hostfile: Hostfile = None,
     as_json: Json = False,
 ) -> None:
-    """Every stage of the recipe, skipping what is done."""
+    """Every stage of the recipe, or some, skipping what is done."""
     with told(as_json) as result:
-        stages = _stages(recipe, sets, work, max_minutes, hostfile)
-        stages.all()
-        result |= _places(stages.work)
-        for name, place in _places(stages.work).items():
+        runner = _runner(recipe, sets, work, max_minutes, hostfile)
+        runner.run(stage)
+        result |= _places(runner)
+        for name, place in _places(runner).items():
             say(f"{name:<12} {place}")
+
+
+@app.command(epilog="Example: bloomery stages launch/recipes/quickstart.yaml")
+def stages(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_json: Json = False) -> None:
+    """The stages of a recipe, what each reads, and which are done, out of date or missing, and why."""
+    with told(as_json) as result:
+        from launch.runner import states
+
+        found = states(_runner(recipe, sets, work).graph)
+        result["stages"] = [asdict(one) for one in found]
+        width = max(len(one.name) for one in found)
+        for one in found:
+            reads = f"reads {', '.join(one.needs)}" if one.needs else ""
+            why = f"({one.why})" if one.why else ""
+            say(
+                " ".join(
+                    f"{one.name:<{width}}  {one.kind:<10} {one.state:<12} {reads} {why}".split("\n")
+                ).rstrip()
+            )
 
 
 @app.command(epilog="Example: bloomery prep launch/recipes/web.yaml --set 'corpus.paths=[crawl/*.warc.gz]'")
 def prep(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_json: Json = False) -> None:
     """Raw documents to a tokenized dataset, on Ray (RAY_ADDRESS, else here)."""
-    _one(lambda stages: stages.prep(), recipe, sets, work, as_json)
+    _one("prep", recipe, sets, work, as_json)
 
 
 @app.command(epilog="Example: bloomery train launch/recipes/quickstart.yaml --set parallel.tensor=2")
@@ -85,7 +123,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """A dataset to a pretrained model; goes on by itself where a process fails."""
-    _one(lambda stages: stages.train(resume), recipe, sets, work, as_json, max_minutes, hostfile)
+    _one("pretrain", recipe, sets, work, as_json, max_minutes, hostfile, resume)
 
 
 @app.command(epilog="Example: bloomery tune launch/recipes/quickstart.yaml --set 'tune.data=[pairs.jsonl]'")
@@ -99,13 +137,13 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """A pretrained model and instructions to a tuned one."""
-    _one(lambda stages: stages.tune(resume), recipe, sets, work, as_json, max_minutes, hostfile)
+    _one("instruct", recipe, sets, work, as_json, max_minutes, hostfile, resume)
 
 
 @app.command("eval", epilog="Example: bloomery eval launch/recipes/quickstart.yaml --set eval.questions=300")
 def evaluate(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_json: Json = False) -> None:
     """Trained models to perplexity, the shot curve, generations and the report."""
-    _one(lambda stages: stages.eval(), recipe, sets, work, as_json)
+    _one("evaluate", recipe, sets, work, as_json, report=True)
 
 
 @app.command(epilog="Example: bloomery generate runs/quickstart/pretrain --prompt 'Return the' --beams 4")
@@ -249,20 +287,25 @@ def sync(
 
 
 def _one(
-    stage: Callable[[Any], Any],
+    kind: str,
     recipe: Path,
     sets: list[str] | None,
     work: str | None,
     as_json: bool,
     max_minutes: float | None = None,
     hostfile: Path | None = None,
+    resume: bool = False,
+    report: bool = False,
 ) -> None:
     with told(as_json) as result:
-        receipt = stage(_stages(recipe, sets, work, max_minutes, hostfile))
-        result |= {"stage": receipt.stage, "fingerprint": receipt.fingerprint, **receipt.counts}
+        runner = _runner(recipe, sets, work, max_minutes, hostfile)
+        for receipt in runner.of_kind(kind, resume):
+            result |= {"stage": receipt.stage, "fingerprint": receipt.fingerprint, **receipt.counts}
+        if report:
+            runner.report()
 
 
-def _stages(
+def _runner(
     path: Path,
     sets: list[str] | None,
     work: str | None,
@@ -270,7 +313,7 @@ def _stages(
     hostfile: Path | None = None,
 ) -> Any:
     from launch import recipe as recipes
-    from launch.stages import Stages
+    from launch.runner import Runner
     from launch.work import work_address, work_folder
 
     recipe = recipes.load(path, sets or [])
@@ -279,7 +322,7 @@ def _stages(
     for override in sets or []:
         arguments += ["--set", override]
     deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
-    return Stages(recipe, folder, arguments, say, work_address(work), deadline, hostfile)
+    return Runner(recipe, folder, arguments, say, work_address(work), deadline, hostfile)
 
 
 def write(part: str) -> None:
@@ -295,15 +338,24 @@ def say(line: str) -> None:
 @contextmanager
 def told(as_json: bool) -> Iterator[dict[str, Any]]:
     """Errors of the user's become one sentence and status 2; with --json the result ends stdout."""
-    from launch.stages import TrainingFailedError
+    from launch.runner import TrainingFailedError
     from pipeline.health.stopping import RESUME
 
     result: dict[str, Any] = {}
     try:
         yield result
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    except OSError as error:
+        if error.errno not in (*WRONG_PLACE, *NO_ROOM):
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {printable(place)}{error.strerror}", file=sys.stderr)
+        raise SystemExit(2 if error.errno in WRONG_PLACE else 1) from None
     except TrainingFailedError as error:
         if error.status not in (2, RESUME):  # with these, what there is to say has been said
             print(f"error: {error}", file=sys.stderr)
@@ -312,17 +364,14 @@ def told(as_json: bool) -> Iterator[dict[str, Any]]:
         print(json.dumps(result))
 
 
-def _places(work: Path) -> dict[str, str]:
+def _places(runner: Any) -> dict[str, str]:
     """Where a person finds what came out."""
     from pipeline.reports.report import REPORT
     from pipeline.tracking.server import how_to_look
 
-    return {
-        "report": str((work / REPORT).resolve()),
-        "dataset": str((work / "dataset").resolve()),
-        "checkpoints": str((work / "pretrain" / "checkpoints").resolve()),
-        "mlflow": how_to_look(work),
-    }
+    places = {"report": str((runner.work / REPORT).resolve())}
+    places |= {name: str((runner.work / name).resolve()) for name in runner.graph.stages}
+    return places | {"mlflow": how_to_look(runner.work)}
 
 
 def main() -> None:

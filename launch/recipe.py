@@ -5,18 +5,30 @@ Everything that is wrong is one `InputError` sentence: the file, the key, the va
 """
 
 import difflib
-from collections.abc import Iterable
+import reprlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from data_prep.config import CorpusConfig, PrepConfig, TokenizerConfig
-from data_prep.contract.settings import InputError
+from data_prep.contract.reading import plain_name, printable, read_yaml, without_password
+from data_prep.contract.settings import InputError, Settings
 from launch.settings import SuperviseConfig
-from pipeline.config import PipelineConfig
+from pipeline.config import (
+    DataConfig,
+    EvalConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    ParallelConfig,
+    PipelineConfig,
+    TrackingConfig,
+    TrainConfig,
+    TuneConfig,
+)
 
 PATHS = (
     ("corpus", "paths"),
@@ -30,17 +42,65 @@ PATHS = (
 )
 
 
-class Recipe(PipelineConfig):
+LONGEST = 100
+"""Characters of a value in a sentence."""
+REFERENCES = {"from", "data", "of"}
+"""Keys of a stage that name what it reads, by a stage's name or a path."""
+
+
+class Recipe(Settings):
+    """The sections of a recipe; those that several stages share are what their own keys lie over."""
+
+    name: str
+    """Name of the recipe: the default work folder and the MLflow parent run are called by it."""
+    seed: int = Field(1234, ge=0)
+    """Seed of every random choice."""
     corpus: CorpusConfig = CorpusConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
+    model: ModelConfig = ModelConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    data: DataConfig = DataConfig()
+    parallel: ParallelConfig = ParallelConfig()
+    train: TrainConfig = TrainConfig()
+    tune: TuneConfig = TuneConfig()
+    eval: EvalConfig = EvalConfig()
+    tracking: TrackingConfig = TrackingConfig()
     supervise: SuperviseConfig = SuperviseConfig()
+    stages: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """The stages by name, each with its `kind`, its inputs and its own keys; left out they are the usual
+    four: prep, pretrain, instruct, evaluate."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_plain(cls, name: str) -> str:
+        if "/" in plain_name(name, "name"):
+            raise ValueError("a folder is called by it, so it has no slash")
+        return name
+
+    _path: Path = PrivateAttr(default=Path())
+    _plain: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """The recipe's file."""
+        return self._path
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """What the file and the overrides say, and nothing else."""
+        return self._plain
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether the recipe's model says something in return, which instructions could teach it."""
+        return self.model.architecture != "encoder"
 
     def prep(self) -> PrepConfig:
         """What data preparation is given."""
         return PrepConfig(corpus=self.corpus, tokenizer=self.tokenizer, seed=self.seed)
 
     def pipeline(self) -> PipelineConfig:
-        """What training, tuning and evaluation are given."""
+        """What pretraining is given. A ValidationError where the sections do not go together."""
         return PipelineConfig(**{name: getattr(self, name) for name in PipelineConfig.model_fields})
 
 
@@ -56,23 +116,34 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Recipe:
         _merge(plain, here)
     plain.setdefault("name", path.stem)
     _inherit(plain)
+    recipe = validated(Recipe, plain, path)
+    recipe._path, recipe._plain = path, plain
+    if not recipe.stages:
+        with told_of(path):
+            recipe.pipeline()
+    return recipe
+
+
+Section = TypeVar("Section", bound=BaseModel)
+
+
+def validated(section: type[Section], plain: Any, path: Path, prefix: str = "") -> Section:
+    """A section of a recipe from plain values; `prefix` is the key that it stands under."""
+    with told_of(path, prefix, section):
+        return section.model_validate(plain)
+
+
+@contextmanager
+def told_of(path: Path, prefix: str = "", section: type[BaseModel] = Recipe) -> Iterator[None]:
+    """What does not fit in a section becomes one sentence."""
     try:
-        return Recipe.model_validate(plain)
+        yield
     except ValidationError as error:
-        raise InputError(_sentence(path, error)) from error
+        raise InputError(_sentence(path, error, prefix, section)) from error
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; a recipe (YAML) is expected") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); a recipe (YAML) is expected") from error
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where else ""
-        raise InputError(f"{path}: not YAML{line} ({getattr(error, 'problem', error)})") from error
+    plain = read_yaml(path)
     if not isinstance(plain, dict):
         raise InputError(f"{path}: a recipe is a mapping of sections such as model and train")
     return plain
@@ -81,11 +152,13 @@ def _read(path: Path) -> dict[str, Any]:
 def _parse(override: str) -> tuple[list[str], Any]:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise InputError(f"--set {override}: key=value is expected, such as train.steps=200")
+        raise InputError(
+            f"--set {printable(override)[:LONGEST]}: key=value is expected, such as train.steps=200"
+        )
     try:
-        return key.strip().split("."), yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InputError(f"--set {override}: {text!r} is not a YAML value") from None
+        return key.strip().split("."), read_yaml(text, "the value")
+    except InputError as error:
+        raise InputError(f"--set {key[:LONGEST]}: {shown(text)} is not a YAML value ({error})") from None
 
 
 def _put(plain: dict[str, Any], key: list[str], value: Any) -> None:
@@ -107,9 +180,11 @@ def _inherit(plain: dict[str, Any]) -> None:
     start = _section(plain, ["train"]).get("start_from")
     if not isinstance(start, str):
         return
-    from pipeline.training.jobs import inherited
+    from data_prep.contract.stages import Source
+    from pipeline.stages.training import find_start, inherited
 
-    for name, theirs in inherited(Path(start)).items():
+    _, run = find_start(Source(f"train.start_from {start}", start))
+    for name, theirs in inherited(run).items():
         given = plain.get(name) or {}
         if isinstance(given, dict) and "preset" not in given:
             plain[name] = theirs | given
@@ -117,6 +192,11 @@ def _inherit(plain: dict[str, Any]) -> None:
 
 def _resolve(plain: dict[str, Any], folder: Path) -> None:
     """Make the recipe's paths absolute; addresses such as s3://... stay."""
+    stages = _section(plain, ["stages"])
+    for name in stages:
+        stage = _section(stages, [name])
+        for key in REFERENCES & stage.keys():
+            stage[key] = _reference(stage[key], folder)
     for *sections, name in PATHS:
         holder = _section(plain, sections)
         value = holder.get(name)
@@ -128,6 +208,15 @@ def _resolve(plain: dict[str, Any], folder: Path) -> None:
     for entry in mixture if isinstance(mixture, list) else ():
         if isinstance(entry, dict) and "dataset" in entry:
             entry["dataset"] = _absolute(entry["dataset"], folder)
+
+
+def _reference(value: Any, folder: Path) -> Any:
+    """What a stage reads: a path where it looks like one, else perhaps a stage's name."""
+    if isinstance(value, list):
+        return [_reference(one, folder) for one in value]
+    if isinstance(value, dict):
+        return {name: _reference(one, folder) for name, one in value.items()}
+    return _absolute(value, folder) if isinstance(value, str) and "/" in value else value
 
 
 def _section(plain: dict[str, Any], names: list[str]) -> dict[str, Any]:
@@ -146,25 +235,31 @@ def _absolute(value: Any, folder: Path) -> Any:
     return str(folder.resolve() / Path(value).expanduser())
 
 
-def _sentence(path: Path, error: ValidationError) -> str:
+def _sentence(path: Path, error: ValidationError, prefix: str, section: type[BaseModel]) -> str:
     problems = error.errors()
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{path}: {_problem(problems[0])}{more}"
+    return f"{path}: {_problem(problems[0], prefix, section)}{more}"
 
 
-def _problem(problem: ErrorDetails) -> str:
+def _problem(problem: ErrorDetails, prefix: str, section: type[BaseModel]) -> str:
     location = [str(part) for part in problem["loc"]]
-    key = ".".join(location) or "the recipe"
+    key = ".".join([*([prefix] if prefix else []), *location]) or "the recipe"
     if problem["type"] == "extra_forbidden":
-        return f"{key}: no such key{_suggestion(location)}"
+        return f"{key}: no such key{_suggestion(location, prefix, section)}"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if problem["type"] == "value_error":
-        return f"{key}: {message}" if location else message
-    return f"{key} is {problem['input']!r}; it {message}"
+        return f"{key}: {message}" if location or prefix else message
+    return f"{key} is {shown(problem['input'])}; it {message}"
 
 
-def _suggestion(location: list[str]) -> str:
-    section: Any = Recipe
+def shown(value: Any) -> str:
+    """A value in a sentence: its beginning, and nothing that moves a terminal's cursor."""
+    text = printable(without_password(value if isinstance(value, str) else reprlib.repr(value)))
+    text = repr(text) if isinstance(value, str) else text
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def _suggestion(location: list[str], prefix: str, section: Any) -> str:
     for name in location[:-1]:
         field = section.model_fields.get(name)
         section = field.annotation if field else None
@@ -172,5 +267,6 @@ def _suggestion(location: list[str]) -> str:
             return ""
     near = difflib.get_close_matches(location[-1], section.model_fields, n=1)
     if near:
-        return f"; did you mean {'.'.join([*location[:-1], near[0]])}?"
+        start = [prefix] if prefix else []
+        return f"; did you mean {'.'.join([*start, *location[:-1], near[0]])}?"
     return f"; the keys here are {', '.join(section.model_fields)}"

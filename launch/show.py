@@ -7,6 +7,7 @@ from typing import Any
 from data_prep.contract.dataset import MANIFEST
 from data_prep.contract.receipt import read_receipt
 from data_prep.contract.settings import InputError
+from pipeline.reports.findings import graph
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def describe(path: Path) -> dict[str, Any]:
         return _describe_run(path)
     if (path / "results.json").is_file():
         return _describe_evaluation(path)
-    stages = [name for name in ("dataset", "pretrain", "tune", "eval") if (path / name).is_dir()]
+    stages = [name for name in graph(path) if (path / name).is_dir()] if path.is_dir() else []
     if stages:
         receipts = {name: read_receipt(path / name) for name in stages}
         done = {name: receipt.counts if receipt else "not finished" for name, receipt in receipts.items()}
@@ -73,7 +74,7 @@ def sample_lines(samples: list[dict[str, Any]], characters: int = 160) -> list[s
 
 
 def _describe_evaluation(folder: Path) -> dict[str, Any]:
-    from pipeline.reports.findings import RESULTS, SAMPLES
+    from pipeline.evaluation.evaluate import RESULTS, SAMPLES
 
     results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
     samples = (folder / SAMPLES).read_text(encoding="utf-8").splitlines()
@@ -82,16 +83,16 @@ def _describe_evaluation(folder: Path) -> dict[str, Any]:
 
 def _describe_run(run: Path) -> dict[str, Any]:
     from pipeline.checkpoints.run_folder import read_config
-    from pipeline.objectives.build import describe as describe_objective
-    from pipeline.objectives.build import shape
+    from pipeline.objectives.registry import objective_of
     from pipeline.tracking import metrics
 
     lines = metrics.read(run / metrics.METRICS)
     receipt, config = read_receipt(run), read_config(run)
-    lengths = shape(config.objective, config.data)
+    objective = objective_of(config.objective)
+    lengths = objective.shape(config.data)
     return {
         "kind": "run",
-        "objective": describe_objective(config.objective),
+        "objective": objective.describe(),
         "tokens_per_sample": {"inputs": lengths.inputs, "targets": lengths.targets or lengths.inputs},
         "config": config.model_dump(mode="json"),
         "checkpoints": sorted(path.name for path in (run / "checkpoints").glob("step-*")),

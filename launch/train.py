@@ -12,6 +12,8 @@ import os
 import sys
 import time
 import traceback
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,11 +21,12 @@ from data_prep.contract.settings import InputError
 from launch import recipe
 from launch.attempts import folder_of, follow, report, restarts_of
 from launch.family import die_with_parent
+from launch.graph import graph
 from launch.quiet import quieten
 from launch.remote import unpack
 from launch.work import work_folder
-from pipeline.config import PipelineConfig
 from pipeline.health.stopping import RESUME, StopRequest
+from pipeline.stages.training import Training, check_layout
 
 
 def main() -> None:
@@ -31,9 +34,9 @@ def main() -> None:
     die_with_parent()
     arguments = _parser().parse_args(unpack(sys.argv[1:]))
     try:
-        config = recipe.load(arguments.recipe, arguments.set).pipeline()
-        arguments.work = work_folder(config, arguments.work)
-        if not _train(config, arguments):
+        loaded = recipe.load(arguments.recipe, arguments.set)
+        arguments.work = work_folder(loaded, arguments.work)
+        if not _train(loaded, arguments):
             _leave(RESUME, arguments)
     except InputError as error:
         if os.environ.get("RANK", "0") != "0":
@@ -45,7 +48,7 @@ def main() -> None:
         _leave(1, arguments)
 
 
-def _train(config: PipelineConfig, arguments: argparse.Namespace) -> bool:
+def _train(loaded: recipe.Recipe, arguments: argparse.Namespace) -> bool:
     """Whether the last step is done, and not the time up."""
     stop = StopRequest(arguments.max_minutes)
     stop.listen(siblings=int(os.environ.get("LOCAL_SIZE") or os.environ.get("LOCAL_WORLD_SIZE") or 1))
@@ -54,9 +57,15 @@ def _train(config: PipelineConfig, arguments: argparse.Namespace) -> bool:
         restarts = restarts_of(arguments.attempt)
         follow(folder_of(arguments.work, arguments.stage) / arguments.attempt, stop.ask)
     quieten()
-    from pipeline.training.run import run_stage
+    found = graph(loaded, arguments.work)
+    stage = found.trainings(arguments.stage)
+    kind = found.kind(stage)
+    assert isinstance(kind, Training)
+    job = replace(kind.job(stage), restarts=restarts)
+    check_layout(job)
+    from pipeline.training.run import run
 
-    return run_stage(arguments.stage, config, arguments.work, arguments.resume, stop, restarts)
+    return run(job, partial(kind.batches, stage, job), arguments.resume, stop)
 
 
 def _leave(status: int, arguments: argparse.Namespace) -> NoReturn:
@@ -71,7 +80,7 @@ def _leave(status: int, arguments: argparse.Namespace) -> NoReturn:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("recipe", type=Path, help="the recipe's YAML file")
-    parser.add_argument("--stage", choices=["pretrain", "tune"], default="pretrain", help="what to train")
+    parser.add_argument("--stage", default="pretrain", help="what to train; pretrain where left out")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key")
     parser.add_argument("--work", help="work folder; runs/NAME where left out")
     parser.add_argument("--resume", action="store_true", help="refuse to start from nothing")

@@ -2,11 +2,18 @@
 
 import re
 from pathlib import Path
+from typing import Protocol
 
-from pipeline.config import PipelineConfig
+
+class Named(Protocol):
+    """A recipe, or the configuration of one of its stages."""
+
+    @property
+    def name(self) -> str:
+        """The recipe's name."""
 
 
-def work_folder(config: PipelineConfig, given: str | Path | None) -> Path:
+def work_folder(config: Named, given: str | Path | None) -> Path:
     """The folder that the command names, or runs/NAME under the one it stands in.
 
     For an address it is a folder under runs/ that is named after it: the dataset lies at the address, what

@@ -22,12 +22,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
+from data_prep.contract.checks import check_names, check_rows
+from data_prep.contract.reading import read_array, read_json
 from data_prep.contract.receipt import file_hash, fingerprint, write_atomic
 from data_prep.contract.settings import InputError, Settings
 from data_prep.contract.vocabulary import Vocabulary
@@ -53,6 +55,8 @@ BLOCK_ROW = np.dtype(
     ]
 )
 
+Count = Annotated[int, Field(ge=0, lt=1 << 62)]
+
 
 @dataclass(frozen=True)
 class Block:
@@ -72,17 +76,17 @@ class Block:
 class Shard(Settings):
     path: str
     """Path of the tar, relative to the dataset's folder."""
-    bytes: int
+    bytes: Count
     """Size of the tar."""
     sha256: str
     """Hash of the tar."""
-    documents: int
+    documents: Count
     """Number of whole documents."""
-    tokens: int
+    tokens: Count
     """Number of tokens."""
-    text_bytes: int
+    text_bytes: Count
     """UTF-8 bytes of the documents' texts, for bits per byte."""
-    blocks: int
+    blocks: Count
     """Number of blocks."""
 
 
@@ -104,9 +108,9 @@ class Manifest(Settings):
     """Hash of everything a reader would see: equal fingerprints mean equal token streams."""
     tokenizer_sha256: str
     """Hash of tokenizer.model."""
-    vocabulary_size: int
+    vocabulary_size: int = Field(gt=0)
     """Number of pieces in the tokenizer."""
-    dtype: str
+    dtype: Literal["uint16", "uint32"]
     """Type of the tokens: uint16 where the vocabulary allows, else uint32."""
     splits: dict[str, Split]
     """Shards of each split; `train` and `validation` at least."""
@@ -209,7 +213,7 @@ def write_manifest(
         fingerprint=fingerprint(SCHEMA_VERSION, vocabulary.sha256, entries),
         tokenizer_sha256=vocabulary.sha256,
         vocabulary_size=vocabulary.size,
-        dtype=token_dtype(vocabulary.size).name,
+        dtype="uint16" if token_dtype(vocabulary.size).itemsize == 2 else "uint32",
         splits=entries,
         about=about or {},
     )
@@ -226,14 +230,17 @@ class Dataset:
         if not path.is_file():
             raise InputError(f"{folder}: not a dataset (no {MANIFEST}); make one with `bloomery prep`")
         try:
-            self.manifest = Manifest.model_validate_json(path.read_bytes())
+            self.manifest = Manifest.model_validate(read_json(path))
         except ValidationError as error:
-            raise InputError(f"{path}: not a dataset manifest ({error.errors()[0]['msg']})") from error
+            problem = error.errors()[0]
+            key = ".".join(map(str, problem["loc"]))
+            raise InputError(f"{path}: not a dataset manifest ({key}: {problem['msg']})") from error
         if self.manifest.schema_version != SCHEMA_VERSION:
             raise InputError(
                 f"{path}: schema_version is {self.manifest.schema_version}; "
                 f"this version of Bloomery reads {SCHEMA_VERSION}"
             )
+        check_names(self.manifest, path)
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -251,12 +258,13 @@ class Dataset:
 
     def block_table(self, split: str) -> NDArray[Any]:
         """The split's block table, memory-mapped: one `BLOCK_ROW` a block."""
-        self.split(split)
-        path = self.folder / split / BLOCKS
+        entry, path = self.split(split), self.folder / split / BLOCKS
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: not a block table ({error}); prepare the dataset again") from error
+            table = read_array(path, BLOCK_ROW, 1, mapped=True)
+        except InputError as error:
+            raise InputError(f"{error}; prepare the dataset again") from error
+        check_rows(table, entry, np.dtype(self.manifest.dtype).itemsize, path)
+        return table
 
     def open_shard(self, split: str, index: int) -> NDArray[np.uint8]:
         """The bytes of a shard, memory-mapped."""

@@ -12,7 +12,8 @@ from typing import Protocol
 
 import sentencepiece
 
-from data_prep.contract.published import KINDS, open_tokenizer
+from data_prep.contract.published import KINDS, MOST_PIECES, open_tokenizer, understood
+from data_prep.contract.reading import read_json
 from data_prep.contract.settings import InputError
 
 SPACE = "\u2581"
@@ -95,12 +96,14 @@ class HuggingFace:
     """A tokenizer.json. `names` are the special tokens' ids; `InputError` where it cannot be read."""
 
     def __init__(self, path: Path, content: bytes, names: Mapping[str, int]) -> None:
-        self._tokenizer = open_tokenizer(path, content)
+        parsed = read_json(content, path)
+        self._path, self._tokenizer = path, open_tokenizer(path, content)
         self._names = names
         self._pieces: dict[int, str] = {i: piece for piece, i in self._tokenizer.get_vocab().items()}
-        self.size = max(self._pieces) + 1
-        parsed = json.loads(content)
-        self._words = parsed["model"]["type"] == "WordPiece"
+        self.size = max(self._pieces, default=-1) + 1
+        if not 0 < self.size <= MOST_PIECES:
+            raise InputError(f"{path}: a tokenizer of {self.size:,} ids; 1 to {MOST_PIECES:,} are expected")
+        self._words = parsed["model"].get("type") == "WordPiece"
         self._bytes = _byte_alphabet() if "ByteLevel" in json.dumps(parsed.get("decoder")) else {}
         self._space = {value: sign for sign, value in self._bytes.items()}.get(ord(" "), SPACE)
         first = self._plain("a")[:1]
@@ -155,7 +158,8 @@ class HuggingFace:
             if self._forged.isdisjoint(ids):
                 found += ids
                 continue
-            whole = self._tokenizer.encode(part, add_special_tokens=False)
+            with understood(self._path):
+                whole = self._tokenizer.encode(part, add_special_tokens=False)
             spans = [span for i, span in zip(whole.ids, whole.offsets, strict=True) if i in self._forged]
             starts = [0, *(end if end - start < 2 else start + 1 for start, end in spans)]
             ends = [*(start if end - start < 2 else start + 1 for start, end in spans), len(part)]
@@ -164,7 +168,8 @@ class HuggingFace:
         return found
 
     def _plain(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        with understood(self._path):
+            ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
     def _inside(self, text: str) -> list[int]:
@@ -188,7 +193,8 @@ class HuggingFace:
 
     def decode(self, tokens: Sequence[int]) -> str:
         text = [index for token in tokens if (index := int(token)) not in self.special]
-        decoded: str = self._tokenizer.decode(text, skip_special_tokens=False)
+        with understood(self._path):
+            decoded: str = self._tokenizer.decode(text, skip_special_tokens=False)
         return decoded
 
 

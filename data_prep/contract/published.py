@@ -8,15 +8,16 @@ So a run or a dataset carries all that it needs in the one file whose hash stand
 """
 
 import io
-import json
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sentencepiece
 from pydantic import Field, ValidationError
 
+from data_prep.contract.reading import open_zip, read_bytes, read_json
 from data_prep.contract.settings import InputError, Settings
 
 ROLES = "roles.json"
@@ -29,6 +30,9 @@ SETTINGS = ("tokenizer_config.json", "special_tokens_map.json")
 FILES = (TOKENIZER_JSON, *MODELS, *WORDS, *SETTINGS, "merges.txt", "added_tokens.json", "chat_template.jinja")
 CONFIG = "config.json"
 ARCHIVE = b"PK\x03\x04"
+TOKENIZER_BYTES = 256 << 20
+"""Largest file of a tokenizer, packed or not: that of 260,000 pieces has 33 MB."""
+MOST_PIECES = 1 << 24
 KINDS = ("pad", "unk", "bos", "eos", "cls", "sep", "mask")
 
 _BERT = {name: f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
@@ -65,7 +69,9 @@ def pack(folder: Path, ours: Iterable[str]) -> bytes:
     The SentencePiece model makes the ids where it has as many as tokenizer.json (Llama), else that does (T5's
     model lacks the sentinels). Raises `InputError` where there is neither.
     """
-    files = {name: (folder / name).read_bytes() for name in FILES if (folder / name).is_file()}
+    files = {
+        name: read_bytes(folder / name, limit=TOKENIZER_BYTES) for name in FILES if (folder / name).is_file()
+    }
     model = next((name for name in MODELS if name in files), None)
     known = _ids(folder, files) if TOKENIZER_JSON in files else {}
     if model:
@@ -100,13 +106,28 @@ def archive(files: Mapping[str, bytes], roles: Roles) -> bytes:
 
 def unpack(path: Path, content: bytes) -> tuple[Roles, dict[str, bytes]]:
     """What is in an archive; `InputError` where it is not one of ours."""
+    files = open_zip(content, path, names=(ROLES, *FILES), limit=2 * TOKENIZER_BYTES)
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as packed:
-            files = {name: packed.read(name) for name in packed.namelist() if name in (ROLES, *FILES)}
-        roles = Roles.model_validate_json(files.pop(ROLES))
+        roles = Roles.model_validate(read_json(files.pop(ROLES), f"{path}: {ROLES}"))
         return roles, {roles.reads: files[roles.reads]} | files
-    except (zipfile.BadZipFile, KeyError, ValidationError) as error:
-        raise InputError(f"{path}: not a packed tokenizer ({error})") from error
+    except (KeyError, ValidationError) as error:
+        raise InputError(f"{path}: not a packed tokenizer ({error})".replace("\n", " ")) from error
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Within this, what the library tokenizers makes of its own troubles is an `InputError`.
+
+    It raises plain `Exception`, and for what it did not foresee, such as a pattern that backtracks too long,
+    a PanicException, which is none: pyo3 derives it from BaseException.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error) is not Exception and type(error).__name__ != "PanicException":
+            raise
+        problem = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: the library tokenizers fails with this tokenizer ({problem})") from None
 
 
 def open_tokenizer(path: Path, content: bytes) -> Any:
@@ -119,8 +140,9 @@ def open_tokenizer(path: Path, content: bytes) -> Any:
             "pip install 'bloomery[export]'"
         ) from None
     try:
-        tokenizer = Tokenizer.from_str(content.decode())
-    except Exception as error:  # the library raises no narrower one
+        with understood(path):
+            tokenizer = Tokenizer.from_str(content.decode())
+    except (UnicodeDecodeError, InputError) as error:
         raise InputError(f"{path}: not a {TOKENIZER_JSON} ({error})") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -131,10 +153,7 @@ def open_tokenizer(path: Path, content: bytes) -> Any:
 def _parsed(folder: Path, files: Mapping[str, bytes], name: str) -> dict[str, Any]:
     if name not in files:
         return {}
-    try:
-        found = json.loads(files[name])
-    except ValueError as error:
-        raise InputError(f"{folder / name}: not JSON ({error})") from error
+    found = read_json(files[name], folder / name)
     if not isinstance(found, dict):
         raise InputError(f"{folder / name}: a JSON object is expected")
     return found
@@ -147,7 +166,10 @@ def _ids(folder: Path, files: Mapping[str, bytes]) -> dict[str, int]:
         vocabulary = content["model"]["vocab"]
         if isinstance(vocabulary, list):
             vocabulary = {piece: index for index, (piece, _) in enumerate(vocabulary)}
-        return {**vocabulary, **{one["content"]: one["id"] for one in content.get("added_tokens", ())}}
+        ids = {**vocabulary, **{one["content"]: one["id"] for one in content.get("added_tokens", ())}}
+        if not all(type(index) is int and 0 <= index < MOST_PIECES for index in ids.values()):
+            raise ValueError(f"ids from 0 to {MOST_PIECES - 1:,} are expected")
+        return ids
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{folder / TOKENIZER_JSON}: not a tokenizer of pieces with ids ({error!r})"
@@ -170,9 +192,12 @@ def _json_roles(folder: Path, files: Mapping[str, bytes], known: Mapping[str, in
     special = {one["content"]: one["id"] for one in content.get("added_tokens", ()) if one.get("special")}
     names = special | {f"<{kind}>": index for kind, index in _by_kind(folder, files, known).items()}
     tokenizer = open_tokenizer(folder / TOKENIZER_JSON, files[TOKENIZER_JSON])
-    plain = tokenizer.encode("a", add_special_tokens=False).ids
-    whole = tokenizer.encode("a").ids
-    start = next(i for i in range(len(whole) + 1) if whole[i : i + len(plain)] == plain)
+    with understood(folder / TOKENIZER_JSON):
+        plain = tokenizer.encode("a", add_special_tokens=False).ids
+        whole = tokenizer.encode("a").ids
+    start = next((i for i in range(len(whole) + 1) if whole[i : i + len(plain)] == plain), None)
+    if start is None:
+        raise InputError(f"{folder / TOKENIZER_JSON}: puts special tokens inside of a text, not around it")
     before, after = whole[:start], whole[start + len(plain) :]
     if _parsed(folder, files, SETTINGS[0]).get("add_bos_token") and not before and "<bos>" in names:
         before = [names["<bos>"]]
@@ -199,4 +224,6 @@ def _by_kind(folder: Path, files: Mapping[str, bytes], known: Mapping[str, int])
 
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
-    return _parsed(folder, {CONFIG: path.read_bytes()}, CONFIG) if path.is_file() else {}
+    return (
+        _parsed(folder, {CONFIG: read_bytes(path, limit=TOKENIZER_BYTES)}, CONFIG) if path.is_file() else {}
+    )

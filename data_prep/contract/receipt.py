@@ -24,6 +24,8 @@ RECEIPT = "receipt.json"
 class Receipt(Settings):
     stage: str
     """Name of the stage that wrote this folder."""
+    kind: str = ""
+    """Its kind; empty in receipts from before stages had names, of which `kind_of` tells it too."""
     fingerprint: str
     """Hash of the stage's configuration and of its inputs' fingerprints."""
     config: dict[str, Any]
@@ -38,6 +40,15 @@ class Receipt(Settings):
     """Versions of Python and of the libraries that the stage used."""
     finished: float = Field(default_factory=time.time)
     """When the stage ended, in seconds since the epoch."""
+
+
+OLD_KINDS = {"tune": "instruct", "eval": "evaluate"}
+"""Kinds of stages whose receipts say no kind, where it is not the stage's name."""
+
+
+def kind_of(receipt: Receipt) -> str:
+    """The kind of the stage that left a receipt."""
+    return receipt.kind or OLD_KINDS.get(receipt.stage, receipt.stage)
 
 
 def fingerprint(*parts: Any) -> str:

@@ -15,7 +15,7 @@ class InputError(ValueError):
 class Settings(BaseModel):
     """A frozen section of a recipe: unknown keys are refused, every field is documented by its docstring."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     not_in_fingerprint: ClassVar[frozenset[str]] = frozenset()
     """Fields that say how the work is done and not what comes out: a change of them makes nothing stale."""

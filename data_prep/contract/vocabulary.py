@@ -11,7 +11,16 @@ from functools import cached_property
 from pathlib import Path
 
 from data_prep.contract.pieces import HuggingFace, Pieces, SentencePieces
-from data_prep.contract.published import ARCHIVE, CONFIG, TOKENIZER_JSON, Roles, pack, unpack
+from data_prep.contract.published import (
+    ARCHIVE,
+    CONFIG,
+    TOKENIZER_BYTES,
+    TOKENIZER_JSON,
+    Roles,
+    pack,
+    unpack,
+)
+from data_prep.contract.reading import read_bytes
 from data_prep.contract.settings import InputError
 
 PAD, UNK, BOS, EOS, CLS, SEP, MASK = "<pad>", "<unk>", "<bos>", "<eos>", "<cls>", "<sep>", "<mask>"
@@ -39,6 +48,9 @@ class Vocabulary:
         if self.content.startswith(ARCHIVE):
             roles, self.files = unpack(path, self.content)
         self._pieces = self._open(roles)
+        given = [*roles.names.values(), *(roles.before or ()), *roles.after]
+        if not all(0 <= index < self.size for index in given):
+            raise InputError(f"{path}: its special tokens have ids that are none of its {self.size:,} pieces")
         self.frame = None if roles.before is None else (roles.before, roles.after)
         """Ids that a published tokenizer puts before and behind a text; None leaves it to the objective."""
         # Tokenizers from elsewhere may lack some: BERT's texts end with <sep>, padding is masked.
@@ -118,7 +130,10 @@ def read(path: Path) -> bytes:
     """The content of `tokenizer.model` for whatever a path names as a tokenizer."""
     if path.is_dir():
         own = path / "tokenizer.model"
-        return own.read_bytes() if own.is_file() and not (path / CONFIG).is_file() else pack(path, RESERVED)
-    if not path.is_file():
+        packed = own.is_file() and not (path / CONFIG).is_file()
+        return read_bytes(own, limit=TOKENIZER_BYTES) if packed else pack(path, RESERVED)
+    if not path.exists():
         raise InputError(f"{path}: no such file; a tokenizer is expected here")
-    return pack(path.parent, RESERVED) if path.name == TOKENIZER_JSON else path.read_bytes()
+    if path.name == TOKENIZER_JSON:
+        return pack(path.parent, RESERVED)
+    return read_bytes(path, limit=TOKENIZER_BYTES)

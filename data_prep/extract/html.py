@@ -3,13 +3,12 @@
 from functools import cache
 from typing import Any
 
-from resiliparse.parse.encoding import bytes_to_str, detect_encoding
-
+from data_prep.contract.utf8 import mark_of
 from data_prep.extract.faster import faster_trafilatura
+from data_prep.extract.labels import name_of
+from data_prep.extract.sniff import PRESCAN, declared, decode_page
 
-WITH_ZEROS = ("utf-16", "utf-32", "ucs-2")
-ESCAPES = b"\x1b$"
-"""Begins two-byte characters in ISO-2022-JP and its like, whose bytes are all valid UTF-8."""
+WITH_ZEROS = "utf-16"
 
 
 class ExtractionError(ValueError):
@@ -17,22 +16,12 @@ class ExtractionError(ValueError):
 
 
 def decode(content: bytes, charset: str = "") -> str:
-    """The page as a string: by its byte order mark, the character set that the server named or UTF-8,
-    whichever fits first, else by what the page says of itself, else by what the bytes look like.
-
-    Raises `ExtractionError` for what is no text.
-    """
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        charset = "utf-16"
-    elif b"\0" in content[:1024] and not charset.lower().startswith(WITH_ZEROS):
-        raise ExtractionError("binary content")
-    utf8 = [] if ESCAPES in content else ["utf-8-sig"]
-    for encoding in [charset] * bool(charset) + utf8:
-        try:
-            return content.decode(encoding)
-        except (UnicodeError, LookupError):
-            continue
-    return str(bytes_to_str(content, detect_encoding(content, from_html_meta=True) or "utf-8"))
+    """The page as a string, by `sniff`. Raises `ExtractionError` for what is no text."""
+    if b"\0" in content[:PRESCAN] and not mark_of(content)[0]:
+        name = name_of(charset) or declared(content[:PRESCAN])
+        if not name.startswith(WITH_ZEROS):
+            raise ExtractionError("binary content")
+    return decode_page(content, charset)
 
 
 def extract(content: bytes, charset: str, engine: str) -> str:

@@ -26,8 +26,10 @@ class Extractor:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
-    def extract(self, content: bytes, charset: str, engine: str, seconds: float) -> str:
-        """The main text of a page. Raises `ExtractionError` where there is none in time.
+    def extract(self, content: bytes | str, charset: str, engine: str, seconds: float) -> str:
+        """The main text of a page, or a text as it is, cleaned (`documents.normalise`).
+
+        Raises `ExtractionError` where there is none in time.
 
         A process that dies is given the page once more: it may have been killed for what others did, as where
         the machine is short of memory, and what becomes of a page must not depend on that.
@@ -41,7 +43,7 @@ class Extractor:
             raise ExtractionError(problem)
         return text
 
-    def _ask(self, request: tuple[bytes, str, str, float]) -> tuple[str, str] | None:
+    def _ask(self, request: tuple[bytes | str, str, str, float]) -> tuple[str, str] | None:
         """A text or what is wrong with the page; None where the process died."""
         process = self._process = self._process or self._start()
         assert process.stdin
@@ -53,7 +55,8 @@ class Extractor:
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
             status = process.wait()
             self.close()
-            return ("", "extraction took too long") if status == -signal.SIGPROF else None
+            what = "cleaning" if isinstance(request[0], str) else "extraction"
+            return ("", f"{what} took too long") if status == -signal.SIGPROF else None
         return answer
 
     def _start(self) -> "subprocess.Popen[bytes]":
@@ -70,6 +73,7 @@ class Extractor:
 
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     """The child's side: answer pages until there are no more."""
+    from data_prep.cleaning import normalise
     from data_prep.extract.html import extract
 
     first = True
@@ -81,7 +85,8 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         answer: tuple[str, str]
         signal.setitimer(signal.ITIMER_PROF, seconds)
         try:
-            answer = extract(content, charset, engine), ""
+            text = content if isinstance(content, str) else extract(content, charset, engine)
+            answer = normalise(text), ""
         except ExtractionError as error:
             answer = "", str(error)
         signal.setitimer(signal.ITIMER_PROF, 0)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.contract.dataset import BLOCKS, DOCUMENTS, MANIFEST, TOKENIZER, Dataset
+from data_prep.contract.names import without_password
 from data_prep.contract.receipt import file_hash
 from data_prep.contract.settings import InputError
 from data_prep.instructions import FOLDER
@@ -23,7 +24,7 @@ def publish(storage: Storage, url: str) -> int:
     """
     import fsspec
 
-    copied = 0
+    copied, shown = 0, without_password(url)
     try:
         system, root = fsspec.core.url_to_fs(url)
         known = _hashes(system, f"{root}/{HASHES}")
@@ -39,9 +40,12 @@ def publish(storage: Storage, url: str) -> int:
         lines = "".join(f"{digest}  {name}\n" for name, digest in wanted.items())
         system.pipe_file(f"{root}/{HASHES}", lines.encode())
     except ImportError as error:
-        raise InputError(f"corpus.shards.publish: {url} needs a package that is missing ({error})") from error
+        raise InputError(
+            f"corpus.shards.publish: {shown} needs a package that is missing ({error})"
+        ) from error
     except (OSError, ValueError) as error:
-        raise InputError(f"corpus.shards.publish: {url} cannot be written ({error})") from error
+        problem = without_password(str(error))
+        raise InputError(f"corpus.shards.publish: {shown} cannot be written ({problem})") from error
     return copied
 
 

@@ -1,13 +1,16 @@
 """Where documents come from: every kind of corpus is a list of input files and a function that reads one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from data_prep.config import CorpusConfig
-from data_prep.documents import Failure, Page
+from data_prep.contract.settings import InputError
+from data_prep.documents import Item
 from data_prep.sources import arc, html, jsonl, parquet, python_docs, text, warc
-from data_prep.sources.files import LISTS, InputFile, find_local, open_stream
-from data_prep.sources.remote import here, is_remote, list_remote
+from data_prep.sources.files import LISTS, Found, InputFile, find_local
+from data_prep.sources.lists import Entry, read_list
+from data_prep.sources.remote import is_remote, list_remote
 
 CONNECTIONS = 32
 
@@ -21,39 +24,50 @@ SUFFIXES = {
 }
 
 
-def list_files(corpus: CorpusConfig) -> list[InputFile]:
-    """The corpus's input files, each once, sorted by name; `InputError` where a path names nothing."""
+def list_files(
+    corpus: CorpusConfig, others: Callable[[list[str]], None] = lambda names: None
+) -> list[InputFile]:
+    """The corpus's input files, each once, sorted by name; `InputError` where a path names nothing.
+
+    `others` is handed the names of files of other kinds that lie in the folders.
+    """
     if corpus.kind == "python_docs":
         return python_docs.installed().files
     suffixes = SUFFIXES[corpus.kind]
     found: dict[str, InputFile] = {}
     with ThreadPoolExecutor(CONNECTIONS) as pool:  # a crawl's list names tens of thousands of URLs
-        for files in pool.map(
-            lambda path: (list_remote if is_remote(path) else find_local)(path, suffixes),
-            expand_lists(corpus.paths, corpus.path_prefix),
-        ):
-            found |= {file.path: file for file in files if file.path not in found}
+        entries = expand_lists(corpus.paths, corpus.path_prefix)
+        for part in pool.map(lambda entry: _files(entry, suffixes), entries):
+            found |= {file.path: file for file in part.files if file.path not in found}
+            others(part.others)
     return sorted(found.values(), key=lambda file: (file.name, file.path))
 
 
-def expand_lists(paths: Sequence[str], prefix: str) -> Iterator[str]:
+def _files(entry: Entry, suffixes: tuple[str, ...]) -> Found:
+    try:
+        return (list_remote if is_remote(entry.path) else find_local)(entry.path, suffixes)
+    except InputError as error:
+        raise InputError(f"{entry.where}{error}") from error
+
+
+def expand_lists(paths: Sequence[str], prefix: str) -> Iterator[Entry]:
     """The paths, those that are lists (`LISTS`) replaced by what stands in them with the prefix before it."""
     for path in paths:
         if not path.endswith(LISTS):
-            yield path
+            yield Entry(path)
             continue
-        [file] = list_remote(path, LISTS) if is_remote(path) else find_local(path, LISTS)
-        with here(file) as local, open_stream(local.path) as stream:
-            yield from (prefix + line.decode().strip() for line in stream if line.strip())
+        found = list_remote(path, LISTS) if is_remote(path) else find_local(path, LISTS)
+        for file in found.files:
+            yield from read_list(file, prefix)
 
 
-def read_file(file: InputFile, corpus: CorpusConfig) -> Iterator[Page | Failure]:
+def read_file(file: InputFile, corpus: CorpusConfig) -> Iterator[Item]:
     """What one input file holds."""
     match corpus.kind:
         case "python_docs":
             return python_docs.read(file)
         case "warc":
-            read = arc.read if ".arc" in file.path.rsplit("/", 1)[-1] else warc.read
+            read = arc.read if ".arc" in Path(file.path.lower()).suffixes else warc.read
             return read(file, corpus.extract.page_bytes)
         case "wet":
             return warc.read_wet(file, corpus.extract.page_bytes)

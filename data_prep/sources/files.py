@@ -1,20 +1,18 @@
-"""The files that a recipe names: found, told apart, grouped into parts, opened whatever their compression."""
+"""The files that a recipe names: found, told apart, grouped into parts."""
 
-import bz2
 import glob
-import gzip
-import io
-import lzma
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
+from data_prep.contract.names import printable
 from data_prep.contract.settings import InputError
 from data_prep.documents import hash64
+from data_prep.sources.streams import open_stream as open_stream
 
 COMPRESSIONS = (".gz", ".xz", ".zst", ".bz2", ".lz4")
-LISTS = (".paths", ".paths.gz", ".paths.xz")
+LISTS = tuple(f".paths{suffix}" for suffix in ("", *COMPRESSIONS))
 """Files with a path or URL a line, as Common Crawl publishes them."""
 
 
@@ -31,24 +29,55 @@ class InputFile:
     """Nanoseconds since the epoch; with the size it tells whether a file is the one that was read."""
 
 
-def find_local(given: str, suffixes: tuple[str, ...]) -> list[InputFile]:
+@dataclass(frozen=True)
+class Found:
+    """What a path names."""
+
+    files: list[InputFile]
+    others: list[str]
+    """Names of what it may have meant, and what is not read: files of other kinds in a folder, links."""
+
+
+def find_local(given: str, suffixes: tuple[str, ...]) -> Found:
     """The files that a path names: itself, what its glob matches, or the files with one of `suffixes`
     (compressed or not) in the folder and those below.
 
-    Raises `InputError` for a path with nothing behind it.
+    Raises `InputError` for a path with nothing behind it, or where a folder cannot be looked into.
     """
-    path = Path(given)
-    if path.is_dir():
-        inside = [entry for entry in path.rglob("*") if entry.is_file() and fits(entry, suffixes)]
-        if not inside:
-            raise InputError(f"{given}: no {' or '.join(suffixes)} files in this folder")
-        return [_input_file(entry, entry.relative_to(path).as_posix()) for entry in sorted(inside)]
-    if path.is_file():
-        return [_input_file(path, path.name)]
-    matches = [Path(match) for match in glob.glob(given, recursive=True)]  # noqa: PTH207 - absolute globs
-    if not any(match.is_file() for match in matches):
-        raise InputError(f"corpus.paths: no file matches {given}")
-    return [_input_file(match, match.name) for match in sorted(matches) if match.is_file()]
+    path, shown = Path(given), printable(given)
+    try:
+        if path.is_dir():
+            found = _in_folder(path, suffixes)
+            if not found.files:
+                raise InputError(f"{shown}: no {' or '.join(suffixes)} files in this folder")
+            return found
+        if path.is_file():
+            return Found([_input_file(path, path.name)], [])
+        matches = [Path(match) for match in sorted(glob.glob(given, recursive=True))]  # noqa: PTH207
+        files = [_input_file(match, match.name) for match in matches if match.is_file()]
+    except OSError as error:
+        raise InputError(f"corpus.paths: {shown} cannot be read ({error})") from error
+    if not files:
+        raise InputError(f"corpus.paths: no file matches {shown}")
+    return Found(files, [match.name for match in matches if not match.is_file()])
+
+
+def _in_folder(path: Path, suffixes: tuple[str, ...]) -> Found:
+    """Links to folders are named and not followed: they may lead in circles."""
+    files: list[Path] = []
+    others: list[Path] = []
+    for root, folders, names in os.walk(path, onerror=_raise):
+        others += [entry for name in folders if (entry := Path(root, name)).is_symlink()]
+        for entry in (Path(root, name) for name in names):
+            (files if entry.is_file() and fits(entry, suffixes) else others).append(entry)
+    return Found(
+        [_input_file(entry, entry.relative_to(path).as_posix()) for entry in sorted(files)],
+        [entry.relative_to(path).as_posix() for entry in sorted(others)],
+    )
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _input_file(path: Path, name: str) -> InputFile:
@@ -57,8 +86,8 @@ def _input_file(path: Path, name: str) -> InputFile:
 
 
 def fits(path: Path, suffixes: tuple[str, ...]) -> bool:
-    bare = path.with_suffix("") if path.suffix in COMPRESSIONS else path
-    return bare.suffix in suffixes and not path.name.startswith(".")
+    bare = path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path
+    return bare.suffix.lower() in suffixes and not path.name.startswith(".")
 
 
 def group_files(files: Sequence[InputFile], part_bytes: int, seed: int) -> list[list[InputFile]]:
@@ -72,87 +101,3 @@ def group_files(files: Sequence[InputFile], part_bytes: int, seed: int) -> list[
         groups[-1].append(file)
         full += file.size
     return groups
-
-
-def open_stream(path: str) -> IO[bytes]:
-    """The decompressed bytes of a file. Reading raises one of `DAMAGE` where the file is broken."""
-    match Path(path).suffix:
-        case ".gz":
-            return io.BufferedReader(gzip.open(path, "rb"))
-        case ".xz":
-            return lzma.open(path, "rb")
-        case ".bz2":
-            return bz2.open(path, "rb")
-        case ".zst":
-            return io.BufferedReader(ZstdFile(path))
-        case ".lz4":
-            return io.BufferedReader(Lz4File(path))
-        case _:
-            return Path(path).open("rb")
-
-
-class ZstdFile(io.RawIOBase):
-    """The decompressed bytes of a zst file with any number of frames. Unlike zstandard's own reader this one
-    raises EOFError where the file is cut off."""
-
-    def __init__(self, path: str) -> None:
-        import zstandard
-
-        self._file = Path(path).open("rb")  # noqa: SIM115 - closed by close()
-        self._new_decoder = zstandard.ZstdDecompressor().decompressobj
-        self._decoder = self._new_decoder()
-        self._inside, self._ready = False, b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._ready:
-            chunk = self._decoder.unused_data if self._decoder.eof else b""
-            if self._decoder.eof:
-                self._decoder, self._inside = self._new_decoder(), False
-            chunk = chunk or self._file.read(1 << 16)
-            if not chunk:
-                if self._inside:
-                    raise EOFError("the file ends in the middle of a frame")
-                return 0
-            self._inside = True
-            self._ready = self._decoder.decompress(chunk)
-        count = min(len(buffer), len(self._ready))
-        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
-        return count
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-class Lz4File(io.RawIOBase):
-    """The decompressed bytes of an lz4 file; fastwarc's reader with the interface of a file."""
-
-    def __init__(self, path: str) -> None:
-        from fastwarc.stream_io import Lz4Reader
-
-        self._file = Path(path).open("rb")  # noqa: SIM115 - closed by close()
-        self._reader = Lz4Reader(self._file)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._reader.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-def damage_errors() -> tuple[type[Exception], ...]:
-    """What reading a broken file raises: a truncated or corrupt compressed stream, a disk error."""
-    import zlib
-
-    import zstandard
-
-    return (EOFError, OSError, lzma.LZMAError, zlib.error, zstandard.ZstdError)

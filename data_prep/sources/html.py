@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator
 
-from data_prep.documents import Failure, Page
-from data_prep.sources.files import InputFile, damage_errors, open_stream
+from data_prep.documents import Failure, Item, Page
+from data_prep.sources.files import InputFile
+from data_prep.sources.streams import damage, damage_errors, open_stream
 
 
-def read(file: InputFile, page_bytes: int) -> Iterator[Page | Failure]:
+def read(file: InputFile, page_bytes: int) -> Iterator[Item]:
     """The page in a file, whose name stands for its URL."""
     try:
         with open_stream(file.path) as stream:
             content = stream.read(page_bytes + 1)
     except damage_errors() as error:
-        yield Failure(file.name, 0, "damaged file", f"{type(error).__name__}: {error}")
+        yield damage(file.name, 0, error)
         return
     if len(content) > page_bytes:
         yield Failure(file.name, 0, "page too large", f"more than {page_bytes} bytes")

@@ -3,6 +3,9 @@
 import zlib
 from collections.abc import Iterator
 
+MEMBER = b"\x1f\x8b\x08"
+"""Begins a member of gzip."""
+
 
 class BodyError(ValueError):
     """A body that cannot be decoded; the message is a few words to count by."""
@@ -35,15 +38,16 @@ def join_chunks(body: bytes) -> bytes:
     """
     pieces: list[bytes] = []
     at = 0
-    while (end := body.find(b"\r\n", at, at + 64)) >= 0:
+    while (end := body.find(b"\n", at, at + 64)) >= 0:
         try:
             size = int(body[at:end].split(b";")[0].strip() or b"x", 16)
         except ValueError:
             break
         if size <= 0:
             return b"".join(pieces)
-        pieces.append(body[end + 2 : end + 2 + size])
-        at = end + 2 + size + 2
+        pieces.append(body[end + 1 : end + 1 + size])
+        at = end + 1 + size
+        at += 1 if body[at : at + 1] == b"\n" else 2
     return b"".join(pieces) if pieces else body
 
 
@@ -52,12 +56,18 @@ def _looks_like_text(body: bytes) -> bool:
 
 
 def _inflate(body: bytes, window: int, limit: int) -> bytes:
-    decoder = zlib.decompressobj(wbits=window)
+    """The first `limit` + 1 bytes of a body; one of several members is all of them laid together."""
+    pieces: list[bytes] = []
+    size = 0
     try:
-        page = decoder.decompress(body, limit + 1)
+        while body and size <= limit:
+            decoder = zlib.decompressobj(wbits=window)
+            pieces.append(decoder.decompress(body, limit + 1 - size))
+            size += len(pieces[-1])
+            body = decoder.unused_data if decoder.unused_data.startswith(MEMBER) else b""
     except zlib.error as error:
         raise BodyError("broken content encoding") from error
-    return page
+    return b"".join(pieces)
 
 
 def _stream(body: bytes, encoding: str, limit: int) -> bytes:
@@ -67,7 +77,7 @@ def _stream(body: bytes, encoding: str, limit: int) -> bytes:
 
     reader = (BrotliReader if encoding == "br" else ZstdReader)(io.BytesIO(body))
     pieces: Iterator[bytes] = iter(lambda: reader.read(1 << 20), b"")
-    page = b""
+    page = bytearray()
     try:
         for piece in pieces:
             page += piece
@@ -75,4 +85,4 @@ def _stream(body: bytes, encoding: str, limit: int) -> bytes:
                 break
     except OSError as error:
         raise BodyError("broken content encoding") from error
-    return page
+    return bytes(page)

@@ -1,33 +1,39 @@
 """JSON lines: an object a line with the text under a key that the recipe names."""
 
-import json
 from collections.abc import Iterator
+from typing import Any
 
-from data_prep.documents import Failure, Page
-from data_prep.sources.files import InputFile, damage_errors, open_stream
+from data_prep.contract.reading import read_jsonl
+from data_prep.contract.settings import InputError
+from data_prep.documents import Failure, Item, Page
+from data_prep.sources.encoded import NoTextError, utf8_stream
+from data_prep.sources.files import InputFile
+from data_prep.sources.streams import damage, damage_errors, open_stream
 
-LINE_BYTES = 100_000_000
 
-
-def read(file: InputFile, text_field: str) -> Iterator[Page | Failure]:
+def read(file: InputFile, text_field: str) -> Iterator[Item]:
     """A document per line; lines that are not such objects are counted and passed over."""
     number = 0
+    wrong: list[Failure] = []
+
+    def skip(line: int, error: InputError) -> None:
+        wrong.append(Failure(file.name, line, "line is not JSON", str(error).removeprefix("line: ")[:200]))
+
     try:
         with open_stream(file.path) as stream:
-            while line := stream.readline(LINE_BYTES):
-                number += 1
-                if line.strip():
-                    yield parse(line, file.name, number, text_field)
+            for number, row in read_jsonl(utf8_stream(stream, "utf-8"), "line", strict=False, skip=skip):
+                yield from wrong
+                wrong.clear()
+                yield document(row, file.name, number, text_field)
+    except NoTextError as error:
+        yield Failure(file.name, 0, str(error))
     except damage_errors() as error:
-        yield Failure(file.name, number, "damaged file", f"{type(error).__name__}: {error}")
+        yield damage(file.name, number, error)
+    yield from wrong
 
 
-def parse(line: bytes, source: str, number: int, text_field: str) -> Page | Failure:
+def document(row: Any, source: str, number: int, text_field: str) -> Page | Failure:
     """The document in one line, or why there is none."""
-    try:
-        row = json.loads(line.decode("utf-8", "replace"))
-    except (ValueError, RecursionError) as error:
-        return Failure(source, number, "line is not JSON", str(error)[:200])
     if not isinstance(row, dict) or not isinstance(row.get(text_field), str):
         return Failure(source, number, f"line has no text under {text_field!r}")
     url = row.get("url")

@@ -20,6 +20,7 @@ from pathlib import Path
 from data_prep.contract.receipt import fingerprint
 from data_prep.documents import Failure, Page
 from data_prep.sources.files import InputFile
+from data_prep.sources.streams import count_read
 
 MINIMUM_CHARACTERS = 200
 _TESTS = re.compile(r"(^|/)(tests?|testing|_tests?|idlelib|lib2to3|conftest|test_[^/]*|[^/]*_test)(/|\.py$)")
@@ -70,6 +71,7 @@ def read(file: InputFile) -> Iterator[Page | Failure]:
     """The document in one file; nothing where there is too little documentation in it."""
     try:
         source = Path(file.path).read_bytes()
+        count_read(len(source))
     except OSError as error:
         yield Failure(file.name, 0, "unreadable file", error.strerror or str(error))
         return

@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from data_prep.contract.names import printable, without_password
 from data_prep.contract.settings import InputError
 from data_prep.documents import hash64
 from data_prep.scratch import scratch
-from data_prep.sources.files import InputFile, fits
+from data_prep.sources.files import Found, InputFile, fits
 
 ATTEMPTS = 4
 
@@ -24,41 +25,51 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
-def list_remote(given: str, suffixes: tuple[str, ...]) -> list[InputFile]:
+def list_remote(given: str, suffixes: tuple[str, ...]) -> Found:
     """The files behind a URL: itself, what its glob matches, what lies in it. `InputError` where none is."""
     import fsspec
 
+    shown = printable(without_password(given))
+    others: list[str] = []
     try:
         system, path = fsspec.core.url_to_fs(given)
-        if any(sign in path for sign in "*?["):
+        if any(sign in path for sign in ("*[" if _is_web(system) else "*?[")):
             found = system.glob(path, detail=True)
         elif _is_folder(system, path):
             found = system.find(path, detail=True)
+            others = [_name(name, path) for name in sorted(found) if not fits(Path(name), suffixes)]
             found = {name: info for name, info in found.items() if fits(Path(name), suffixes)}
         else:
             found = {path: system.info(path)}
     except ImportError as error:
-        raise InputError(f"corpus.paths: {given} needs a package that is not installed ({error})") from error
+        raise InputError(f"corpus.paths: {shown} needs a package that is not installed ({error})") from error
     except (OSError, ValueError, PermissionError) as error:
-        raise InputError(f"corpus.paths: {given} cannot be read ({type(error).__name__}: {error})") from error
+        problem = without_password(f"{type(error).__name__}: {error}")
+        raise InputError(f"corpus.paths: {shown} cannot be read ({problem})") from error
     files = [
         InputFile(system.unstrip_protocol(name), _name(name, path), int(info.get("size") or 0), _state(info))
         for name, info in sorted(found.items())
         if info.get("type", "file") == "file"
     ]
     if not files:
-        raise InputError(f"corpus.paths: no file matches {given}")
-    return files
+        raise InputError(f"corpus.paths: no file matches {shown}")
+    return Found(files, others)
 
 
 def _is_folder(system: Any, path: str) -> bool:
-    return "http" not in system.protocol and system.isdir(path)
+    return not _is_web(system) and system.isdir(path)
+
+
+def _is_web(system: Any) -> bool:
+    """Whether there are no folders, and a question mark begins a query."""
+    return "http" in system.protocol
 
 
 def _name(found: str, given: str) -> str:
     """The path below the folder that was named, or the file's name."""
     folder = given.rstrip("/") + "/"
-    return found.removeprefix(folder) if found.startswith(folder) else found.rsplit("/", 1)[-1]
+    name = found.removeprefix(folder) if found.startswith(folder) else found.split("?")[0].rsplit("/", 1)[-1]
+    return without_password(name)
 
 
 def _state(info: dict[str, Any]) -> int:
@@ -79,7 +90,7 @@ def here(file: InputFile) -> Iterator[InputFile]:
         yield file
         return
     with scratch() as folder:
-        local = folder / file.path.rsplit("/", 1)[-1]
+        local = folder / file.path.split("?")[0].rsplit("/", 1)[-1][-100:]
         _copy(file, local)
         yield replace(file, path=str(local))
 
@@ -95,6 +106,7 @@ def _copy(file: InputFile, local: Path) -> None:
                 return
             problem = f"{local.stat().st_size} of {file.size} bytes came"
         except (OSError, ValueError) as error:
-            problem = f"{type(error).__name__}: {error}"
+            problem = without_password(f"{type(error).__name__}: {error}")
         time.sleep(attempt**2 if attempt < ATTEMPTS else 0)
-    raise InputError(f"{file.path}: cannot be copied in {ATTEMPTS} attempts ({problem})")
+    shown = printable(without_password(file.path))
+    raise InputError(f"{shown}: cannot be copied in {ATTEMPTS} attempts ({problem})")

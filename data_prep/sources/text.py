@@ -3,26 +3,30 @@
 import codecs
 from collections.abc import Iterator
 
-from data_prep.documents import Failure, Page
-from data_prep.sources.files import InputFile, damage_errors, open_stream
+from data_prep.documents import Failure, Item, Page
+from data_prep.sources.encoded import NoTextError, utf8_stream
+from data_prep.sources.files import InputFile
+from data_prep.sources.streams import CHUNK, damage, damage_errors, open_stream
 
-CHUNK = 1 << 20
 
-
-def read(file: InputFile, document_bytes: int) -> Iterator[Page | Failure]:
+def read(file: InputFile, document_bytes: int) -> Iterator[Item]:
     """Documents of at most about `document_bytes`, cut at a blank line where there is one."""
-    decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
     waiting, offset = "", 0
     try:
         with open_stream(file.path) as stream:
-            while chunk := stream.read(CHUNK):
+            text = utf8_stream(stream)
+            while chunk := text.read1(CHUNK):
                 waiting += decoder.decode(chunk)
                 while len(waiting) > document_bytes:
                     piece, waiting = cut(waiting, document_bytes)
                     yield Page(file.name, offset, piece)
                     offset += len(piece)
+    except NoTextError as error:
+        yield Failure(file.name, 0, str(error))
+        return
     except damage_errors() as error:
-        yield Failure(file.name, offset, "damaged file", f"{type(error).__name__}: {error}")
+        yield damage(file.name, offset, error)
     yield Page(file.name, offset, waiting + decoder.decode(b"", True))
 
 

@@ -1,6 +1,8 @@
 """What a check has found."""
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Status = Literal["ok", "warn", "fail"]
@@ -45,3 +47,12 @@ def size(number: float) -> str:
             return f"{number:.0f} {unit}"
         number /= 1024
     return f"{number:.1f} GiB" if number < 10240 else f"{number / 1024:.1f} TiB"
+
+
+def host_memory() -> int:
+    """Bytes of the host, or of the container where that has less."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(physical, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):
+        return physical  # no limit is written as `max`

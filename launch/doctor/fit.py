@@ -9,10 +9,11 @@ from pathlib import Path
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
-from launch.doctor.finding import Finding, fail, ok, size, warn
+from launch.doctor.finding import Finding, fail, host_memory, ok, size, warn
 from launch.local import choose_processes, count_gpus
 from launch.recipe import Recipe
 from pipeline.costs import flops, memory
+from pipeline.objectives.registry import objective_of
 
 TIGHT = 0.9
 """Share of the memory above which the estimate says nothing certain."""
@@ -32,8 +33,6 @@ class Devices:
 
 def here() -> Devices:
     """This machine's GPUs, or its memory and cores."""
-    from launch.doctor.probe import host_memory
-
     gpus = count_gpus()
     if gpus:
         import torch
@@ -103,7 +102,9 @@ def split_tensor_groups(tensor: int, slots: list[int]) -> int:
 
 def fits(recipe: Recipe, devices: Devices, rows: int, data_size: int, ranks: int) -> Finding:
     """The rank that needs most memory, against what it has: a GPU, or its share of a host with so many."""
-    need = memory.peak(recipe.pipeline(), recipe.train, rows, data_size, devices.gpu)
+    config = recipe.pipeline()
+    lengths = objective_of(config.objective).shape(config.data).lengths
+    need = memory.peak(config, lengths, recipe.train, rows, data_size, devices.gpu)
     there, wanted = devices.bytes_each, (1 if devices.gpu else ranks) * need.total
     parts = ", ".join(
         f"{name} {size(getattr(need, name))}"

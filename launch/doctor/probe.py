@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from launch.doctor.finding import host_memory
 from launch.remote import unpack
 
 STARTED, FOUND = "doctor-started", "doctor-found"
@@ -59,15 +60,6 @@ def facts(gpu: bool) -> dict[str, Any]:
         "gpu": device.name if device else None,
         "bytes": device.total_memory if device else host_memory(),
     }
-
-
-def host_memory() -> int:
-    """Bytes of the host, or of the container where that has less."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        return min(physical, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):
-        return physical  # no limit is written as `max`
 
 
 def _version(name: str) -> str:

@@ -3,14 +3,16 @@
 run/config.yaml  tokenizer.model  identity.json  metrics.jsonl  checkpoints/step-N/  receipt.json
 """
 
+import json
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
 from data_prep.contract.receipt import write_atomic
 from data_prep.contract.settings import InputError
-from pipeline.config import PipelineConfig
+from pipeline.config import OptimizerConfig, PipelineConfig
 
 IDENTITY = "identity.json"
 CONFIG = "config.yaml"
@@ -25,18 +27,42 @@ def checkpoint_folder(run: Path, step: int) -> Path:
 
 def saved_steps(run: Path) -> list[int]:
     """The steps of a run's complete checkpoints, oldest first."""
-    return sorted(int(path.name.split("-")[1]) for path in (run / "checkpoints").glob("step-*"))
+    names = (path.name.removeprefix("step-") for path in (run / "checkpoints").glob("step-*"))
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
 def read_config(run: Path) -> PipelineConfig:
     """The resolved configuration that a run was made with."""
     path = run / CONFIG
     try:
-        return PipelineConfig.model_validate(yaml.safe_load(path.read_text()))
+        return PipelineConfig.model_validate(_known(yaml.safe_load(path.read_text()), run))
     except FileNotFoundError:
         raise InputError(f"{run}: not a run (no {CONFIG})") from None
-    except (ValidationError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not the configuration of a run ({error})") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"])) or "it"
+        raise InputError(f"{path}: not the configuration of a run ({where}: {problem['msg']})") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(
+            f"{path}: not the configuration of a run ({' '.join(str(error).split())})"
+        ) from error
+
+
+def _known(plain: Any, run: Path) -> Any:
+    """What is read of a configuration: of a training's own keys those that every training has.
+
+    Runs from before stages had names have the sections of all of a recipe's stages.
+    """
+    if not isinstance(plain, dict):
+        return plain
+    old = {name: plain.pop(name) for name in ("tune", "eval") if name in plain}
+    if old and (run / IDENTITY).is_file() and json.loads((run / IDENTITY).read_text())["stage"] == "tune":
+        plain["train"] = old["tune"]
+    if isinstance(plain.get("train"), dict):
+        plain["train"] = {
+            name: value for name, value in plain["train"].items() if name in OptimizerConfig.model_fields
+        }
+    return plain
 
 
 def write_config(run: Path, config: PipelineConfig) -> None:

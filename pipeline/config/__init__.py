@@ -6,17 +6,18 @@
 from pipeline.config.data import DataConfig, MixtureEntry
 from pipeline.config.evaluation import EvalConfig
 from pipeline.config.model import ModelConfig
-from pipeline.config.objective import NoiseKind, ObjectiveConfig
+from pipeline.config.objective import TRAINS, NoiseKind, ObjectiveConfig
 from pipeline.config.optimizer import OptimizerConfig, TrainConfig, TuneConfig
 from pipeline.config.parallel import ParallelConfig
 from pipeline.config.ramp_up import RampUp
-from pipeline.config.run import OBJECTIVES, PipelineConfig
+from pipeline.config.run import EvaluationConfig, PipelineConfig
 from pipeline.config.tracking import TrackingConfig
 
 __all__ = [
-    "OBJECTIVES",
+    "TRAINS",
     "DataConfig",
     "EvalConfig",
+    "EvaluationConfig",
     "MixtureEntry",
     "ModelConfig",
     "NoiseKind",

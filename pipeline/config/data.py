@@ -21,7 +21,7 @@ class MixtureEntry(Settings):
 class DataConfig(Settings):
     not_in_fingerprint = frozenset({"prefetch", "workers", "cache", "cache_bytes"})
 
-    sequence_length: PositiveInt = 256
+    sequence_length: int = Field(256, ge=1, le=2**31)
     """Tokens in one sample; with an encoder and a decoder, those of the encoder."""
     packing: Literal["joined", "best_fit"] = "joined"
     """How documents fill samples: joined and cut wherever a sample is full, or kept whole where they fit."""

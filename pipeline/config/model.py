@@ -1,8 +1,8 @@
 """The recipe's `model` section: what a transformer is made of. A family is a set of values of these keys."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from data_prep.contract.settings import Settings
 from pipeline.config.presets import PRESETS, suggestion
@@ -11,26 +11,32 @@ GATED = {"swiglu", "geglu"}
 """Activations that multiply two projections, so that the MLP has three matrices."""
 
 
+MOST_LAYERS, MOST_WIDTH = 10_000, 2_000_000
+"""Bounds of what is taken for meant: the largest published models have 126 layers and a width of 20,480."""
+Layers = Annotated[int, Field(ge=1, le=MOST_LAYERS)]
+Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
+
+
 class ModelConfig(Settings):
     preset: str | None = None
     """A published model, such as gpt2-124m: it gives every key of this section that the recipe leaves out."""
     architecture: Literal["decoder", "encoder", "encoder_decoder"] = "decoder"
     """Decoder alone (GPT, Llama), encoder alone (BERT), or both (T5, BART)."""
-    layers: PositiveInt = 4
+    layers: Layers = 4
     """Number of transformer layers; of the decoder, where there is an encoder too."""
-    encoder_layers: PositiveInt | None = None
+    encoder_layers: Layers | None = None
     """Layers of the encoder in front of a decoder; null has as many as the decoder."""
-    hidden_size: PositiveInt = 256
+    hidden_size: Width = 256
     """Width of the residual stream."""
-    word_size: PositiveInt | None = None
+    word_size: Width | None = None
     """Width of the word table where it differs; projected to hidden_size and back (OPT 350M)."""
-    heads: PositiveInt = 4
+    heads: Width = 4
     """Number of attention heads."""
-    head_size: PositiveInt | None = None
+    head_size: Width | None = None
     """Width of one head; null is hidden_size / heads."""
-    query_groups: PositiveInt | None = None
+    query_groups: Width | None = None
     """Number of key and value heads (grouped queries; 1 is multi-query); null gives every head its own."""
-    feed_forward_size: PositiveInt | None = None
+    feed_forward_size: Width | None = None
     """Width inside the MLP; null is 4 times hidden_size."""
     activation: Literal["gelu", "gelu_tanh", "relu", "swiglu", "geglu"] = "gelu_tanh"
     """Nonlinearity of the MLP: exact GELU, its tanh form, ReLU, or gated by SiLU or by GELU's tanh form."""
@@ -48,17 +54,17 @@ class ModelConfig(Settings):
     """Attention and MLP side by side, under one norm (PaLM, Falcon 7B) or under two (Falcon 40B)."""
     positions: Literal["learned", "rope", "alibi", "relative"] = "learned"
     """Learned absolute positions, rotary ones (Llama), ALiBi's slopes (BLOOM), or T5's relative buckets."""
-    max_positions: PositiveInt | None = None
+    max_positions: Annotated[int, Field(ge=1, le=2**31)] | None = None
     """Length of the table of learned positions, in tokens; null is data.sequence_length."""
     rope_base: PositiveFloat = 10_000.0
     """Base of the rotary angles."""
-    relative_buckets: PositiveInt = 32
+    relative_buckets: Width = 32
     """Buckets of relative positions; half of them for either side in an encoder."""
-    relative_distance: PositiveInt = 128
+    relative_distance: Width = 128
     """Distance in tokens beyond which relative positions share the last bucket."""
-    local_window: PositiveInt | None = None
+    local_window: Width | None = None
     """Every second layer sees only so many last tokens, GPT-3's banded layers; null sees all everywhere."""
-    token_types: NonNegativeInt = 0
+    token_types: Annotated[int, Field(ge=0, le=MOST_WIDTH)] = 0
     """Rows of the table of token types (BERT 2, RoBERTa 1); 0 has none."""
     scaled_attention: bool = True
     """Whether attention scores are divided by the square root of the head size; T5's are not."""

@@ -8,8 +8,17 @@ from data_prep.contract.settings import Settings
 
 NoiseKind = Literal["mask", "delete", "infill", "permute_sentences", "rotate"]
 
+TRAINS: dict[str, tuple[str, ...]] = {
+    "decoder": ("causal_lm", "prefix_lm"),
+    "encoder": ("masked_lm",),
+    "encoder_decoder": ("span_corruption", "denoising"),
+}
+"""The objectives that train each architecture."""
+
 
 class ObjectiveConfig(Settings):
+    later = frozenset({"label_smoothing"})
+
     kind: Literal["causal_lm", "prefix_lm", "masked_lm", "span_corruption", "denoising"] = "causal_lm"
     """What the model learns to predict: GPT's next token, with a prefix seen whole, BERT, T5, BART."""
     noise_density: float | None = Field(None, gt=0.0, lt=1.0)
@@ -26,6 +35,9 @@ class ObjectiveConfig(Settings):
     """masked_lm's second task: BERT's next sentence, or ALBERT's sentence order."""
     noises: tuple[NoiseKind, ...] = ("permute_sentences", "infill")
     """What denoising does to the text, in this order; the default is BART's choice."""
+
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+    """Share of the wanted probability that is spread evenly over the vocabulary, in every cross-entropy."""
 
     @property
     def density(self) -> float:

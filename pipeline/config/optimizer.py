@@ -42,17 +42,17 @@ class OptimizerConfig(Settings):
         }
     )
 
-    steps: PositiveInt = 1000
+    steps: int = Field(1000, gt=0, le=10**9)
     """Optimizer steps."""
-    global_batch: PositiveInt = 32
+    global_batch: int = Field(32, gt=0, le=10**8)
     """Sequences in one optimizer step, over all data-parallel ranks and accumulated micro batches."""
     ramp_up: RampUp | None = None
     """A smaller global batch that grows in the first steps; null has the whole one from the start."""
-    micro_batch: PositiveInt = 8
+    micro_batch: int = Field(8, gt=0, le=10**8)
     """Sequences that one rank computes at once."""
     optimizer: Literal["adamw", "adafactor", "lamb", "muon"] = "adamw"
     """AdamW; Adafactor (T5); LAMB (BERT with large batches); Muon for the blocks' matrices, else AdamW."""
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: float = Field(1e-3, gt=0.0, le=1e3)
     """Peak learning rate."""
     schedule: Literal["cosine", "linear", "constant", "inverse_sqrt", "wsd"] = "cosine"
     """How the rate goes on after its warm-up; wsd (warm-up, stable, decay) is constant and then linear."""

@@ -2,23 +2,16 @@
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from data_prep.contract.settings import Settings
 from pipeline.config.data import DataConfig
 from pipeline.config.evaluation import EvalConfig
 from pipeline.config.model import ModelConfig
-from pipeline.config.objective import ObjectiveConfig
-from pipeline.config.optimizer import TrainConfig, TuneConfig
+from pipeline.config.objective import TRAINS, ObjectiveConfig
+from pipeline.config.optimizer import OptimizerConfig, TrainConfig
 from pipeline.config.parallel import ParallelConfig
 from pipeline.config.tracking import TrackingConfig
-
-OBJECTIVES: dict[str, tuple[str, ...]] = {
-    "decoder": ("causal_lm", "prefix_lm"),
-    "encoder": ("masked_lm",),
-    "encoder_decoder": ("span_corruption", "denoising"),
-}
-"""What each architecture can be trained on."""
 
 
 class PipelineConfig(Settings):
@@ -30,9 +23,8 @@ class PipelineConfig(Settings):
     objective: ObjectiveConfig = ObjectiveConfig()
     data: DataConfig = DataConfig()
     parallel: ParallelConfig = ParallelConfig()
-    train: TrainConfig = TrainConfig()
-    tune: TuneConfig = TuneConfig()
-    eval: EvalConfig = EvalConfig()
+    train: SerializeAsAny[OptimizerConfig] = TrainConfig()
+    """The keys of the training at hand, whatever its kind."""
     tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="after")
@@ -48,7 +40,7 @@ class PipelineConfig(Settings):
         return self
 
     def _objective_fits_model(self) -> None:
-        kinds = OBJECTIVES[self.model.architecture]
+        kinds = TRAINS[self.model.architecture]
         if self.objective.kind not in kinds:
             raise ValueError(
                 f"objective.kind {self.objective.kind} does not train a model.architecture "
@@ -79,3 +71,9 @@ class PipelineConfig(Settings):
     def position_table(self) -> int:
         """Length of the table of learned positions."""
         return self.model.max_positions or self.data.sequence_length
+
+
+class EvaluationConfig(PipelineConfig):
+    """What an evaluation is made with: the sections of the models that it measures, and its own."""
+
+    eval: EvalConfig = EvalConfig()

@@ -19,7 +19,7 @@ from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
 from pipeline.conversion.reading import Found
 from pipeline.distributed import world
-from pipeline.models.build import model_layers
+from pipeline.objectives.model import model_layers
 from pipeline.parallel.stack import Stack
 
 TOLERANCE = 1e-4

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from data_prep.contract.settings import InputError
-from pipeline.config import OBJECTIVES, DataConfig, ModelConfig, ObjectiveConfig, PipelineConfig
+from pipeline.config import TRAINS, DataConfig, ModelConfig, ObjectiveConfig, PipelineConfig
 from pipeline.conversion import files
 from pipeline.conversion.choose import family_named
 from pipeline.conversion.family import Facts, Family
@@ -101,7 +101,7 @@ def _untied(family: Family, names: dict[str, str], source: files.Tensors) -> boo
 
 def _run_config(name: str, values: dict[str, Any], facts: Facts, place: str) -> PipelineConfig:
     architecture = values.get("architecture", "decoder")
-    kind = OBJECTIVES[architecture][0]
+    kind = TRAINS[architecture][0]
     if values.get("positions", "learned") == "learned":
         values = values | {"max_positions": facts.positions}
         kind = "denoising" if architecture == "encoder_decoder" else kind

@@ -5,7 +5,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pipeline.config import PipelineConfig
 from pipeline.distributed import world
-from pipeline.models.build import model_layers
+from pipeline.objectives.model import model_layers
 from pipeline.parallel.stack import Stack
 
 Shapes = dict[str, list[int]]

@@ -8,24 +8,24 @@ MLP keep; sequence parallelism divides the rest.
 """
 
 from pipeline.config import PipelineConfig
-from pipeline.costs import flops
+from pipeline.costs.lengths import Lengths
 
 
-def of_stage(config: PipelineConfig, encoder_blocks: int, blocks: int) -> int:
+def of_stage(config: PipelineConfig, lengths: Lengths, encoder_blocks: int, blocks: int) -> int:
     """Values a sample that a rank's blocks keep; with full recomputation their inputs, and one block."""
     counts = {True: encoder_blocks, False: blocks}
     if config.parallel.recompute != "full":
-        return sum(count * of_block(config, inner) for inner, count in counts.items())
-    inputs = sum(count * _stream(config, _queries(config, inner), 1) for inner, count in counts.items())
-    return inputs + max(of_block(config, inner) for inner, count in counts.items() if count)
+        return sum(count * of_block(config, lengths, inner) for inner, count in counts.items())
+    inputs = sum(count * _stream(config, _queries(lengths, inner), 1) for inner, count in counts.items())
+    return inputs + max(of_block(config, lengths, inner) for inner, count in counts.items() if count)
 
 
-def of_block(config: PipelineConfig, in_encoder: bool) -> int:
+def of_block(config: PipelineConfig, lengths: Lengths, in_encoder: bool) -> int:
     """Values a sample that one block keeps on one rank, in the encoder before a decoder or the main stack."""
     model, tensor = config.model, config.parallel.tensor
-    inputs, targets = flops.lengths(config)
+    inputs, targets = lengths
     cross = bool(targets) and not in_encoder
-    queries = _queries(config, in_encoder)
+    queries = _queries(lengths, in_encoder)
     norms = 3 if cross else 1 if model.parallel_block == "one_norm" else 2
     kept = _stream(config, queries, 2 * norms) + _self_attention(config, queries)
     kept += queries * model.mlp_size * (4 if model.gated else 2) // tensor
@@ -58,8 +58,8 @@ def _self_attention(config: PipelineConfig, length: int) -> int:
     return length * kept // tensor
 
 
-def _queries(config: PipelineConfig, in_encoder: bool) -> int:
-    inputs, targets = flops.lengths(config)
+def _queries(lengths: Lengths, in_encoder: bool) -> int:
+    inputs, targets = lengths
     return targets if targets and not in_encoder else inputs
 
 

@@ -5,8 +5,8 @@ products cost 4 S H per token and layer over a full square; a causal kernel comp
 counted (Dao, 2022, appendix; PaLM's appendix B counts the full square). Recomputation is not counted.
 """
 
-from pipeline.config import ModelConfig, PipelineConfig
-from pipeline.objectives.build import shape
+from pipeline.config import ModelConfig
+from pipeline.costs.lengths import Lengths
 
 VOCABULARY_MULTIPLE = 128
 """Word tables are padded to a multiple of this: their shape does not depend on the parallel layout."""
@@ -81,16 +81,9 @@ def attention_products(model: ModelConfig, keys: int, causal: bool) -> float:
     return (2.0 if causal else 4.0) * keys * model.heads * model.head_width
 
 
-def lengths(config: PipelineConfig) -> tuple[int, int]:
-    """Tokens per sample in the first stack, and in the decoder behind an encoder (0 without)."""
-    found = shape(config.objective, config.data)
-    return found.inputs, found.targets or 0
-
-
-def block_cost(config: PipelineConfig, in_encoder: bool) -> float:
+def block_cost(model: ModelConfig, lengths: Lengths, in_encoder: bool) -> float:
     """FLOPs per sample of one layer's forward pass, in the encoder before a decoder or in the main stack."""
-    model = config.model
-    inputs, targets = lengths(config)
+    inputs, targets = lengths
     if not targets or in_encoder:
         causal = model.architecture == "decoder"
         return inputs * (2.0 * block_weights(model) + attention_products(model, inputs, causal))
@@ -99,19 +92,16 @@ def block_cost(config: PipelineConfig, in_encoder: bool) -> float:
     return targets * (own + cross) + inputs * 2.0 * key_value_weights(model)
 
 
-def head_cost(config: PipelineConfig, vocabulary_rows: int) -> float:
+def head_cost(model: ModelConfig, lengths: Lengths, vocabulary_rows: int) -> float:
     """FLOPs per sample of the output head's forward pass."""
-    model = config.model
-    inputs, targets = lengths(config)
     per_token = 2.0 * vocabulary_rows * (model.word_size or model.hidden_size)
     if model.architecture == "encoder":
         per_token += 2.0 * model.hidden_size**2
-    return (targets or inputs) * per_token
+    return (lengths.targets or lengths.inputs) * per_token
 
 
-def training_per_sample(config: PipelineConfig, vocabulary_rows: int) -> float:
+def training_per_sample(model: ModelConfig, lengths: Lengths, vocabulary_rows: int) -> float:
     """Model FLOPs per sample of a training step, forward and backward, with the head."""
-    model = config.model
-    blocks = model.layers * block_cost(config, in_encoder=False)
-    blocks += model.encoder_depth * block_cost(config, in_encoder=True)
-    return 3.0 * (blocks + head_cost(config, vocabulary_rows))
+    blocks = model.layers * block_cost(model, lengths, in_encoder=False)
+    blocks += model.encoder_depth * block_cost(model, lengths, in_encoder=True)
+    return 3.0 * (blocks + head_cost(model, lengths, vocabulary_rows))

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from pipeline.config import OptimizerConfig, PipelineConfig
 from pipeline.costs import activations, flops
+from pipeline.costs.lengths import Lengths
 
 REDUCE_BUCKET = 40_000_000
 """Most elements of a buffer for exchanging gradients, as Megatron-core has it: large enough to be worth a
@@ -48,17 +49,21 @@ class Memory:
         return states + self.activations + self.logits + self.runtime
 
 
-def peak(config: PipelineConfig, optim: OptimizerConfig, rows: int, data_size: int, gpu: bool) -> Memory:
+def peak(
+    config: PipelineConfig, lengths: Lengths, optim: OptimizerConfig, rows: int, data_size: int, gpu: bool
+) -> Memory:
     """Memory of the rank that needs most; `rows` is the padded vocabulary, `gpu` whether ranks have GPUs."""
-    stages = stage_blocks(config, rows)
+    stages = stage_blocks(config, lengths, rows)
     found = [
-        on_stage(config, optim, rows, data_size, gpu, index, blocks) for index, blocks in enumerate(stages)
+        on_stage(config, lengths, optim, rows, data_size, gpu, index, blocks)
+        for index, blocks in enumerate(stages)
     ]
     return max(found, key=lambda memory: memory.total)
 
 
 def on_stage(
     config: PipelineConfig,
+    lengths: Lengths,
     optim: OptimizerConfig,
     rows: int,
     data_size: int,
@@ -70,16 +75,17 @@ def on_stage(
     parallel, width = config.parallel, bytes_per_value(optim, gpu)
     held = stage_parameters(config, rows, stage, blocks) // parallel.tensor
     in_flight = min(parallel.pipeline - stage, optim.accumulation(data_size))
-    kept = optim.micro_batch * width * activations.of_stage(config, *blocks)
+    kept = optim.micro_batch * width * activations.of_stage(config, lengths, *blocks)
     kept_states = state_values(config, optim, rows, stage, blocks) // parallel.tensor
     states = 4 * kept_states if parallel.zero_stage == 0 else 4 * ((held + kept_states) // data_size)
     offloaded = parallel.offload and gpu
+    last = stage == parallel.pipeline - 1
     return Memory(
         weights=_weights(held, width, parallel.zero_stage, data_size),
         gradients=_gradients(held, width, parallel.zero_stage, data_size, gpu),
         optimizer=0 if offloaded else states,
         activations=in_flight * kept,
-        logits=_logits(config, rows, optim.micro_batch, width) if stage == parallel.pipeline - 1 else 0,
+        logits=_logits(config, lengths, rows, optim.micro_batch, width) if last else 0,
         runtime=GPU_RUNTIME if gpu else CPU_RUNTIME,
         host=states if offloaded else 0,
     )
@@ -91,14 +97,15 @@ def bytes_per_value(optim: OptimizerConfig, gpu: bool) -> int:
     return 4 if precision == "float32" else 2
 
 
-def stage_blocks(config: PipelineConfig, rows: int) -> list[tuple[int, int]]:
+def stage_blocks(config: PipelineConfig, lengths: Lengths, rows: int) -> list[tuple[int, int]]:
     """Blocks of the encoder and of the main stack on each pipeline stage, which cost about the same.
 
     The head counts on the last stage, as in `pipeline.parallel.stages`.
     """
     model, stages = config.model, config.parallel.pipeline
-    costs = [flops.block_cost(config, True)] * model.encoder_depth
-    costs += [flops.block_cost(config, False)] * model.layers + [flops.head_cost(config, rows)]
+    costs = [flops.block_cost(model, lengths, True)] * model.encoder_depth
+    costs += [flops.block_cost(model, lengths, False)] * model.layers
+    costs.append(flops.head_cost(model, lengths, rows))
     bounds = [*_cut(costs, stages), len(costs) - 1]
     counts = []
     for start, stop in pairwise(bounds):
@@ -190,8 +197,7 @@ def reduce_bucket(held: int) -> int:
     return min(held, REDUCE_BUCKET)
 
 
-def _logits(config: PipelineConfig, rows: int, micro_batch: int, width: int) -> int:
+def _logits(config: PipelineConfig, lengths: Lengths, rows: int, micro_batch: int, width: int) -> int:
     """Float32 log-probabilities and their gradient, and the logits where these are narrower."""
-    inputs, targets = flops.lengths(config)
     each = 8 if width == 4 else 8 + width
-    return micro_batch * (targets or inputs) * rows // config.parallel.tensor * each
+    return micro_batch * (lengths.targets or lengths.inputs) * rows // config.parallel.tensor * each

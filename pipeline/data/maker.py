@@ -20,17 +20,18 @@ from pipeline.data.remote import open_dataset
 from pipeline.data.stream import Cutting, MixedStream, SampleStream
 from pipeline.data.tables import special_tokens
 from pipeline.objectives.batches import Batch
-from pipeline.objectives.build import build, shape
+from pipeline.objectives.registry import objective_of
 
 
 def cutting(config: PipelineConfig) -> Cutting:
     """How the recipe's objective and data sections cut a token stream."""
+    objective = objective_of(config.objective)
     return Cutting(
-        width=shape(config.objective, config.data).width,
+        width=objective.shape(config.data).width,
         window=config.data.shuffle_window,
         best_fit=config.data.packing == "best_fit",
         fixed=config.objective.static_masks,
-        pairs=config.objective.sentence_task == "next_sentence",
+        pairs=objective.pairs,
     )
 
 
@@ -51,7 +52,8 @@ class BatchMaker:
         weights = [config.data.weight, *(entry.weight for entry in config.data.mixture)]
         self.train = MixedStream(streams, Mixture(weights))
         self.held_out = self._stream(own, "validation")
-        self.make_batch = build(config.objective, config.data, special_tokens(own.vocabulary))
+        special = special_tokens(own.vocabulary)
+        self.make_batch = objective_of(config.objective).batches(config.data, special)
         self._check_epochs()
 
     def _stream(self, dataset: Dataset, split: str) -> SampleStream:
@@ -95,8 +97,8 @@ class BatchMaker:
         for start in range(self.data_rank * size, -(-wanted // together) * together, together):
             indices = start + np.arange(size)
             batch = self.make_batch(self.held_out.samples(indices % wanted))
-            for name in ("weights", "next_sentence_weights"):
-                if name in batch:
+            for name in batch:
+                if name.endswith("weights"):
                     batch[name][indices >= wanted] = 0
             yield batch
 

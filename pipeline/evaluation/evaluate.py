@@ -16,25 +16,27 @@ from data_prep.contract.dataset import Dataset
 from data_prep.contract.receipt import (
     Receipt,
     fingerprint,
+    kind_of,
     read_receipt,
     versions,
     write_atomic,
     write_receipt,
 )
 from data_prep.contract.settings import InputError
-from pipeline.config import PipelineConfig
+from pipeline.config import EvaluationConfig
 from pipeline.data.remote import open_dataset
 from pipeline.evaluation.questions import Task
 from pipeline.evaluation.samples import Prompt
 from pipeline.evaluation.scoring import LanguageModel
 from pipeline.evaluation.suite import make_suite
-from pipeline.reports.findings import RESULTS, SAMPLES
 
+RESULTS, SAMPLES = "results.json", "samples.jsonl"
+"""What an evaluation leaves in its folder."""
 Load = Callable[[Path], LanguageModel]
 
 
 def evaluate(
-    config: PipelineConfig,
+    config: EvaluationConfig,
     dataset: Path,
     runs: dict[str, Path],
     folder: Path,
@@ -43,39 +45,54 @@ def evaluate(
 ) -> Receipt:
     """Measure every run (a run folder or a checkpoint, by the name it is shown under) on the dataset."""
     data = open_dataset(str(dataset), config.data)
-    inputs = {"dataset": data.manifest.fingerprint} | {name: identity(path) for name, path in runs.items()}
-    asked = [section.identity() for section in (config.eval, config.data, config.objective)]
-    expected = fingerprint("eval", asked, config.seed, inputs)
+    inputs = inputs_of(data, runs)
+    expected = wanted(config, inputs)
     done = read_receipt(folder)
     if done is not None and done.fingerprint == expected:
         notify(f"eval: {folder} is up to date")
         return done
     started = time.time()
     load = load or _loader()
-    exam = make_suite(config, data)
-    notify(told("unigram", exam.validation["unigram"]) + f"; {exam.validation['about']}")
+    suite = make_suite(config, data)
+    notify(told("unigram", suite.validation["unigram"]) + f"; {suite.validation['about']}")
     measured, answers = {}, {}
     for name, path in runs.items():
         model = load(path)
         check_fits(model, data, config, path)
-        measured[name] = exam.figures(model, is_tuned(path))
-        answers[name] = exam.answers(model, is_tuned(path))
+        measured[name] = suite.figures(model, is_tuned(path))
+        answers[name] = suite.answers(model, is_tuned(path))
         notify(told(name, measured[name]["validation"], measured[name]["shots"]))
-    results = {"validation": exam.validation, "task": describe_task(exam.task, config.eval.choices)}
+    results = {
+        "validation": suite.validation,
+        "task": describe_task(suite.task, config.eval.choices),
+        "places": {name: str(path) for name, path in runs.items()},
+    }
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / RESULTS, json.dumps({**results, "runs": measured}, indent=2) + "\n")
-    write_atomic(folder / SAMPLES, sample_lines(exam.prompts, answers))
+    write_atomic(folder / SAMPLES, sample_lines(suite.prompts, answers))
     receipt = Receipt(
-        stage="eval",
+        stage=folder.name,
+        kind="evaluate",
         fingerprint=expected,
         config=config.eval.model_dump(mode="json"),
         inputs=inputs,
-        counts={**results, "runs": measured, "samples": len(exam.prompts)},
+        counts={**results, "runs": measured, "samples": len(suite.prompts)},
         seconds=time.time() - started,
         versions=versions("torch", "sentencepiece"),
     )
     write_receipt(folder, receipt)
     return receipt
+
+
+def inputs_of(data: Dataset, runs: dict[str, Path]) -> dict[str, str]:
+    """Fingerprints of the dataset and of every run."""
+    return {"dataset": data.manifest.fingerprint} | {name: identity(path) for name, path in runs.items()}
+
+
+def wanted(config: EvaluationConfig, inputs: dict[str, str]) -> str:
+    """The fingerprint of an evaluation."""
+    asked = [section.identity() for section in (config.eval, config.data, config.objective)]
+    return fingerprint("eval", asked, config.seed, inputs)
 
 
 def identity(path: Path) -> str:
@@ -97,11 +114,11 @@ def is_tuned(path: Path) -> bool:
     for folder in (path, path.parent.parent):
         receipt = read_receipt(folder)
         if receipt is not None:
-            return receipt.stage == "tune"
+            return kind_of(receipt) == "instruct"
     return False
 
 
-def check_fits(model: LanguageModel, dataset: Dataset, config: PipelineConfig, path: Path) -> None:
+def check_fits(model: LanguageModel, dataset: Dataset, config: EvaluationConfig, path: Path) -> None:
     """`InputError` where a run cannot be asked what the recipe asks on this dataset."""
     if model.vocabulary.sha256 != dataset.vocabulary.sha256:
         raise InputError(

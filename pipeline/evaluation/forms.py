@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import PipelineConfig
-from pipeline.objectives.build import decoder_start
+from pipeline.objectives.registry import objective_of
 
 Ids = Sequence[int]
 Inputs = dict[str, NDArray[Any]]
@@ -95,7 +95,8 @@ def form_of(config: PipelineConfig, vocabulary: Vocabulary) -> Form:
     """The form of the model of a run."""
     length = config.data.sequence_length
     if config.model.architecture == "encoder_decoder":
-        return Apart(length, vocabulary.pad, decoder_start(config.objective, vocabulary))
+        start = objective_of(config.objective).decoder_start(vocabulary)
+        return Apart(length, vocabulary.pad, start)
     return Joined(length, vocabulary.pad)
 
 

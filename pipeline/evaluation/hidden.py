@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
-from pipeline.config import PipelineConfig
+from pipeline.config import EvaluationConfig
 from pipeline.data.maker import cutting
 from pipeline.data.stream import SampleStream
 from pipeline.data.tables import special_tokens
 from pipeline.evaluation.perplexity import token_counts, unigram_logs
 from pipeline.evaluation.scoring import TOKENS_PER_BATCH, LanguageModel, batch_logits
-from pipeline.objectives.batches import LABELS, Batch
-from pipeline.objectives.build import build, shape
+from pipeline.objectives.batches import Batch
+from pipeline.objectives.registry import objective_of
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ TARGETS = 2_000_000
 """The unigram model of whole targets is fitted on those of train samples with about so many tokens."""
 
 
-def hidden(config: PipelineConfig, dataset: Dataset) -> Hidden:
+def hidden(config: EvaluationConfig, dataset: Dataset) -> Hidden:
     """The validation split's samples, or a seeded choice with about `eval.validation_tokens` tokens.
 
     Raises `InputError` where the split is empty or nothing of it is hidden.
@@ -75,13 +75,13 @@ def hidden(config: PipelineConfig, dataset: Dataset) -> Hidden:
     return found
 
 
-def _samples(config: PipelineConfig, dataset: Dataset, split: str, tokens: int) -> tuple[list[Batch], bool]:
+def _samples(config: EvaluationConfig, dataset: Dataset, split: str, tokens: int) -> tuple[list[Batch], bool]:
     """Samples of a split with about as many tokens, in batches, and whether they are all there are."""
     stream = SampleStream(dataset, split, cutting(config), config.seed)
-    make = build(config.objective, config.data, special_tokens(dataset.vocabulary))
+    objective = objective_of(config.objective)
+    make = objective.batches(config.data, special_tokens(dataset.vocabulary))
     count = min(stream.order.samples, -(-tokens // stream.order.width))
-    lengths = shape(config.objective, config.data)
-    rows = max(1, TOKENS_PER_BATCH // max(lengths.inputs, lengths.targets or 0))
+    rows = max(1, TOKENS_PER_BATCH // max(objective.shape(config.data).lengths))
     starts = range(0, count, rows)
     batches = [make(stream.samples(np.arange(start, min(start + rows, count)))) for start in starts]
     return batches, count == stream.order.samples
@@ -123,7 +123,8 @@ def _predictions(model: LanguageModel, batch: Batch) -> tuple[NDArray[np.float64
     """-ln p of every predicted token of a batch in order, and whether it is the likeliest."""
     import torch
 
-    inputs = {name: array for name, array in batch.items() if name not in LABELS}
+    labels = objective_of(model.config.objective).labels
+    inputs = {name: array for name, array in batch.items() if name not in labels}
     rows, columns = np.nonzero(batch["weights"] > 0)
     logits_PV = batch_logits(model, inputs)[rows, columns, : model.vocabulary.size]
     targets_P = torch.from_numpy(batch["targets"][rows, columns]).to(logits_PV.device)
@@ -132,7 +133,7 @@ def _predictions(model: LanguageModel, batch: Batch) -> tuple[NDArray[np.float64
     return losses_P.double().cpu().numpy(), correct_P.cpu().numpy()
 
 
-def unigram_loss(config: PipelineConfig, dataset: Dataset, held: Hidden) -> dict[str, float]:
+def unigram_loss(config: EvaluationConfig, dataset: Dataset, held: Hidden) -> dict[str, float]:
     """The same of the unigram model of the train split's text, with one added to every count.
 
     That of whole targets is fitted on whole targets of the train split.
@@ -159,7 +160,7 @@ def figures(loss: float, accuracy: float) -> dict[str, float]:
     return {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), "accuracy": accuracy}
 
 
-def describe(config: PipelineConfig, dataset: Dataset, held: Hidden) -> dict[str, object]:
+def describe(config: EvaluationConfig, dataset: Dataset, held: Hidden) -> dict[str, object]:
     """What the validation figures are of."""
     part = "all" if held.whole_split else "a seeded choice of the"
     count, objective = len(held.tokens), config.objective

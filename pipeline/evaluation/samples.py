@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
-from pipeline.config import PipelineConfig
+from pipeline.config import EvaluationConfig
 from pipeline.evaluation import blanks as blank
 from pipeline.evaluation.scoring import LanguageModel
 from pipeline.generation.model import has_encoder
@@ -35,7 +35,7 @@ class Prompt:
     """A text with blanks as the model reads it; empty where there is nothing to fill in."""
 
 
-def given(config: PipelineConfig, dataset: Dataset) -> list[Prompt]:
+def given(config: EvaluationConfig, dataset: Dataset) -> list[Prompt]:
     """The recipe's prompts; texts that name blanks are to be filled in, and an encoder does nothing else."""
     only_fills = not config.can_answer
     composed = [
@@ -76,7 +76,7 @@ def openings(dataset: Dataset) -> list[Prompt]:
     ]
 
 
-def blanks(config: PipelineConfig, dataset: Dataset) -> list[Prompt]:
+def blanks(config: EvaluationConfig, dataset: Dataset) -> list[Prompt]:
     """Beginnings of a few held-out documents with blanks, as the recipe's objective makes them."""
     length = min(2 * DOCUMENT_START, config.data.sequence_length - ADDED)
     texts = [one[:length].tolist() for one in _documents(dataset, BLANKS)]

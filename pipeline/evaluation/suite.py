@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from data_prep.contract.dataset import Dataset
-from pipeline.config import PipelineConfig
+from pipeline.config import EvaluationConfig
 from pipeline.evaluation import hidden, perplexity
 from pipeline.evaluation.choices import Ask, shot_curve
 from pipeline.evaluation.questions import (
@@ -47,7 +47,7 @@ PLAIN: dict[str, Ask] = {
 class EvalSuite:
     """The same questions for every model."""
 
-    config: PipelineConfig
+    config: EvaluationConfig
     validation: dict[str, Any]
     """What the loss is measured on, with what a unigram model scores there."""
     loss: Loss
@@ -68,7 +68,7 @@ class EvalSuite:
         return answer(model, self.prompts, tuned, self.config.eval.generated_tokens, self.config.seed)
 
 
-def make_suite(config: PipelineConfig, data: Dataset) -> EvalSuite:
+def make_suite(config: EvaluationConfig, data: Dataset) -> EvalSuite:
     """The exam of a recipe; `InputError` where the validation split has nothing to ask about."""
     settings, decoder = config.eval, config.model.architecture == "decoder"
     validation, loss = _on_documents(config, data) if decoder else _on_hidden(config, data)
@@ -78,20 +78,20 @@ def make_suite(config: PipelineConfig, data: Dataset) -> EvalSuite:
     return EvalSuite(config, validation, loss, task, _prompts(config, data))
 
 
-def _on_documents(config: PipelineConfig, data: Dataset) -> tuple[dict[str, Any], Loss]:
+def _on_documents(config: EvaluationConfig, data: Dataset) -> tuple[dict[str, Any], Loss]:
     length, most = config.data.sequence_length, config.eval.validation_tokens
     held = perplexity.held_out(data, "validation", length, config.seed, most)
     about = perplexity.describe(data, held) | {"unigram": perplexity.unigram_loss(data, held)}
     return about, partial(perplexity.model_loss, held=held)
 
 
-def _on_hidden(config: PipelineConfig, data: Dataset) -> tuple[dict[str, Any], Loss]:
+def _on_hidden(config: EvaluationConfig, data: Dataset) -> tuple[dict[str, Any], Loss]:
     held = hidden.hidden(config, data)
     about = hidden.describe(config, data, held) | {"unigram": hidden.unigram_loss(config, data, held)}
     return about, partial(hidden.model_loss, held=held)
 
 
-def _prompts(config: PipelineConfig, data: Dataset) -> list[Prompt]:
+def _prompts(config: EvaluationConfig, data: Dataset) -> list[Prompt]:
     """The recipe's prompts, else a few made of held-out data."""
     if config.eval.prompts:
         return given(config, data)

@@ -14,7 +14,7 @@ from pipeline.checkpoints.run_folder import read_config
 from pipeline.config import PipelineConfig
 from pipeline.distributed import world
 from pipeline.generation.session import Rows, Session
-from pipeline.models.build import model_layers
+from pipeline.objectives.model import model_layers
 from pipeline.parallel.stack import Stack
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import PipelineConfig
-from pipeline.objectives.build import decoder_start
+from pipeline.objectives.registry import objective_of
 
 Prompts = Sequence[Sequence[int]]
 
@@ -76,7 +76,8 @@ def begin(model: GenerativeModel, prompts: Prompts, room: int) -> tuple[Session,
     for prompt in prompts:
         if len(prompt) > longest:
             raise InputError(f"a prompt of {len(prompt)} tokens; the model's encoder reads at most {longest}")
-    rows = [[decoder_start(model.config.objective, model.vocabulary)] for _ in prompts]
+    start = objective_of(model.config.objective).decoder_start(model.vocabulary)
+    rows = [[start] for _ in prompts]
     session = model.session(prompts)
     return session, rows, session.start(rows, room)
 

@@ -1,4 +1,7 @@
-"""A recipe's model as a list of layers, the same for one process and for every parallel layout."""
+"""A recipe's model as a list of layers, the same for one process and for every parallel layout.
+
+What stands behind the last block is a `Head`, a list of layers that a task makes with the builder's help.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,6 +11,7 @@ from megatron.core import ModelParallelConfig
 
 from pipeline.config import ModelConfig, PipelineConfig
 from pipeline.costs import flops
+from pipeline.costs.lengths import Lengths
 from pipeline.models.block import Block
 from pipeline.models.context import Mask, MemoryMask, RelativePositions, Rotary
 from pipeline.models.embeddings import (
@@ -20,7 +24,7 @@ from pipeline.models.embeddings import (
     embed_encoder,
     project,
 )
-from pipeline.models.heads import MLMHead, SentenceHead, logits
+from pipeline.models.heads import logits
 from pipeline.models.layer import Flow, Layer
 from pipeline.models.linear import megatron_config
 from pipeline.models.norm import Dropout, Norm, normalise
@@ -34,26 +38,38 @@ STACK_ENDS = {
 """What nothing after a stack's last block needs, by the stack's prefix."""
 
 
-def model_layers(config: PipelineConfig, vocabulary_size: int, dtype: torch.dtype) -> list[Layer]:
-    """Every layer from tokens to logits."""
-    return Builder(config, vocabulary_size, dtype).layers()
-
-
 class Builder:
     """The layers of one model; a stack is embeddings, what its blocks share, blocks."""
 
-    def __init__(self, config: PipelineConfig, vocabulary_size: int, dtype: torch.dtype) -> None:
-        self.config, self.model = config, config.model
+    def __init__(
+        self, config: PipelineConfig, lengths: Lengths, vocabulary_size: int, dtype: torch.dtype
+    ) -> None:
+        """`lengths` are those of the batches, which the balance of pipeline stages depends on."""
+        self.config, self.model, self.lengths = config, config.model, lengths
         self.megatron = megatron_config(dtype, config.parallel.sequence)
         self.common: tuple[ModelConfig, ModelParallelConfig] = (self.model, self.megatron)
         self.tokens, self.rows = vocabulary_size, flops.padded_vocabulary(vocabulary_size)
 
-    def layers(self) -> list[Layer]:
-        """The list."""
+    def layers(self, head: "Head") -> list[Layer]:
+        """The list, from tokens to what the head gives."""
         kind = self.model.architecture
         stacks = self._stack("encoder.", causal=False) if kind == "encoder_decoder" else []
         prefix = "decoder." if kind == "encoder_decoder" else ""
-        return [*stacks, *self._stack(prefix, causal=kind != "encoder"), *self._head()]
+        return [*stacks, *self._stack(prefix, causal=kind != "encoder"), *head(self)]
+
+    def project_out(self) -> list[Layer]:
+        """From the width of the residual stream to that of the word table, where they differ."""
+        if not self.model.word_size:
+            return []
+        return [Layer("project_out", Projection, (*self.common, False), forward=project)]
+
+    def logits(self) -> Layer:
+        """The output words: the word table itself where it is tied."""
+        scale, parts = self.model.logit_scale, self.megatron.sequence_parallel
+        predict = partial(logits, tokens=self.tokens, scale=scale, parts=parts)
+        name = "words" if self.model.tied_output else "head"
+        cost = flops.head_cost(self.model, self.lengths, self.rows)
+        return self._words(name, predict, gives="logits", ends=("hidden", "logit_bias"), cost=cost)
 
     def _stack(self, prefix: str, *, causal: bool) -> list[Layer]:
         inner = prefix == "encoder."
@@ -123,7 +139,7 @@ class Builder:
     def _blocks(self, prefix: str, causal: bool) -> list[Layer]:
         model, inner = self.model, prefix == "encoder."
         count = model.encoder_depth if inner else model.layers
-        cost = flops.block_cost(self.config, inner)
+        cost = flops.block_cost(model, self.lengths, inner)
         masks = ["local_mask" if model.local_window and i % 2 else "mask" for i in range(count)]
         return [
             Layer(
@@ -146,20 +162,9 @@ class Builder:
             return [Layer(name, module, arguments, forward=remember, gives=("memory",), ends=("hidden",))]
         return [Layer(f"{prefix}norm", Norm, self.common, forward=normalise)] if normed else []
 
-    def _head(self) -> list[Layer]:
-        found = []
-        if self.model.word_size:
-            found.append(Layer("project_out", Projection, (*self.common, False), forward=project))
-        if self.config.objective.sentence_task != "none":
-            gives = ("next_sentence_logits",)
-            found.append(Layer("next_sentence", SentenceHead, self.common, gives=gives))
-        if self.model.architecture == "encoder":
-            found.append(Layer("masked_head", MLMHead, (*self.common, self.rows), gives=("logit_bias",)))
-        scale, parts = self.model.logit_scale, self.megatron.sequence_parallel
-        predict = partial(logits, tokens=self.tokens, scale=scale, parts=parts)
-        name = "words" if self.model.tied_output else "head"
-        cost = flops.head_cost(self.config, self.rows)
-        return [*found, self._words(name, predict, gives="logits", ends=("hidden", "logit_bias"), cost=cost)]
+
+Head = Callable[[Builder], list[Layer]]
+"""The layers behind the last block."""
 
 
 def remember(last: torch.nn.Module, flow: Flow) -> Flow:

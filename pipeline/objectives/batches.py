@@ -21,19 +21,24 @@ decoder (span corruption, denoising) have those of the decoder, its tokens shift
     encoder_tokens [B, S] int64           inputs of the encoder
     encoder_segments [B, S] int32         1 for tokens, 0 for padding, which nothing but padding may see
 
-The weights of a step are scaled by the training loop so that the loss is the weighted mean over the *global*
-batch, whatever the micro batches and ranks it was cut into.
+Which arrays are labels is the objective's to say. The weights of a step are scaled by the engine so that the
+loss is the weighted mean over the *global* batch, whatever the micro batches and ranks it was cut into.
 """
 
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 Batch = dict[str, NDArray[Any]]
 
-LABELS = ("targets", "weights", "next_sentence", "next_sentence_weights")
-"""The arrays of a batch that are labels, in the order in which the loss takes those that are there."""
+
+def count_tokens(batch: Batch) -> int:
+    """Tokens that a decoder reads, and the encoder before it: a row of it ends with its last weight."""
+    weighted = batch["weights"] > 0
+    rows = np.where(weighted.any(axis=1), weighted.shape[1] - weighted[:, ::-1].argmax(axis=1), 0)
+    return int(rows.sum()) + int(batch.get("encoder_segments", np.zeros(1)).sum())
 
 
 class BatchSource(Protocol):

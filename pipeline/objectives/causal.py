@@ -1,13 +1,41 @@
 """Next-token prediction: every position predicts the token after it (GPT; Radford et al. 2018)."""
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config import DataConfig
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.draws import uniform
+from pipeline.objectives.objective import MakeBatch, Objective, Shape
 from pipeline.objectives.samples import Samples
+from pipeline.objectives.special import SpecialTokens
 
 PREFIX = 20  # what a number is drawn for
+
+
+class CausalLM(Objective):
+    """GPT's objective: the next token, across documents or inside each."""
+
+    def shape(self, data: DataConfig) -> Shape:
+        """Every position is an input and has a target."""
+        return Shape(data.sequence_length, data.sequence_length)
+
+    def make_batch(self, data: DataConfig, special: SpecialTokens) -> MakeBatch:
+        """Inputs, targets and weights, and where attention stays inside documents what keeps it there."""
+        if data.attention == "inside_documents":
+            return partial(causal_inside_documents, eos=special.eos)
+        return causal_lm
+
+
+class PrefixLM(CausalLM):
+    """The next token behind a prefix that is seen whole."""
+
+    def make_batch(self, data: DataConfig, special: SpecialTokens) -> MakeBatch:
+        """Inputs, targets, weights and the length of each prefix."""
+        del data, special
+        return prefix_lm
 
 
 def causal_lm(samples: Samples) -> Batch:
@@ -38,6 +66,11 @@ def prefix_lm(samples: Samples) -> Batch:
     prefix = 1 + (uniform(samples.keys, 1, PREFIX)[:, 0] * choices).astype(np.int64)
     batch["weights"][np.arange(samples.width) < prefix[:, None] - 1] = 0
     return batch | {"prefix": prefix}
+
+
+def causal_inside_documents(samples: Samples, eos: int) -> Batch:
+    """Causal LM whose positions see their own document alone."""
+    return causal_lm(samples) | inside_documents(samples, eos)
 
 
 def inside_documents(samples: Samples, eos: int) -> Batch:

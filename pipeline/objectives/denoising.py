@@ -6,18 +6,48 @@ choice is sentence permutation, then infilling of 30 % of the words.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import NoiseKind
+from data_prep.contract.vocabulary import Vocabulary
+from pipeline.config import DataConfig, NoiseKind
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.draws import Words, halves, uniform, words
+from pipeline.objectives.objective import MakeBatch, Objective, Shape
 from pipeline.objectives.samples import Samples
 from pipeline.objectives.special import SpecialTokens
 
 MASK, DELETE, SPANS, PLACES, ORDER, OFFSET = range(60, 66)  # what a number is drawn for
+
+
+class Denoising(Objective):
+    """BART's objective: the text as it was before it was damaged."""
+
+    needs = ("mask",)
+
+    def shape(self, data: DataConfig) -> Shape:
+        """Input and target have an `<eos>` behind the text."""
+        length = data.sequence_length
+        return Shape(length - 1, length, length)
+
+    def make_batch(self, data: DataConfig, special: SpecialTokens) -> MakeBatch:
+        """`denoising` with the recipe's noises."""
+        del data
+        noise = NoiseSettings(self.settings.density, self.settings.mean_span)
+        return partial(denoising, special=special, noises=self.settings.noises, noise=noise)
+
+    def describe(self) -> str:
+        """How much is damaged, by what, and in what spans."""
+        settings = self.settings
+        share = f"{settings.kind}: {100 * settings.density:g} % of the tokens or words damaged"
+        return f"{share} by {' and '.join(settings.noises)}, in spans of {settings.mean_span:g} on average"
+
+    def decoder_start(self, vocabulary: Vocabulary) -> int:
+        """BART's decoder starts with `<eos>`."""
+        return vocabulary.eos
 
 
 @dataclass(frozen=True)

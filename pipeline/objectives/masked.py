@@ -6,15 +6,25 @@ Joshi et al. 2020). `<cls>`, `<sep>` and `<eos>` are never hidden. Whether a mas
 at each visit (RoBERTa; Liu et al. 2019) is decided by the keys of the samples.
 """
 
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config import DataConfig, ObjectiveConfig
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.draws import Words, uniform, words
-from pipeline.objectives.sentences import Arranged
+from pipeline.objectives.objective import MakeBatch, Objective, Shape
+from pipeline.objectives.samples import Samples
+from pipeline.objectives.sentences import Arranged, added_tokens, paired, single
 from pipeline.objectives.special import SpecialTokens
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pipeline.models.build import Builder
+    from pipeline.models.layer import Flow, Layer
 
 CHOICE, ACTION, SUBSTITUTE, ANCHOR, LENGTH, LAST = range(40, 46)  # what a number is drawn for
 
@@ -22,6 +32,89 @@ SPAN_STOP = 0.2
 """SpanBERT's probability that a span ends after a word (section 3.1)."""
 LONGEST_SPAN = 10
 """SpanBERT's longest span, in words."""
+
+
+class MaskedLM(Objective):
+    """BERT's objective: hidden tokens, and with a sentence task whether the second text belongs there."""
+
+    needs = ("cls", "sep", "mask")
+
+    @property
+    def has_sentence_task(self) -> bool:
+        """Whether there is a second task beside the hidden tokens."""
+        return self.settings.sentence_task != "none"
+
+    @property
+    def pairs(self) -> bool:
+        """BERT's next sentence takes the wrong ones from other samples."""
+        return self.settings.sentence_task == "next_sentence"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Hidden tokens, and the sentence task's labels [B], which have weights of their own."""
+        own = ("next_sentence", "next_sentence_weights") if self.has_sentence_task else ()
+        return ("targets", "weights", *own)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The two parts of the loss, and how often the sentence task is answered right."""
+        return ("masked_lm_loss", "sentence_loss", "sentence_accuracy") if self.has_sentence_task else ()
+
+    def tokens(self, batch: Batch) -> int:
+        """All but padding, which `segments` mark where there is any."""
+        return int(batch["segments"].sum()) if "segments" in batch else batch["tokens"].size
+
+    def shape(self, data: DataConfig) -> Shape:
+        """Reserved tokens take room from the text."""
+        length = data.sequence_length
+        return Shape(length - added_tokens(self.settings.sentence_task), length)
+
+    def make_batch(self, data: DataConfig, special: SpecialTokens) -> MakeBatch:
+        """What `masked_lm` makes of one text a sample, or of two."""
+        del data
+        return partial(masked_texts, special=special, settings=self.settings)
+
+    def describe(self) -> str:
+        """What is hidden, how, and the second task."""
+        settings = self.settings
+        drawn = "once for all epochs" if settings.static_masks else "afresh in each epoch"
+        task = f", beside {settings.sentence_task}" if self.has_sentence_task else ""
+        share = f"{settings.kind}: {100 * settings.density:g} % of the tokens hidden"
+        return f"{share} by {settings.masking}, drawn {drawn}{task}"
+
+    def head(self, build: "Builder") -> "list[Layer]":
+        """The sentence task's head on the first token, then the transform and bias of the hidden tokens'."""
+        from pipeline.models.heads import MLMHead, SentenceHead
+        from pipeline.models.layer import Layer
+
+        found = build.project_out()
+        if self.has_sentence_task:
+            gives = ("next_sentence_logits",)
+            found.append(Layer("next_sentence", SentenceHead, build.common, gives=gives))
+        masked = Layer("masked_head", MLMHead, (*build.common, build.rows), gives=("logit_bias",))
+        return [*found, masked, build.logits()]
+
+    def __call__(self, outputs: "Flow", labels: "Flow") -> "tuple[Tensor, dict[str, Tensor]]":
+        """The hidden tokens' weighted cross-entropy, and that of the sentence task added to it."""
+        from pipeline.objectives.losses import weighted_classes
+
+        total, _ = super().__call__(outputs, labels)
+        if not self.has_sentence_task:
+            return total, {}
+        logits_B2, labels_B = outputs["next_sentence_logits"], labels["next_sentence"]
+        weights_B, smoothing = labels["next_sentence_weights"], self.settings.label_smoothing
+        sentence, accuracy = weighted_classes(logits_B2, labels_B, weights_B, smoothing)
+        values = (total.detach(), sentence.detach(), accuracy)
+        return total + sentence, dict(zip(self.metrics, values, strict=True))
+
+
+def masked_texts(samples: Samples, special: SpecialTokens, settings: ObjectiveConfig) -> Batch:
+    """Samples as one text or as two with a sentence task, some of their tokens hidden."""
+    if settings.sentence_task == "none":
+        arranged = single(samples, special)
+    else:
+        arranged = paired(samples, special, settings.sentence_task)
+    return masked_lm(arranged, samples.keys, special, settings.masking, settings.density)
 
 
 def masked_lm(
@@ -68,9 +161,9 @@ def hide_words(ordinary: NDArray[np.bool_], starts: NDArray[np.bool_], keys: Wor
 def hide_spans(ordinary: NDArray[np.bool_], starts: NDArray[np.bool_], keys: Words, density: float) -> Hidden:
     """Spans of whole words at random places, until `density` of the ordinary tokens is hidden.
 
-    A span that meets a hidden one, or a token that is not
-    ordinary, is drawn again. The one that goes past the budget is kept with the probability that makes the
-    expected number of hidden tokens the budget. All of a span is replaced alike (SpanBERT, section 3.1).
+    A span that meets a hidden one, or a token that is not ordinary, is drawn again. The one that goes past
+    the budget is kept with the probability that makes the expected number of hidden tokens the budget. All of
+    a span is replaced alike (SpanBERT, section 3.1).
     """
     width, count = ordinary.shape[1], len(keys)
     budget = density * ordinary.sum(axis=1)

@@ -6,18 +6,53 @@ starts with text and ends with noise, so the target begins with a sentinel and h
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.contract.settings import InputError
+from pipeline.config import DataConfig
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.draws import Words, halves
+from pipeline.objectives.objective import MakeBatch, Objective, Shape
 from pipeline.objectives.samples import Samples
 from pipeline.objectives.special import SpecialTokens
 
 NOISE, TEXT = 30, 31  # what a number is drawn for
+
+
+class SpanCorruption(Objective):
+    """T5's objective: what stood where the input has sentinels."""
+
+    def lengths(self, data: DataConfig) -> "SpanLengths":
+        """The lengths whose input fills the sequence length."""
+        settings = self.settings
+        return longest_raw(
+            data.sequence_length, settings.density, settings.mean_span, settings.closing_sentinel
+        )
+
+    def shape(self, data: DataConfig) -> Shape:
+        """The noise and its sentinels are the decoder's."""
+        lengths = self.lengths(data)
+        return Shape(lengths.raw, lengths.inputs, lengths.targets)
+
+    def make_batch(self, data: DataConfig, special: SpecialTokens) -> MakeBatch:
+        """`span_corruption`; `InputError` where the vocabulary has too few sentinels."""
+        lengths = self.lengths(data)
+        if lengths.sentinels > len(special.sentinels):
+            raise InputError(
+                f"data.sequence_length {data.sequence_length} needs {lengths.sentinels} sentinels where the "
+                f"tokenizer has {len(special.sentinels)}; shorten it or raise objective.mean_span"
+            )
+        return partial(span_corruption, special=special, lengths=lengths)
+
+    def describe(self) -> str:
+        """How much is hidden, and in what spans."""
+        settings = self.settings
+        share = f"{settings.kind}: {100 * settings.density:g} % of the tokens hidden"
+        return f"{share}, in spans of {settings.mean_span:g} on average"
 
 
 @dataclass(frozen=True)

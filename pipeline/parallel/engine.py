@@ -22,17 +22,18 @@ from pipeline.costs.memory import reduce_bucket
 from pipeline.distributed import sharding
 from pipeline.distributed.world import World, model_parallel_unit
 from pipeline.models.initialize import initialize
-from pipeline.models.layer import Layer
-from pipeline.objectives.batches import LABELS, Batch
+from pipeline.models.layer import Flow, Layer
+from pipeline.objectives.batches import Batch
+from pipeline.objectives.loss import Loss
+from pipeline.objectives.losses import spread
 from pipeline.optim.build import build
 from pipeline.optim.groups import rule_names
 from pipeline.parallel.masters import Masters
 from pipeline.parallel.stack import Stack
 from pipeline.parallel.stages import Stages
-from pipeline.training.loss import loss
 
-Example: TypeAlias = tuple[dict[str, Tensor], tuple[Tensor, ...]]
-"""Inputs by name, and labels in the order of `LABELS`."""
+Example: TypeAlias = tuple[Flow, Flow]
+"""Inputs and labels of a micro batch by name."""
 
 
 class Engine:
@@ -41,17 +42,20 @@ class Engine:
     def __init__(
         self,
         layers: list[Layer],
+        loss: Loss,
         world: World,
         parallel: ParallelConfig,
         optim: OptimizerConfig,
         dtype: torch.dtype,
         seed: int,
     ) -> None:
-        self.world, self.parallel, self.optim = world, parallel, optim
+        self.loss, self.world, self.parallel, self.optim = loss, world, parallel, optim
         self.zero_stage = parallel.zero_stage
         self.staged = parallel.pipeline > 1
         self._shapes: dict[str, torch.Size] = {}
-        module = Stages(layers, world, parallel, loss) if self.staged else Stack(layers, parallel)
+        module = (
+            Stages(layers, world, parallel, self._staged_loss) if self.staged else Stack(layers, parallel)
+        )
         self.parameters = dict(module.named())
         initialize(self.parameters.items(), seed, world.tensor_rank, world.tensor_size)
         if not self.staged:
@@ -91,7 +95,7 @@ class Engine:
         total = torch.zeros((), device=self.world.device)
         self.engine.train()
         for inputs, labels in examples:
-            value = loss(self.engine(inputs), labels)
+            value = self._loss(self.engine(inputs), labels)
             self.engine.backward(value)
             self.engine.step()
             total += value.detach()
@@ -108,7 +112,7 @@ class Engine:
         self.engine.eval()
         total = torch.zeros((), device=self.world.device)
         for inputs, labels in examples:
-            total += loss(self.engine(inputs), labels)
+            total += self._loss(self.engine(inputs), labels)
         self.engine.train()
         return self._mean(total, len(examples))
 
@@ -116,6 +120,12 @@ class Engine:
         """Shape of every parameter of this stage as a model without parallelism would hold it."""
         size = self.world.tensor_size
         return {name: list(sharding.whole_shape(p, size)) for name, p in self.parameters.items()}
+
+    def _loss(self, outputs: Flow, labels: Flow) -> Tensor:
+        return spread(self.loss(outputs, labels)[0])
+
+    def _staged_loss(self, outputs: Flow, labels: tuple[Tensor, ...]) -> Tensor:
+        return self._loss(outputs, dict(zip(self.loss.labels, labels, strict=True)))
 
     def _set_accumulation(self, micro_batches: int) -> None:
         """Tell DeepSpeed how many micro batches this step has, where a global batch grows."""
@@ -139,15 +149,15 @@ class Engine:
             self._shapes = shapes
             self.engine.reset_activation_shape()
             self.engine.module.expect(shapes)
-        return iter([(tuple(inputs.values()), labels) for inputs, labels in examples])
+        return iter([(tuple(inputs.values()), tuple(labels.values())) for inputs, labels in examples])
 
     def _examples(self, batches: list[Batch]) -> list[Example]:
         """Batches as (inputs, labels) on the device.
 
         DeepSpeed averages over micro batches and data-parallel ranks, so weights are scaled to make that mean
-        the weighted mean over all of them: of positions, and apart from these of a sentence task's labels.
+        the weighted mean over all of them: for each array of weights its own.
         """
-        kinds = [name for name in LABELS if name.endswith("weights") and name in batches[0]]
+        kinds = [name for name in self.loss.labels if name.endswith("weights")]
         sums = [sum(float(np.sum(batch[kind], dtype=np.float64)) for batch in batches) for kind in kinds]
         totals = torch.tensor(sums, dtype=torch.float64, device=self.world.device)
         dist.all_reduce(totals, group=self.engine.data_parallel_group)
@@ -165,8 +175,8 @@ class Engine:
         }
         for name, scale in scales.items():
             tensors[name] = tensors[name] * scale
-        labels = tuple(tensors[name] for name in LABELS if name in tensors)
-        return {name: tensor for name, tensor in tensors.items() if name not in LABELS}, labels
+        labels = {name: tensors.pop(name) for name in self.loss.labels}
+        return tensors, labels
 
     def _gradient_norm(self) -> float:
         return float(self.engine.get_global_grad_norm())

@@ -1,17 +1,14 @@
-"""What MLflow shows of a work folder, worked out from its findings: words, figures, models, tables."""
+"""What MLflow shows of a work folder, worked out from its findings: words, figures and models."""
 
-import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from data_prep.contract.dataset import MANIFEST, Manifest
-from data_prep.contract.receipt import Receipt, write_atomic
+from data_prep.contract.report import Bars
 from pipeline.reports.findings import (
-    SAMPLES,
-    TRAINED,
     Findings,
+    StageView,
     checkpoints,
     headlines,
     last_checkpoint,
@@ -23,8 +20,6 @@ from pipeline.tracking.models import ModelDescription
 from pipeline.tracking.record import STAGE_RECORD
 from pipeline.tracking.tracker import describe_dataset, flatten
 
-TABLE = "prompts_and_answers.json"
-FUNNEL = "funnel.png"
 SMALL = 10_000_000
 """Bytes up to which a file of an exported model is copied to MLflow; weights stay where they are."""
 
@@ -41,12 +36,13 @@ def description(findings: Findings) -> str:
 
 def results(findings: Findings) -> dict[str, float]:
     """The figures that make the runs of an experiment comparable, by model and name."""
-    unigram = {} if findings.unigram is None else {"unigram_loss": findings.unigram}
-    return unigram | {
-        f"{name}_{key}": value
-        for name in findings.results.get("runs", {})
-        for key, value in model_figures(findings, name).items()
-    }
+    found: dict[str, float] = {}
+    for stage in findings.stages:
+        for levels in stage.report.levels.values():
+            found |= {f"{_plain(name).removesuffix(' model')}_loss": value for name, value in levels.items()}
+        for label, figures in stage.report.figures.items():
+            found |= {f"{label}_{name}": value for name, value in figures.items()}
+    return found
 
 
 def numbers(counts: dict[str, Any]) -> dict[str, float]:
@@ -70,13 +66,13 @@ def _plain(words: str) -> str:
     return " ".join(re.sub(r"[^\w /.-]", "", words).split())
 
 
-def describe_models(findings: Findings, stage: str) -> list[ModelDescription]:
+def describe_models(findings: Findings, stage: StageView) -> list[ModelDescription]:
     """The models of a stage that trained, one for each checkpoint that was kept; the last is the stage's."""
     last = describe_model(findings, stage)
     if last is None:
         return []
-    earlier = [path for path in checkpoints(findings.work.resolve() / stage) if step_of(path) < last.step]
-    validated = dict(zip(*series(findings.metrics.get(stage, []), "validation_loss"), strict=True))
+    earlier = [path for path in checkpoints(stage.folder.resolve()) if step_of(path) < last.step]
+    validated = dict(zip(*series(stage.metrics, "validation_loss"), strict=True))
     return [
         *(describe_checkpoint(last, path, validated.get(step_of(path))) for path in earlier),
         last,
@@ -113,66 +109,45 @@ def describe_export(last: ModelDescription, folder: Path) -> ModelDescription:
     return last.model_copy(update=changes)
 
 
-def describe_model(findings: Findings, stage: str) -> ModelDescription | None:
+def describe_model(findings: Findings, stage: StageView) -> ModelDescription | None:
     """The model of a stage that trained, with its evaluation; None where there is no checkpoint of it."""
-    work, receipt = findings.work.resolve(), findings.receipts[stage]
-    checkpoint = last_checkpoint(work / stage)
-    if checkpoint is None or not (work / "dataset" / MANIFEST).is_file():
+    run, receipt, dataset = stage.folder.resolve(), stage.receipt, findings.dataset()
+    checkpoint = last_checkpoint(run)
+    if checkpoint is None or receipt is None or dataset is None:
         return None
-    data = describe_dataset(read_manifest(work), work / "dataset", "validation")
+    data = describe_dataset(read_manifest(dataset), dataset, "validation")
     return ModelDescription(
-        name=TRAINED[stage],
+        name=findings.label(run),
         registered="".join(letter if letter not in "/:'" else "-" for letter in findings.name),
         fingerprint=receipt.fingerprint,
         step=step_of(checkpoint),
         checkpoint=str(checkpoint),
         parameters=flatten(receipt.config.get("model", {})),
-        figures=model_figures(findings, TRAINED[stage]),
+        figures=findings.figures(run),
         dataset_name=data["name"],
         dataset_digest=data["digest"],
         base=receipt.inputs.get("pretrained", ""),
-        evaluation=str(work / "eval" / STAGE_RECORD),
-        files=[str(work / stage / name) for name in ("config.yaml", "tokenizer.model")],
+        evaluation=evaluated_by(findings, run),
+        files=[str(run / name) for name in ("config.yaml", "tokenizer.model")],
     )
 
 
-def model_figures(findings: Findings, name: str) -> dict[str, float]:
-    """What the evaluation found of a model, by names that are the same for every model."""
-    run = findings.results.get("runs", {}).get(name)
-    if run is None:
-        return {}
-    validation, shots = run["validation"], run["shots"]
-    figures = {"held_out_loss": validation["loss"]}
-    names = {key: key for key in ("perplexity", "bits_per_byte", "shuffled_loss", "target_loss")}
-    names["accuracy"] = "hidden_token_accuracy"
-    figures |= {name: validation[key] for key, name in names.items() if key in validation}
-    return figures | {f"accuracy_{one['shots']}_shot": one["accuracy"] for one in shots}
+def evaluated_by(findings: Findings, run: Path) -> str | None:
+    """The record of the last stage that looked at a run's model; None where none did."""
+    looked = [
+        stage
+        for stage in findings.stages
+        if any(Path(place).resolve() == run for place in stage.report.places.values())
+    ]
+    return str(looked[-1].folder.resolve() / STAGE_RECORD) if looked else None
 
 
-def read_manifest(work: Path) -> Manifest:
-    """The manifest of a work folder's dataset."""
-    return Manifest.model_validate_json((work / "dataset" / MANIFEST).read_bytes())
+def read_manifest(dataset: Path) -> Manifest:
+    """The manifest of a dataset."""
+    return Manifest.model_validate_json((dataset / MANIFEST).read_bytes())
 
 
-def write_table(folder: Path) -> None:
-    """The samples in the form that MLflow shows as a table."""
-    rows = [json.loads(line) for line in (folder / SAMPLES).read_text(encoding="utf-8").splitlines()]
-    models = list(rows[0]["answers"]) if rows else []
-    table = {
-        "columns": ["prompt", *models, "reference", "source"],
-        "data": [
-            [row["prompt"], *(row["answers"][name] for name in models), row["reference"], row["source"]]
-            for row in rows
-        ],
-    }
-    write_atomic(folder / TABLE, json.dumps(table, ensure_ascii=False))
-
-
-def write_funnel(folder: Path, receipt: Receipt, notify: Callable[[str], None]) -> None:
-    """Data preparation's funnel as an image; nodes that only prepare data may lack what draws it."""
-    try:
-        from pipeline.reports.plots import funnel, png
-    except ImportError as error:
-        notify(f"no picture of the funnel: {error}")
-        return
-    write_atomic(folder / FUNNEL, png(funnel(receipt.counts["funnel"])))
+def charts(stage: StageView) -> list[Bars]:
+    """The charts of bars that a stage's report has."""
+    parts = [part for section in stage.report.sections for part in section.parts]
+    return [part for part in parts if isinstance(part, Bars)]

@@ -1,31 +1,46 @@
-"""What a work folder holds, read for people: the headline figures, for the report and for MLflow.
+"""What a work folder holds, read for people: its stages with their receipts, metrics and reports.
 
-Every part may be missing; what is not there yet is left out.
+Every part may be missing; what is not there yet is left out. What a stage has to say comes from its kind
+(`data_prep.contract.stages.Kind.report`), which is given to `collect`.
 """
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.contract.receipt import Receipt, read_receipt
+from data_prep.contract.receipt import Receipt, kind_of, read_receipt, write_atomic
+from data_prep.contract.report import Headline, StageReport
 from pipeline.tracking.metrics import METRICS, Line, read, series
 
-RESULTS, SAMPLES = "results.json", "samples.jsonl"
-"""What an evaluation leaves in its folder."""
-STAGES = {"dataset": "prep", "pretrain": "pretrain", "tune": "tune", "eval": "eval"}
-"""The folders of a work folder and the stages that write them."""
-TRAINED = {"pretrain": "pretrained", "tune": "tuned"}
-"""The stages that train, and what their models are called."""
+GRAPH = "stages.json"
+"""In a work folder: its stages in the order in which they follow one another, with what each reads."""
+USUAL = {"dataset": "prep", "pretrain": "pretrain", "tune": "instruct", "eval": "evaluate"}
+"""The stages of a work folder that has no such file, with their kinds."""
+
+Tell = Callable[[str, Path, Receipt], StageReport]
+"""From a kind, a stage's folder and its receipt to what it has to say."""
 
 
 @dataclass(frozen=True)
-class Headline:
-    """One figure with its name, and the smaller words that make it mean something."""
+class StageView:
+    """One stage of a work folder that has begun."""
 
-    label: str
-    value: str
-    note: str = ""
+    name: str
+    kind: str
+    folder: Path
+    needs: tuple[str, ...]
+    """The stages that it reads."""
+    receipt: Receipt | None
+    """None where it has not ended."""
+    metrics: list[Line]
+    report: StageReport
+
+    def last(self, name: str) -> float | None:
+        """The last finite value of a metric."""
+        _, values = series(self.metrics, name)
+        return values[-1] if values else None
 
 
 @dataclass(frozen=True)
@@ -33,14 +48,7 @@ class Findings:
     """Everything the report shows of a work folder."""
 
     work: Path
-    receipts: dict[str, Receipt]
-    """Of the finished stages, by folder."""
-    metrics: dict[str, list[Line]]
-    """Of the stages that train, by folder."""
-    results: dict[str, Any]
-    """The evaluation's results.json."""
-    samples: list[dict[str, Any]]
-    """The evaluation's samples."""
+    stages: list[StageView]
 
     @property
     def name(self) -> str:
@@ -48,43 +56,77 @@ class Findings:
         return self.work.resolve().name
 
     @property
-    def funnel(self) -> list[dict[str, Any]]:
-        """Steps of data preparation with the documents and bytes that were left after each."""
-        receipt = self.receipts.get("dataset")
-        return list(receipt.counts.get("funnel", [])) if receipt else []
+    def finished(self) -> Iterator[tuple[StageView, Receipt]]:
+        """The stages that have ended, with their receipts."""
+        return ((stage, stage.receipt) for stage in self.stages if stage.receipt)
 
     @property
-    def unigram(self) -> float | None:
-        """The unigram model's loss on the validation tokens."""
-        loss = self.results.get("validation", {}).get("unigram", {}).get("loss")
-        return None if loss is None else float(loss)
+    def trained(self) -> list[StageView]:
+        """The stages that left checkpoints."""
+        return [stage for stage in self.stages if (stage.folder / "checkpoints").is_dir()]
 
-    @property
-    def unigram_in_training(self) -> float | None:
-        """The unigram model's loss on all that training predicts: whole targets behind an encoder."""
-        figures = self.results.get("validation", {}).get("unigram", {})
-        return figures.get("target_loss", self.unigram)
+    def dataset(self) -> Path | None:
+        """The folder of the first dataset."""
+        return next(
+            (stage.folder for stage in self.stages if (stage.folder / "manifest.json").is_file()), None
+        )
 
-    def last(self, stage: str, name: str) -> float | None:
-        """The last finite value of a metric of a stage."""
-        _, values = series(self.metrics.get(stage, []), name)
-        return values[-1] if values else None
+    def label(self, run: Path) -> str:
+        """What a run is called where it was looked at, else its folder's name."""
+        for stage in reversed(self.stages):
+            for label, place in stage.report.places.items():
+                if Path(place).resolve() == run.resolve():
+                    return label
+        return run.name
+
+    def figures(self, run: Path) -> dict[str, float]:
+        """What was found of a run's model, by the stage that looked at it last."""
+        found: dict[str, float] = {}
+        for stage in self.stages:
+            for label, place in stage.report.places.items():
+                if Path(place).resolve() == run.resolve():
+                    found |= stage.report.figures.get(label, {})
+        return found
+
+    def levels(self, run: Path) -> dict[str, float]:
+        """Losses to compare a run's with."""
+        found: dict[str, float] = {}
+        for stage in self.stages:
+            for place, levels in stage.report.levels.items():
+                if Path(place).resolve() == run.resolve():
+                    found |= levels
+        return found
 
 
-def collect(work: Path) -> Findings:
+def collect(work: Path, tell: Tell) -> Findings:
     """Read a work folder."""
-    receipts = {folder: receipt for folder in STAGES if (receipt := read_receipt(work / folder)) is not None}
-    metrics = {stage: lines for stage in TRAINED if (lines := read(work / stage / METRICS))}
-    results, samples = work / "eval" / RESULTS, work / "eval" / SAMPLES
-    return Findings(
-        work=work,
-        receipts=receipts,
-        metrics=metrics,
-        results=json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {},
-        samples=[json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
-        if samples.is_file()
-        else [],
-    )
+    found = []
+    for name, about in graph(work).items():
+        folder = work / name
+        receipt, metrics = read_receipt(folder), read(folder / METRICS)
+        if receipt is None and not metrics:
+            continue
+        kind = kind_of(receipt) if receipt else about["kind"]
+        report = tell(kind, folder, receipt) if receipt else StageReport()
+        found.append(StageView(name, kind, folder, tuple(about["needs"]), receipt, metrics, report))
+    return Findings(work, found)
+
+
+def graph(work: Path) -> dict[str, dict[str, Any]]:
+    """The stages of a work folder: `kind` and `needs` of each by name, in order."""
+    path = work / GRAPH
+    if path.is_file():
+        found: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    needs: dict[str, list[str]] = {"dataset": [], "pretrain": ["dataset"], "tune": ["pretrain", "dataset"]}
+    needs["eval"] = [name for name in ("pretrain", "tune") if read_receipt(work / name)]
+    return {name: {"kind": kind, "needs": needs[name]} for name, kind in USUAL.items()}
+
+
+def write_graph(work: Path, stages: dict[str, dict[str, Any]]) -> None:
+    """Leave a recipe's graph in its work folder, for whoever reads that without the recipe."""
+    work.mkdir(parents=True, exist_ok=True)
+    write_atomic(work / GRAPH, json.dumps(stages, indent=2) + "\n")
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -104,70 +146,5 @@ def step_of(checkpoint: Path) -> int:
 
 
 def headlines(findings: Findings) -> list[Headline]:
-    """The figures to put first, those that are known."""
-    return [*_evaluation(findings), *_training(findings), *_data(findings)]
-
-
-def _data(findings: Findings) -> list[Headline]:
-    found = []
-    if findings.funnel:
-        first, last = findings.funnel[0]["documents"], findings.funnel[-1]["documents"]
-        found.append(Headline("documents kept", f"{last:,}", f"of {first:,} ({percent(last, first)})"))
-    receipt = findings.receipts.get("dataset")
-    if receipt and "train_tokens" in receipt.counts:
-        found.append(Headline("train tokens", short(receipt.counts["train_tokens"])))
-    return found
-
-
-def _training(findings: Findings) -> list[Headline]:
-    found = []
-    receipt = findings.receipts.get("pretrain")
-    if receipt and "parameters" in receipt.counts:
-        found.append(Headline("parameters", short(receipt.counts["parameters"])))
-    _, speeds = series(findings.metrics.get("pretrain", []), "tokens_per_second")
-    if speeds:
-        found.append(Headline("tokens per second", short(sorted(speeds)[len(speeds) // 2]), "median step"))
-    loss = findings.last("pretrain", "validation_loss")
-    if loss is not None:
-        steps = findings.metrics["pretrain"][-1]["step"]
-        found.append(Headline("validation loss", f"{loss:.3f}", f"pretrained, {steps:,} steps"))
-    return found
-
-
-def _evaluation(findings: Findings) -> list[Headline]:
-    found = []
-    runs = findings.results.get("runs", {})
-    if runs and findings.unigram is not None:
-        name, run = next(iter(runs.items()))
-        validation = run["validation"]
-        note = f"{name}; a unigram model has {findings.unigram:.3f}"
-        found.append(Headline("held-out loss", f"{validation['loss']:.3f}", note))
-        perplexity = f"perplexity {validation['perplexity']:,.1f}"
-        if "bits_per_byte" in validation:
-            found.append(Headline("bits per byte", f"{validation['bits_per_byte']:.3f}", perplexity))
-        else:
-            found.append(Headline("hidden tokens right", f"{validation['accuracy']:.0%}", perplexity))
-    best = max(
-        ((one["accuracy"], name, one) for name, run in runs.items() for one in run["shots"]),
-        key=lambda found: found[0],
-        default=None,
-    )
-    if best is not None:
-        accuracy, name, one = best
-        chance = findings.results["task"]["chance"]
-        note = f"{name}, {one['shots']}-shot, n = {one['n']}; chance {chance:.0%}"
-        found.append(Headline(f"{findings.results['task']['name']}?".capitalize(), f"{accuracy:.0%}", note))
-    return found
-
-
-def percent(part: float, whole: float) -> str:
-    """A share in percent."""
-    return f"{part / whole:.1%}" if whole else "0 %"
-
-
-def short(number: float) -> str:
-    """A count in three digits: 1234567 is 1.23 M."""
-    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g} {letter}"
-    return f"{number:.3g}"
+    """The figures to put first: what the last stages found comes before what the first ones did."""
+    return [one for stage in reversed(findings.stages) for one in stage.report.headlines]

@@ -1,6 +1,13 @@
 """The looks of a report: an HTML page of sections and tables that refers to nothing outside itself."""
 
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+
+from data_prep.contract.report import Bar, Bars, Cell, Code, Lines, Part, Table, Text
+
+MARKS = re.compile(r"(«.*?»|&lt;mask&gt;|&lt;extra_id_\d+&gt;)", re.DOTALL)
+"""Blanks and what fills them, in text made HTML."""
 
 
 def document(title: str, tiles: list[tuple[str, str, str]], sections: list[tuple[str, str]]) -> str:
@@ -23,21 +30,54 @@ def document(title: str, tiles: list[tuple[str, str, str]], sections: list[tuple
     )
 
 
-def table(head: list[str], rows: list[list[str]], numbers: set[int] | None = None, classes: str = "") -> str:
-    """An HTML table of cells that are HTML already; `numbers` are the columns that stand on the right."""
-    right = numbers or set()
+def render(part: Part, pictures: Mapping[str, str]) -> str:
+    """A part of a section as HTML; `pictures` are <svg> elements by name. Every text is escaped here."""
+    if isinstance(part, Table):
+        return table(part)
+    if isinstance(part, Bars | Lines):
+        return figure([part.name], pictures)
+    if isinstance(part, Code):
+        return cell(part)
+    assert isinstance(part, Text), part
+    return f"<p>{escape(part.text)}</p>"
 
-    def row(cells: list[str], tag: str) -> str:
+
+def figure(names: Iterable[str], pictures: Mapping[str, str]) -> str:
+    """The pictures that there are."""
+    return "".join(f"<figure>{pictures[name]}</figure>" for name in names if name in pictures)
+
+
+def table(what: Table) -> str:
+    """A table; `numbers` are the columns that stand on the right."""
+
+    def row(cells: Sequence[Cell], tag: str) -> str:
         return "".join(
-            f"<{tag}{' class=number' if place in right else ''}>{cell}</{tag}>"
-            for place, cell in enumerate(cells)
+            f"<{tag}{' class=number' if place in what.numbers else ''}>{cell(one)}</{tag}>"
+            for place, one in enumerate(cells)
         )
 
-    body = "".join(f"<tr>{row(cells, 'td')}</tr>" for cells in rows)
+    if not what.rows:
+        return ""
+    body = "".join(f"<tr>{row(cells, 'td')}</tr>" for cells in what.rows)
+    head = f"<thead><tr>{row(what.head, 'th')}</tr></thead>"
     return (
-        f'<div class="scroll"><table class="{classes}"><thead><tr>{row(head, "th")}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f'<div class="scroll"><table class="{escape(what.classes)}">{head}<tbody>{body}</tbody></table></div>'
     )
+
+
+def cell(content: Cell) -> str:
+    """A cell's text, bar or code as HTML."""
+    if isinstance(content, Bar):
+        return f'<div class="bar"><i style="width:{100 * content.share:.1f}%"></i></div>'
+    if isinstance(content, Code):
+        caption = f"<small>{escape(content.caption)}</small>" if content.caption else ""
+        return f"{caption}<pre>{marked(content.text) if content.blanks else escape(content.text)}</pre>"
+    return escape(str(content))
+
+
+def marked(text: str) -> str:
+    """A text as HTML with its blanks and what fills them highlighted; a line break there is shown as ↵."""
+    return MARKS.sub(lambda found: "<mark>" + found[0].replace("\n", "↵") + "</mark>", escape(text))
 
 
 def anchor(title: str) -> str:

@@ -4,19 +4,40 @@ Imported inside the report alone: matplotlib takes half a second to load.
 """
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.reports.findings import TRAINED, Findings
-from pipeline.tracking.metrics import series
+from data_prep.contract.report import Bars, Lines
+from pipeline.reports.findings import Findings, StageView
+from pipeline.tracking.metrics import Line, series
 
-COLOURS = {"pretrained": "#3a5a8c", "tuned": "#c2571a", "other": "#4f7d4f"}
-MOST_RULES = 20
-"""Rules in the funnel's lower half; those that removed most."""
+PALETTE = ("#3a5a8c", "#c2571a", "#4f7d4f", "#8c3a6b", "#7a6a2f")
+PANELS = 3
+"""Small panels in a row."""
+SPEED = {
+    "tokens_per_second": "tokens per second",
+    "learning_rate": "learning rate",
+    "gradient_norm": "gradient norm",
+}
+COMMON = {
+    *SPEED,
+    "step",
+    "time",
+    "loss",
+    "model_flops_per_second",
+    "data_wait_share",
+    "restarts",
+    "mfu",
+    "peak_host_megabytes",
+    "peak_device_megabytes",
+    "checkpoint_stall_seconds",
+    "checkpoint_write_seconds",
+}
+"""Metrics of every training."""
 GREY, LIGHT = "#6b7280", "#d6dae1"
 STYLE = {
     "svg.fonttype": "none",
@@ -38,15 +59,33 @@ def figures(findings: Findings) -> dict[str, Figure]:
     """Every figure that the findings have data for, in the order they are shown in."""
     with mpl.rc_context(STYLE):
         drawn: dict[str, Figure] = {}
-        if findings.funnel:
-            drawn["funnel"] = funnel(findings.funnel)
-        for stage, model in TRAINED.items():
-            if stage in findings.metrics:
-                drawn[f"{stage}_loss"] = loss_curve(findings, stage, COLOURS[model])
-                drawn[f"{stage}_speed"] = speed_and_schedule(findings, stage, COLOURS[model])
-        if any(run["shots"] for run in findings.results.get("runs", {}).values()):
-            drawn["shots"] = shot_curve(findings.results)
+        for place, stage in enumerate(findings.stages):
+            if stage.metrics:
+                drawn |= curves(stage, findings.levels(stage.folder), PALETTE[place % len(PALETTE)])
+            for part in (part for section in stage.report.sections for part in section.parts):
+                if isinstance(part, Bars):
+                    drawn[part.name] = bars(part)
+                elif isinstance(part, Lines):
+                    drawn[part.name] = lines(part)
         return drawn
+
+
+def curves(stage: StageView, levels: Mapping[str, float], colour: str) -> dict[str, Figure]:
+    """What a training logged over its steps: NAME_loss, NAME_metrics and NAME_speed, those there are."""
+    drawn = {f"{stage.name}_loss": loss_curve(stage, levels, colour)}
+    own = own_metrics(stage.metrics)
+    if own:
+        drawn[f"{stage.name}_metrics"] = small_panels(
+            stage, {name: name.replace("_", " ") for name in own}, colour
+        )
+    drawn[f"{stage.name}_speed"] = small_panels(stage, SPEED, colour)
+    return drawn
+
+
+def own_metrics(metrics: Sequence[Line]) -> list[str]:
+    """The metrics that a training's task has of its own: those that no training has."""
+    names = dict.fromkeys(name for line in metrics for name in line)
+    return [name for name in names if name not in COMMON and not name.startswith("validation_")]
 
 
 def svg(name: str, figure: Figure) -> str:
@@ -66,101 +105,97 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def funnel(steps: Sequence[Mapping[str, Any]]) -> Figure:
-    """Documents left after each step of data preparation, and below what each rule took away."""
-    removed = [item for step in steps for item in step["removed"].items()]
-    rules = sorted(removed, key=lambda item: -item[1])[:MOST_RULES]
-    left = [(step["step"], step["documents"]) for step in steps]
-    first = max(1, left[0][1])
-    panels = [("documents left after", left, COLOURS["pretrained"], lambda n: f"{n:,}  {n / first:.1%}")]
-    if rules:
-        panels.append(("removed by", rules, COLOURS["tuned"], lambda n: f"{n:,}"))
-    heights = [len(rows) + 0.5 for _, rows, _, _ in panels]
+def bars(chart: Bars) -> Figure:
+    """Panels of horizontal bars, one below the other."""
+    heights = [len(panel.rows) + 0.5 for panel in chart.panels]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 0.6 + 0.24 * sum(heights)), layout="constrained")
-        axes = figure.subplots(len(panels), 1, height_ratios=heights, squeeze=False)[:, 0]
-        for place, (title, rows, colour, label) in zip(axes, panels, strict=True):
-            place.set_title(title, fontsize=9, color=GREY, loc="left")
-            _bars(place, rows, colour, label)
+        axes = figure.subplots(len(chart.panels), 1, height_ratios=heights, squeeze=False)[:, 0]
+        for number, (place, panel) in enumerate(zip(axes, chart.panels, strict=True)):
+            place.set_title(panel.title, fontsize=9, color=GREY, loc="left")
+            _bars(place, panel.rows, PALETTE[number % len(PALETTE)])
     return figure
 
 
-def _bars(axes: Any, rows: Sequence[tuple[str, int]], colour: str, label: Callable[[int], str]) -> None:
-    """Horizontal bars from the top down, with their values."""
-    values = [value for _, value in rows]
-    bars = axes.barh(range(len(rows)), values, color=colour, height=0.7)
-    axes.bar_label(bars, [label(value) for value in values], padding=4, color=GREY, fontsize=8)
-    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+def _bars(axes: Any, rows: Sequence[tuple[str, float, str]], colour: str) -> None:
+    """Horizontal bars from the top down, with their labels."""
+    values = [value for _, value, _ in rows]
+    drawn = axes.barh(range(len(rows)), values, color=colour, height=0.7)
+    axes.bar_label(drawn, [plain(label) for *_, label in rows], padding=4, color=GREY, fontsize=8)
+    axes.set_yticks(range(len(rows)), [plain(name) for name, *_ in rows])
     axes.set(ylim=(len(rows) - 0.4, -0.6), xlim=(0, 1.3 * max([1, *values])), xticks=[])
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
 
 
-def loss_curve(findings: Findings, stage: str, colour: str) -> Figure:
-    """Train and validation loss over steps; the unigram model's loss as a line where it is known."""
+def loss_curve(stage: StageView, levels: Mapping[str, float], colour: str) -> Figure:
+    """Train and validation loss over steps; losses to compare with, such as a unigram model's, as lines."""
     figure = Figure(figsize=(7.2, 3.4), layout="constrained")
     axes = figure.subplots()
-    steps, losses = series(findings.metrics[stage], "loss")
+    steps, losses = series(stage.metrics, "loss")
     axes.plot(steps, losses, color=colour, alpha=0.25, linewidth=0.8)
     axes.plot(steps, smooth(losses), color=colour, linewidth=1.6, label="train")
-    steps, losses = series(findings.metrics[stage], "validation_loss")
+    steps, losses = series(stage.metrics, "validation_loss")
     if steps:
         axes.plot(steps, losses, "o-", color="#1f2937", markersize=3.5, linewidth=1, label="validation")
         axes.annotate(
             f"{losses[-1]:.3f}", (steps[-1], losses[-1]), (0, 8), textcoords="offset points", ha="right"
         )
-    if stage == "pretrain" and (unigram := findings.unigram_in_training) is not None:
-        label = f"unigram model ({unigram:.2f})"
-        axes.axhline(unigram, color=GREY, linestyle="--", linewidth=1, label=label)
+    for label, level in levels.items():
+        axes.axhline(level, color=GREY, linestyle="--", linewidth=1, label=plain(f"{label} ({level:.2f})"))
     axes.set(xlabel="step", ylabel="loss (nats per token)")
     axes.legend(loc="upper right")
     return figure
 
 
-def speed_and_schedule(findings: Findings, stage: str, colour: str) -> Figure:
-    """Throughput, learning rate and gradient norm over steps, those that were logged."""
-    panels = {
-        "tokens_per_second": "tokens per second",
-        "learning_rate": "learning rate",
-        "gradient_norm": "gradient norm",
-    }
-    found = {name: series(findings.metrics[stage], name) for name in panels}
+def small_panels(stage: StageView, panels: Mapping[str, str], colour: str) -> Figure:
+    """Metrics over steps, side by side; those that have a validation's too, with it."""
+    found = {name: series(stage.metrics, name) for name in panels}
     shown = {name: data for name, data in found.items() if data[0]}
-    figure = Figure(figsize=(7.2, 2.1), layout="constrained")
+    rows = max(1, -(-len(shown) // PANELS))
+    figure = Figure(figsize=(7.2, 2.1 * rows), layout="constrained")
     for number, (name, (steps, values)) in enumerate(shown.items(), 1):
-        axes = figure.add_subplot(1, len(shown), number)
+        axes = figure.add_subplot(rows, min(PANELS, max(1, len(shown))), number)
         axes.plot(steps, values, color=colour, linewidth=1.2)
-        axes.set_title(panels[name], fontsize=9, color=GREY, loc="left")
+        validated = series(stage.metrics, f"validation_{name}")
+        if validated[0]:
+            axes.plot(*validated, "o-", color="#1f2937", markersize=2.5, linewidth=0.8)
+        axes.set_title(plain(panels[name]), fontsize=9, color=GREY, loc="left")
         axes.set_xlabel("step")
-        axes.set_ylim(bottom=0, top=1.1 * float(np.quantile(values, 0.99)) or None)
+        if min(values) >= 0:
+            axes.set_ylim(bottom=0, top=1.1 * float(np.quantile(values, 0.99)) or None)
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 4))
     return figure
 
 
-def shot_curve(results: dict[str, Any]) -> Figure:
-    """Accuracy over the number of examples with 95 % intervals, and chance."""
+def lines(chart: Lines) -> Figure:
+    """Lines with intervals, and levels to compare them with."""
     figure = Figure(figsize=(7.2, 3.2), layout="constrained")
     axes = figure.subplots()
-    shots = sorted({one["shots"] for run in results["runs"].values() for one in run["shots"]})
-    places = {count: place for place, count in enumerate(shots)}
-    for number, (name, run) in enumerate(results["runs"].items()):
-        x = [places[one["shots"]] + 0.06 * number for one in run["shots"]]
-        accuracy = np.array([one["accuracy"] for one in run["shots"]])
-        reach = [
-            accuracy - [one["low"] for one in run["shots"]],
-            [one["high"] for one in run["shots"]] - accuracy,
-        ]
-        colour = COLOURS.get(name, COLOURS["other"])
-        axes.errorbar(x, accuracy, np.clip(reach, 0, None), fmt="o-", color=colour, capsize=3, label=name)
-    chance = results["task"]["chance"]
-    axes.axhline(chance, color=GREY, linestyle="--", linewidth=1, label=f"chance ({chance:.0%})")
-    axes.set_xticks(range(len(shots)), [str(count) for count in shots])
-    axes.set(xlabel="examples before the question", ylabel="accuracy", ylim=(0, 1))
-    axes.set_xlim(-0.5, len(shots) - 0.5)  # one count alone would be drawn as wide as the models stand apart
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    ticks = sorted({x for line in chart.lines for x in line.x}) if chart.share else []
+    for number, line in enumerate(chart.lines):
+        x = [ticks.index(one) + 0.06 * number for one in line.x] if chart.share else list(line.x)
+        y = np.array(line.y)
+        reach = [y - line.low, np.array(line.high) - y] if line.low else None
+        error = None if reach is None else np.clip(reach, 0, None)
+        colour = PALETTE[number % len(PALETTE)]
+        axes.errorbar(x, y, error, fmt="o-", color=colour, capsize=3, label=plain(line.label))
+    for label, level in chart.levels.items():
+        axes.axhline(level, color=GREY, linestyle="--", linewidth=1, label=plain(label))
+    axes.set(xlabel=plain(chart.x_label), ylabel=plain(chart.y_label))
+    if chart.share:
+        axes.set_xticks(range(len(ticks)), [f"{tick:g}" for tick in ticks])
+        axes.set_ylim(0, 1)
+        axes.set_xlim(-0.5, len(ticks) - 0.5)  # one count alone would be drawn as wide as models stand apart
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.legend(loc="upper left", ncols=3)
     return figure
+
+
+def plain(text: str) -> str:
+    """A text that matplotlib shows as it is: a pair of $ would be mathematics."""
+    return text.replace("$", r"\$")
 
 
 def smooth(values: list[float]) -> list[float]:

@@ -6,16 +6,16 @@ so that a list of runs is worth looking at; the report and its plots are the par
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from data_prep.contract.dataset import MANIFEST, TOKENIZER
-from data_prep.contract.receipt import RECEIPT, Receipt, fingerprint, read_receipt
+from data_prep.contract.dataset import TOKENIZER
+from data_prep.contract.receipt import RECEIPT, Receipt, fingerprint, write_atomic
+from data_prep.contract.report import Bars
 from data_prep.contract.settings import InputError
 from pipeline.config import TrackingConfig
 from pipeline.reports.describe import (
-    FUNNEL,
-    TABLE,
+    charts,
     describe_export,
     describe_model,
     describe_models,
@@ -24,17 +24,8 @@ from pipeline.reports.describe import (
     numbers,
     read_manifest,
     results,
-    write_funnel,
-    write_table,
 )
-from pipeline.reports.findings import (
-    RESULTS,
-    SAMPLES,
-    STAGES,
-    TRAINED,
-    Findings,
-    collect,
-)
+from pipeline.reports.findings import Findings, StageView
 from pipeline.reports.report import PLOTS, REPORT
 from pipeline.tracking.mlflow_sender import MLflowSender, one_line, parent_record
 from pipeline.tracking.record import STAGE_RECORD, Record, RecordBusy, read_state, sole_sender
@@ -42,21 +33,26 @@ from pipeline.tracking.tracker import Tracker, describe_dataset
 
 
 def track_stage(
-    work: Path, folder: str, settings: TrackingConfig, notify: Callable[[str], None] = print
+    stage: StageView,
+    findings: Findings,
+    settings: TrackingConfig,
+    artifacts: Sequence[str] = (),
+    tables: Sequence[str] = (),
+    notify: Callable[[str], None] = print,
 ) -> None:
-    """Tell MLflow of the finished stage in `work/folder` that logs no steps: data preparation or evaluation.
+    """Tell MLflow of a finished stage that logs no steps, with files of its folder and tables among them.
 
     Telling it again is harmless; a stage of which MLflow knows everything is left alone.
     """
-    receipt = read_receipt(work / folder)
-    assert receipt is not None, folder
-    known = read_state(work / folder / STAGE_RECORD)
+    receipt, work = stage.receipt, findings.work
+    assert receipt is not None, stage.name
+    known = read_state(stage.folder / STAGE_RECORD)
     if known is not None and known.subject == receipt.fingerprint and known.run_id and not known.messages:
         return
     tracker = Tracker(
-        work / folder,
+        stage.folder,
         work,
-        STAGES[folder],
+        stage.name,
         receipt.config,
         settings,
         notify,
@@ -64,29 +60,39 @@ def track_stage(
         started=receipt.finished - receipt.seconds,
     )
     tracker.start_from(0)
-    if (work / "dataset" / MANIFEST).is_file():
-        context = "output" if folder == "dataset" else "validation"
-        tracker.dataset(read_manifest(work), work / "dataset", context)
+    dataset = findings.dataset()
+    if dataset is not None:
+        context = "output" if dataset == stage.folder else "validation"
+        tracker.dataset(read_manifest(dataset), dataset, context)
     values = {"seconds": receipt.seconds, **numbers(receipt.counts)}
     tracker.values(values | funnel_figures(receipt.counts.get("funnel", [])), receipt.finished)
-    if (work / folder / SAMPLES).is_file():
-        write_table(work / folder)
-        tracker.tags({"mlflow.loggedArtifacts": json.dumps([{"path": TABLE, "type": "table"}])})
-    if receipt.counts.get("funnel"):
-        write_funnel(work / folder, receipt, notify)
-    for name in (RECEIPT, RESULTS, SAMPLES, TABLE, FUNNEL):
-        if (work / folder / name).is_file():
-            tracker.artifact(work / folder / name)
-    if tracker.close("FINISHED") and (work / folder / TOKENIZER).is_file():
-        track_tokenizer(work, receipt, settings, notify)
+    shown = [{"path": name, "type": "table"} for name in tables if (stage.folder / name).is_file()]
+    if shown:
+        tracker.tags({"mlflow.loggedArtifacts": json.dumps(shown)})
+    drawn = [name for chart in charts(stage) if (name := draw(stage.folder, chart, notify))]
+    for name in (RECEIPT, *artifacts, *drawn):
+        if (stage.folder / name).is_file():
+            tracker.artifact(stage.folder / name)
+    if tracker.close("FINISHED") and dataset == stage.folder and (dataset / TOKENIZER).is_file():
+        track_tokenizer(dataset, work, receipt, settings, notify)
+
+
+def draw(folder: Path, chart: Bars, notify: Callable[[str], None]) -> str | None:
+    """A chart as an image in a stage's folder; nodes that only prepare data may lack what draws it."""
+    try:
+        from pipeline.reports.plots import bars, png
+    except ImportError as error:
+        notify(f"no picture of {chart.name}: {error}")
+        return None
+    write_atomic(folder / f"{chart.name}.png", png(bars(chart)))
+    return f"{chart.name}.png"
 
 
 def track_tokenizer(
-    work: Path, receipt: Receipt, settings: TrackingConfig, notify: Callable[[str], None]
+    folder: Path, work: Path, receipt: Receipt, settings: TrackingConfig, notify: Callable[[str], None]
 ) -> None:
     """Tell MLflow of the tokenizer that preparation trained, as a run of its own."""
-    folder, counts = work / "dataset", receipt.counts
-    manifest = read_manifest(work)
+    manifest, counts = read_manifest(folder), receipt.counts
     tracker = Tracker(
         folder / "tokenizer",
         work,
@@ -109,57 +115,63 @@ def track_tokenizer(
     tracker.close("FINISHED")
 
 
-def publish(work: Path, settings: TrackingConfig, notify: Callable[[str], None] = print) -> None:
+def publish(findings: Findings, settings: TrackingConfig, notify: Callable[[str], None] = print) -> None:
     """Tell MLflow what came out of a work folder: headline figures, models, the report and its plots.
 
     A work folder of which MLflow knows everything is left alone.
     """
-    findings, parent = collect(work), parent_record(work, settings.experiment)
-    receipts = list(findings.receipts.values())
+    work, parent = findings.work, parent_record(findings.work, settings.experiment)
+    receipts = [receipt for _, receipt in findings.finished]
     made_of = fingerprint([(receipt.fingerprint, receipt.finished) for receipt in receipts])
-    trained = {
-        stage: Record(work / stage / STAGE_RECORD, stage) for stage in TRAINED if stage in findings.receipts
-    }
-    records = [*trained.values(), parent]
+    trained = [
+        (stage, Record(stage.folder / STAGE_RECORD, stage.name))
+        for stage in findings.trained
+        if stage.receipt
+    ]
+    records = [*(record for _, record in trained), parent]
     if parent.state.subject == made_of and not any(record.state.messages for record in records):
         return
     parent.change(subject=made_of)
     finished = max((receipt.finished for receipt in receipts), default=0.0)
-    for stage, record in trained.items():
+    for stage, record in trained:
         for model in describe_models(findings, stage):
             record.post("model", model.model_dump(mode="json"), finished)
     describe_work(parent, findings, finished)
     for record in records:
-        if not MLflowSender(record.path.parent, work, record, settings.enabled, notify, work).close(
-            wait=30.0
-        ):
+        sender = MLflowSender(record.path.parent, work, record, settings.enabled, notify, work)
+        if not sender.close(wait=30.0):
             break
 
 
 def register(
-    folder: Path, work: Path, stage: str, settings: TrackingConfig, notify: Callable[[str], None] = print
+    findings: Findings,
+    name: str,
+    folder: Path,
+    settings: TrackingConfig,
+    notify: Callable[[str], None] = print,
 ) -> None:
-    """Register what was exported into `folder` of the model that `stage` of a work folder ended with.
+    """Register what was exported into `folder` of the model that the stage `name` ended with.
 
     Its small files are copied to MLflow, its weights stay where they are, its figures are the model's. Raises
     `InputError` where the stage has not ended.
     """
-    findings = collect(work)
-    model = describe_model(findings, stage) if stage in findings.receipts else None
-    if model is None:
-        raise InputError(f"{work / stage}: no finished training with a checkpoint; nothing can be registered")
-    record = Record(work / stage / STAGE_RECORD, stage, settings.experiment)
+    work = findings.work
+    stage = next((one for one in findings.stages if one.name == name), None)
+    model = describe_model(findings, stage) if stage else None
+    if stage is None or model is None:
+        raise InputError(f"{work / name}: no finished training with a checkpoint; nothing can be registered")
+    record = Record(stage.folder / STAGE_RECORD, stage.name, settings.experiment)
     record.post("model", describe_export(model, folder).model_dump(mode="json"), time.time())
     MLflowSender(record.path.parent, work, record, settings.enabled, notify, work).close(wait=30.0)
 
 
 def describe_work(parent: Record, findings: Findings, finished: float) -> None:
     """Post what the parent run shows."""
-    work = findings.work
+    work, dataset = findings.work, findings.dataset()
     parent.post("tags", {"mlflow.note.content": description(findings), "bloomery.work": str(work.resolve())})
     parent.post("values", results(findings), finished)
-    if (work / "dataset" / MANIFEST).is_file():
-        parent.post("dataset", describe_dataset(read_manifest(work), work / "dataset", "training"))
+    if dataset is not None:
+        parent.post("dataset", describe_dataset(read_manifest(dataset), dataset, "training"))
     for name, to in ((REPORT, ""), (PLOTS, PLOTS)):
         if (work / name).exists():
             parent.post("artifact", {"path": str((work / name).resolve()), "to": to})

@@ -2,236 +2,111 @@
 
 WORK/report.html
 WORK/plots/*.png     the same figures as images
+
+What is said of a stage comes from its kind; this lays it out.
 """
 
-import re
-from collections.abc import Callable
-from html import escape
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from data_prep.contract.receipt import write_atomic
-from pipeline.config import ObjectiveConfig
-from pipeline.objectives.build import describe as describe_objective
-from pipeline.reports.findings import (
-    STAGES,
-    TRAINED,
-    Findings,
-    collect,
-    headlines,
-    last_checkpoint,
-    percent,
-)
-from pipeline.reports.page import document, table
+from data_prep.contract.report import Cell, Code, Curves, Section, Table
+from pipeline.reports.findings import Findings, StageView, headlines, last_checkpoint
+from pipeline.reports.page import document, figure, render
 from pipeline.tracking.server import how_to_look
 
 REPORT, PLOTS = "report.html", "plots"
-MIB = 1 << 20
-MARKS = re.compile(r"(«.*?»|&lt;mask&gt;|&lt;extra_id_\d+&gt;)", re.DOTALL)
-"""Blanks and what fills them, in text made HTML."""
+CURVES = ("loss", "metrics", "speed")
+"""What is drawn of a training, in this order: NAME_loss and so on."""
 
 
-def write_report(work: Path) -> Path:
+def write_report(findings: Findings) -> Path:
     """Write the report of a work folder and its plots; returns the report's path."""
     from pipeline.reports.plots import figures, png, svg
 
-    findings = collect(work)
-    drawn = figures(findings)
+    drawn, work = figures(findings), findings.work
     (work / PLOTS).mkdir(parents=True, exist_ok=True)
-    for name, figure in drawn.items():
-        write_atomic(work / PLOTS / f"{name}.png", png(figure))
-    write_atomic(work / REPORT, page(findings, {name: svg(name, figure) for name, figure in drawn.items()}))
+    for name, picture in drawn.items():
+        write_atomic(work / PLOTS / f"{name}.png", png(picture))
+    pictures = {name: svg(name, picture) for name, picture in drawn.items()}
+    write_atomic(work / REPORT, page(findings, pictures))
     return work / REPORT
 
 
 def page(findings: Findings, pictures: dict[str, str]) -> str:
     """The whole page; `pictures` are <svg> elements by name."""
+    sections = [
+        (section.title, body(section, stage, pictures))
+        for stage in findings.stages
+        for section in sections_of(stage)
+    ]
+    last = [
+        Section("Stages", [stages(findings)]),
+        Section("Where things are", [places(findings)]),
+    ]
     return document(
         findings.name,
         [(one.value, one.label, one.note) for one in headlines(findings)],
         [
-            ("Documents", funnel(findings)),
-            ("Pretraining", objective(findings) + training("pretrain", pictures)),
-            ("Instruction tuning", training("tune", pictures)),
-            ("Held-out text", validation(findings.results)),
-            ("Multiple choice", choices(findings.results, pictures)),
-            ("Blanks filled in", filled_in([one for one in findings.samples if one.get("blanks")])),
-            ("Generations, side by side", generations([x for x in findings.samples if not x.get("blanks")])),
-            ("Stages", stages(findings)),
-            ("Where things are", places(findings)),
+            *sections,
+            *((one.title, "".join(render(part, pictures) for part in one.parts)) for one in last),
             ("Resolved recipe", recipe(findings)),
         ],
     )
 
 
-def funnel(findings: Findings) -> str:
-    """What was left after each step of data preparation, as bars."""
-    steps = findings.funnel
-    if not steps:
-        return ""
-    first = max(1, steps[0]["documents"])
-    rows = [
-        [
-            escape(str(step["step"])),
-            f'<div class="bar"><i style="width:{100 * step["documents"] / first:.1f}%"></i></div>',
-            f"{step['documents']:,}",
-            percent(step["documents"], first),
-            f"{step.get('bytes', 0) / MIB:,.1f}",
-            escape(", ".join(f"{reason} {count:,}" for reason, count in step.get("removed", {}).items())),
-        ]
-        for step in steps
-    ]
-    return table(["step", "", "documents", "share", "MiB", "removed here"], rows, numbers={2, 3, 4})
+def sections_of(stage: StageView) -> list[Section]:
+    """What a stage says; one that trains and has not ended has its curves."""
+    if stage.receipt is None and stage.metrics:
+        return [Section(stage.name.capitalize(), [Curves()])]
+    return list(stage.report.sections)
 
 
-def training(stage: str, pictures: dict[str, str]) -> str:
-    """Curves of a stage that trained."""
-    shown = [pictures[name] for name in (f"{stage}_loss", f"{stage}_speed") if name in pictures]
-    return "".join(f"<figure>{picture}</figure>" for picture in shown)
-
-
-def objective(findings: Findings) -> str:
-    """What the pretrained model learned to predict."""
-    receipt = findings.receipts.get("pretrain")
-    if receipt is None or "objective" not in receipt.config:
-        return ""
-    settings, model = receipt.config["objective"], receipt.config["model"]
-    words = describe_objective(ObjectiveConfig.model_validate(settings))
-    return (
-        f"<p>{escape(model['architecture'].replace('_', '-').capitalize())}, trained by {escape(words)}.</p>"
+def body(section: Section, stage: StageView, pictures: dict[str, str]) -> str:
+    """The HTML of a section of a stage; empty where it has nothing to show."""
+    return "".join(
+        figure([f"{stage.name}_{what}" for what in CURVES], pictures)
+        if isinstance(part, Curves)
+        else render(part, pictures)
+        for part in section.parts
     )
 
 
-COLUMNS = {
-    "loss": ("loss (nats)", "{:.4f}"),
-    "perplexity": ("perplexity", "{:,.2f}"),
-    "bits_per_byte": ("bits per byte", "{:.4f}"),
-    "accuracy": ("right", "{:.1%}"),
-    "shuffled_loss": ("loss, words shuffled", "{:.4f}"),
-    "target_loss": ("loss of whole targets", "{:.4f}"),
-}
-"""Title and form of each figure of held-out text; what is measured depends on the model's architecture."""
-
-
-SHUFFLED = " A model whose loss is no worse with the words it reads shuffled makes nothing of their order."
-
-
-def validation(results: dict[str, Any]) -> str:
-    """Loss, perplexity and what else was measured of each model beside the unigram model's."""
-    if not results:
-        return ""
-    about = results["validation"]
-    models = {"unigram model": about["unigram"]}
-    models |= {name: run["validation"] for name, run in results["runs"].items()}
-    names = [name for name in COLUMNS if any(name in one for one in models.values())]
-    rows = [
-        [escape(name), *(COLUMNS[key][1].format(one[key]) if key in one else "" for key in names)]
-        for name, one in models.items()
-    ]
-    head = ["model", *(COLUMNS[name][0] for name in names)]
-    return table(head, rows, numbers=set(range(1, len(head)))) + (
-        f"<p>Measured on {escape(about['about'])}. The unigram model is fitted on the train tokens with one "
-        f"added to every count.{SHUFFLED if 'shuffled_loss' in names else ''}</p>"
-    )
-
-
-def choices(results: dict[str, Any], pictures: dict[str, str]) -> str:
-    """The shot curve and its numbers."""
-    if not any(run["shots"] for run in results.get("runs", {}).values()):
-        return ""
-    task = results["task"]
-    rows = [
-        [
-            escape(name),
-            str(one["shots"]),
-            f"{one['accuracy']:.1%}",
-            f"{one['low']:.1%} to {one['high']:.1%}",
-            f"{one['right']} of {one['n']}",
-            f"{one['accuracy_per_byte']:.1%}",
-            str(one["examples_dropped"]),
-        ]
-        for name, run in results["runs"].items()
-        for one in run["shots"]
-    ]
-    head = [
-        "model",
-        "examples",
-        "accuracy",
-        "95 % interval",
-        "right",
-        "by likelihood per byte",
-        "examples left out",
-    ]
-    figure = f"<figure>{pictures['shots']}</figure>" if "shots" in pictures else ""
-    return (
-        f"<p>{escape(task['about'].capitalize())} {task['choices']} choices from held-out data; the answer "
-        "is the choice whose likelihood the question raises most over a neutral one. Examples that do not "
-        f"fit before a question are left out.</p>{figure}{table(head, rows, numbers={1, 2, 3, 4, 5, 6})}"
-    )
-
-
-def generations(samples: list[dict[str, Any]]) -> str:
-    """Each prompt with what every model said."""
-    return side_by_side(samples, escape)
-
-
-def filled_in(samples: list[dict[str, Any]]) -> str:
-    """Each text with blanks with what every model put into them, and with its own words."""
-    return side_by_side(samples, marked)
-
-
-def side_by_side(samples: list[dict[str, Any]], show: Callable[[str], str]) -> str:
-    """A row for each sample; `show` makes HTML of a text."""
-    if not samples:
-        return ""
-    names = list(samples[0]["answers"])
-    rows = [
-        [f"<small>{escape(sample['source'])}</small><pre>{show(sample['prompt'])}</pre>"]
-        + [f"<pre>{show(sample['answers'][name]) or '(nothing)'}</pre>" for name in names]
-        + [f"<pre>{show(sample['reference'])}</pre>"]
-        for sample in samples
-    ]
-    return table(["prompt", *map(escape, names), "reference"], rows, classes="samples")
-
-
-def marked(text: str) -> str:
-    """A text as HTML with its blanks and what fills them highlighted; a line break there is shown as ↵."""
-    return MARKS.sub(lambda found: "<mark>" + found[0].replace("\n", "↵") + "</mark>", escape(text))
-
-
-def stages(findings: Findings) -> str:
+def stages(findings: Findings) -> Table:
     """Time and versions of each finished stage."""
-    rows = [
+    rows: list[list[Cell]] = [
         [
-            escape(STAGES[folder]),
+            stage.name,
+            stage.kind,
+            ", ".join(stage.needs),
             f"{receipt.seconds:,.1f}",
-            f"<code>{escape(receipt.fingerprint)}</code>",
-            escape(", ".join(f"{name} {version}" for name, version in receipt.versions.items())),
+            Code(receipt.fingerprint),
+            ", ".join(f"{name} {version}" for name, version in receipt.versions.items()),
         ]
-        for folder, receipt in findings.receipts.items()
+        for stage, receipt in findings.finished
     ]
-    return table(["stage", "seconds", "fingerprint", "versions"], rows, numbers={1}) if rows else ""
+    return Table(["stage", "kind", "reads", "seconds", "fingerprint", "versions"], rows, frozenset({3}))
 
 
-def places(findings: Findings) -> str:
+def places(findings: Findings) -> Table:
     """Paths, and how to open MLflow."""
-    work = findings.work.resolve()
-    rows = [[STAGES[folder], f"<code>{escape(str(work / folder))}</code>"] for folder in findings.receipts]
-    for stage in TRAINED:
-        found = last_checkpoint(work / stage)
+    rows: list[list[Cell]] = [
+        [stage.name, Code(str(stage.folder.resolve()))] for stage, _ in findings.finished
+    ]
+    for stage in findings.trained:
+        found = last_checkpoint(stage.folder.resolve())
         if found is not None:
-            rows.append([f"last checkpoint of {stage}", f"<code>{escape(str(found))}</code>"])
-    rows.append(["MLflow", f"<code>{escape(how_to_look(work))}</code>"])
-    return table(["what", "where"], rows)
+            rows.append([f"last checkpoint of {stage.name}", Code(str(found))])
+    rows.append(["MLflow", Code(how_to_look(findings.work.resolve()))])
+    return Table(["what", "where"], rows)
 
 
 def recipe(findings: Findings) -> str:
-    """The resolved configuration of every finished stage."""
-    configs = {STAGES[folder]: receipt.config for folder, receipt in findings.receipts.items()}
+    """The resolved configuration of every finished stage, to be unfolded."""
+    configs = {stage.name: receipt.config for stage, receipt in findings.finished}
     if not configs:
         return ""
     text = yaml.safe_dump(configs, sort_keys=False, allow_unicode=True)
-    lines = len(text.splitlines())
-    return f"<details><summary>{lines} lines</summary><pre>{escape(text)}</pre></details>"
+    shown = render(Code(text), {})
+    return f"<details><summary>{len(text.splitlines())} lines</summary>{shown}</details>"

@@ -64,7 +64,19 @@ def read_from(path: Path, offset: int) -> Iterator[tuple[Line, int]]:
             if not raw.endswith(b"\n"):
                 return
             offset += len(raw)
-            yield json.loads(raw), offset
+            line = understood(raw)
+            if line is not None:
+                yield line, offset
+
+
+def understood(raw: bytes) -> Line | None:
+    """A line; None where it is none of ours, as after a power cut or on a disk that lost a bit."""
+    try:
+        line = json.loads(raw)
+    except ValueError:
+        return None
+    is_ours = isinstance(line, dict) and type(line.get("step")) is int
+    return line if is_ours else None
 
 
 def newest_step(path: Path) -> int:
@@ -74,7 +86,8 @@ def newest_step(path: Path) -> int:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - TAIL_BYTES))
         lines = file.read().split(b"\n")[:-1]
-    return int(json.loads(lines[-1])["step"]) if lines else 0
+    found = (understood(raw) for raw in reversed(lines))
+    return next((int(line["step"]) for line in found if line is not None), 0)
 
 
 def drop_after(path: Path, step: int) -> None:

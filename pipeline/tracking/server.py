@@ -54,7 +54,7 @@ def find_experiment(client: Any, name: str, work: Path) -> str:
     if found is not None and found.lifecycle_stage == "deleted":
         raise ValueError(f"experiment {name!r} is deleted there; restore it or set tracking.experiment")
     if found is None:
-        beside = (work.resolve().parent / "mlartifacts" / name).as_uri()
+        beside = (work.resolve().parent / "mlartifacts" / name.removeprefix("/")).as_uri()
         place = None if "MLFLOW_TRACKING_URI" in os.environ else beside
         return str(client.create_experiment(name, artifact_location=place, tags=EXPERIMENT_TAGS))
     return str(found.experiment_id)

@@ -10,15 +10,18 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
 from data_prep.contract.dataset import TOKENIZER, Dataset
 from data_prep.contract.receipt import fingerprint, is_done, write_atomic
 from data_prep.contract.settings import InputError
+from data_prep.contract.vocabulary import Vocabulary
 from pipeline.checkpoints.run_folder import IDENTITY, write_config
 from pipeline.config import OptimizerConfig, PipelineConfig
 from pipeline.costs import flops
+from pipeline.objectives.registry import objective_of
 
 LOCK_SECONDS = 10.0
 """How long a process that is being ended may hold the lock of a run's folder."""
@@ -29,21 +32,45 @@ class Job:
     """One training."""
 
     stage: str
-    """`pretrain` or `tune`: the name of the stage and of its folder."""
+    """The name of the stage and of its folder."""
     work: Path
     """The recipe's work folder."""
     config: PipelineConfig
     """The whole configuration."""
-    optim: OptimizerConfig
-    """The stage's own section of it."""
-    dataset: Dataset
-    """Where the tokenizer comes from, and the data of pretraining."""
+    dataset: Dataset | None
+    """The dataset that it reads, where it reads one."""
     inputs: dict[str, str]
     """Fingerprints of what goes in."""
     start_from: Path | None = None
     """The checkpoint whose weights to start with; None draws them."""
     restarts: int = 0
     """How often a supervisor has started it again after a failure."""
+    kind: str = "pretrain"
+    """The kind of the stage."""
+    mark: str = "pretrain"
+    """What stands for the kind in the fingerprint."""
+    tokenizer: Path | None = None
+    """The tokenizer, where it is not the dataset's."""
+
+    @property
+    def optim(self) -> OptimizerConfig:
+        """The training's own keys."""
+        return self.config.train
+
+    @property
+    def tokenizer_file(self) -> Path:
+        """The tokenizer that the model reads with."""
+        assert self.tokenizer or self.dataset
+        return self.tokenizer or self.dataset.folder / TOKENIZER  # type: ignore[union-attr]
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The same, opened."""
+        return (
+            self.dataset.vocabulary
+            if self.dataset and not self.tokenizer
+            else Vocabulary(self.tokenizer_file)
+        )
 
     @property
     def folder(self) -> Path:
@@ -55,20 +82,21 @@ class Job:
         """Stands for all that decides what comes out; the parallel layout does not."""
         config = self.config
         sections = (config.model, config.objective, config.data, self.optim)
-        return fingerprint(self.stage, [section.identity() for section in sections], config.seed, self.inputs)
+        return fingerprint(self.mark, [section.identity() for section in sections], config.seed, self.inputs)
 
     @property
     def parameters(self) -> int:
         """Number of the model's parameters."""
-        rows = flops.padded_vocabulary(self.dataset.manifest.vocabulary_size)
+        rows = flops.padded_vocabulary(self.vocabulary.size)
         sentence_head = self.config.objective.sentence_task != "none"
         return flops.parameters(self.config.model, rows, self.config.position_table, sentence_head)
 
     @property
     def sample_flops(self) -> float:
         """Model FLOPs of training on one sample, by the formula of `pipeline.costs.flops`."""
-        rows = flops.padded_vocabulary(self.dataset.manifest.vocabulary_size)
-        return flops.training_per_sample(self.config, rows)
+        rows = flops.padded_vocabulary(self.vocabulary.size)
+        lengths = objective_of(self.config.objective).shape(self.config.data).lengths
+        return flops.training_per_sample(self.config.model, lengths, rows)
 
     def is_done(self) -> bool:
         """Whether the run's receipt is of this very job."""
@@ -87,7 +115,7 @@ def open_folder(job: Job, notify: Callable[[str], None]) -> IO[str]:
     _set_aside_another(job, notify)
     job.folder.mkdir(parents=True, exist_ok=True)
     write_config(job.folder, job.config)
-    shutil.copyfile(job.dataset.folder / TOKENIZER, job.folder / TOKENIZER)
+    shutil.copyfile(job.tokenizer_file, job.folder / TOKENIZER)
     identity = {"stage": job.stage, "fingerprint": job.fingerprint, "inputs": job.inputs}
     write_atomic(job.folder / IDENTITY, json.dumps(identity, indent=2) + "\n")
     return lock

@@ -36,7 +36,8 @@ class Progress:
 
     def _describe(self) -> None:
         """Tell what goes in, and what MFU is measured against."""
-        self.tracker.dataset(self.job.dataset.manifest, self.job.dataset.folder)
+        if self.job.dataset:
+            self.tracker.dataset(self.job.dataset.manifest, self.job.dataset.folder)
         for name, digest in self.job.inputs.items():
             if name not in ("dataset", "pretrained"):
                 self.tracker.input(name, digest)
@@ -93,6 +94,7 @@ class Progress:
         job = self.job
         receipt = Receipt(
             stage=job.stage,
+            kind=job.kind,
             fingerprint=job.fingerprint,
             config=job.config.model_dump(mode="json"),
             inputs=job.inputs,

@@ -2,56 +2,45 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import IO
 
 import torch.distributed as dist
 
 from data_prep.contract.settings import InputError
 from pipeline.checkpoints.format import complete
-from pipeline.config import PipelineConfig
-from pipeline.data.pretraining import PretrainingBatches
 from pipeline.distributed import world
 from pipeline.health import watchdog
 from pipeline.health.stopping import StopRequest
 from pipeline.health.watchdog import Watchdog
 from pipeline.objectives.batches import BatchSource
 from pipeline.training.job import Job, open_folder
-from pipeline.training.jobs import pretraining, tuning
 from pipeline.training.trainer import train
-from pipeline.tuning.batches import InstructionBatches
-from pipeline.tuning.instructions import instruction_files
-
-STAGES = {"pretrain": pretraining, "tune": tuning}
 
 
-def run_stage(
-    stage: str,
-    config: PipelineConfig,
-    work: Path,
+def run(
+    job: Job,
+    batches: Callable[[world.World], BatchSource],
     resume: bool = False,
     stop: StopRequest | None = None,
-    restarts: int = 0,
 ) -> bool:
-    """Run `pretrain` or `tune` in this process, one of those that the launcher started.
+    """Train in this process, one of those that the launcher started; `batches` makes this rank's data.
 
     With `resume` a run that has no checkpoint yet is an `InputError`, on every rank. Returns whether the last
     step is done; False where `stop` came before.
     """
     stop = stop or StopRequest()
-    job = replace(STAGES[stage](config, work), restarts=restarts)
-    job.optim.accumulation(config.parallel.data_size(int(os.environ.get("WORLD_SIZE", "1"))))
+    parallel = job.config.parallel
+    job.optim.accumulation(parallel.data_size(int(os.environ.get("WORLD_SIZE", "1"))))
     if resume and not complete(job.folder):
         raise InputError(f"{job.folder}: nothing to resume, the run has no complete checkpoint")
-    here = world.start(config.parallel, config.seed)
+    here = world.start(parallel, job.config.seed)
     notify = say if here.is_main else quiet
-    beats = work / f".{stage}.watch"
+    beats = job.work / f".{job.stage}.watch"
     lock = together(lambda: open_folder(job, notify) if here.is_main else None)
     try:
         together(lambda: watchdog.open_folder(beats) if here.is_main else None)
         with Watchdog(beats, job.folder, here.rank, here.size, job.optim.step_timeout_seconds) as watch:
-            finished = train(job, here, batches(job, here), notify, watch, stop)
+            finished = train(job, here, batches(here), notify, watch, stop)
             dist.barrier()
             stop.leave()
         if here.is_main:
@@ -61,15 +50,6 @@ def run_stage(
             lock.close()
     world.stop()
     return finished
-
-
-def batches(job: Job, here: world.World) -> BatchSource:
-    """The stage's data."""
-    if job.stage == "pretrain":
-        pinned = here.device.type == "cuda"
-        return PretrainingBatches(job.config, job.dataset.folder, here.data_rank, here.data_size, pinned)
-    files = instruction_files(job.config, job.dataset.folder)
-    return InstructionBatches(job.config, job.dataset.vocabulary, *files, here.data_rank, here.data_size)
 
 
 def together(action: Callable[[], IO[str] | None]) -> IO[str] | None:

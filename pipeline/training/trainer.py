@@ -22,8 +22,9 @@ from pipeline.distributed.world import World
 from pipeline.health import memory
 from pipeline.health.stopping import StopRequest
 from pipeline.health.watchdog import Watchdog
-from pipeline.models.build import model_layers
 from pipeline.objectives.batches import BatchSource
+from pipeline.objectives.model import model_layers
+from pipeline.objectives.registry import objective_of
 from pipeline.parallel.engine import Engine
 from pipeline.tracking.tracker import Status
 from pipeline.training.job import Job
@@ -46,8 +47,9 @@ def train(
     Returns whether the last step is done; False where the run was asked to stop, and saved what it has.
     """
     dtype = precision(job.optim, job.config.parallel.zero_stage, world.device)
-    layers = model_layers(job.config, job.dataset.manifest.vocabulary_size, dtype)
-    engine = Engine(layers, world, job.config.parallel, job.optim, dtype, job.config.seed)
+    layers = model_layers(job.config, job.vocabulary.size, dtype)
+    objective = objective_of(job.config.objective)
+    engine = Engine(layers, objective, world, job.config.parallel, job.optim, dtype, job.config.seed)
     index = resume(engine, job, notify)
     start = index.step if index else 0
     peak = find_peak(world, dtype)

@@ -51,9 +51,9 @@ class InstructionBatches:
     ) -> None:
         self.form = form_of(config, vocabulary)
         self._decode = vocabulary.decode
-        self.seed, self.tune = config.seed, config.tune
+        self.seed, self.tune = config.seed, config.train
         self.rank, self.size = data_rank, data_size
-        config.tune.accumulation(data_size)  # refuses what does not divide
+        config.train.accumulation(data_size)  # refuses what does not divide
         self.counts: Counter[str] = Counter()
         template = ChatTemplate(vocabulary)
         samples = self._read(template, train_files)
@@ -67,7 +67,7 @@ class InstructionBatches:
                 f"({dict(self.counts)}); each needs at least one with an answer that fits in "
                 f"data.sequence_length {config.data.sequence_length}"
             )
-        chosen = self._choose(list(chain(*held_out)), config.tune.validation_samples)
+        chosen = self._choose(list(chain(*held_out)), config.train.validation_samples)
         self._train, self._validation = _Samples(list(chain(*samples))), _Samples(chosen)
         self._longest = max(self._train.longest, self._validation.longest)
         self.counts["train"], self.counts["validation"] = self._train.count, self._validation.count

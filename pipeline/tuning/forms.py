@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import PipelineConfig
 from pipeline.objectives.batches import Batch
-from pipeline.objectives.build import decoder_start
+from pipeline.objectives.registry import objective_of
 from pipeline.prompting.chat import Encoded
 
 Row = tuple[NDArray[np.uint32], NDArray[np.bool_]]
@@ -116,5 +116,6 @@ def form_of(config: PipelineConfig, vocabulary: Vocabulary) -> Form:
     """The form of the recipe's model."""
     length = config.data.sequence_length
     if config.model.architecture == "encoder_decoder":
-        return Apart(length, vocabulary.pad, decoder_start(config.objective, vocabulary))
+        start = objective_of(config.objective).decoder_start(vocabulary)
+        return Apart(length, vocabulary.pad, start)
     return Joined(length, vocabulary.pad)

@@ -17,19 +17,16 @@ from typing import Any, TextIO
 
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
-from pipeline.config import PipelineConfig
 from pipeline.prompting.chat import ROLES, Message
 
 Conversation = tuple[Message, ...]
 
 
-def instruction_files(config: PipelineConfig, dataset: Path) -> tuple[list[Path], list[Path]]:
-    """Train and validation files: those of `tune.data`, else the pairs that data preparation made.
+def dataset_files(dataset: Path) -> tuple[list[Path], list[Path]]:
+    """Train and validation files of the pairs that data preparation made.
 
     Without validation files, `InstructionBatches` holds out a share of the train files.
     """
-    if config.tune.data:
-        return list(config.tune.data), []
     train, validation = (dataset / "instructions" / f"{split}.jsonl" for split in ("train", "validation"))
     if not train.is_file():
         raise InputError(

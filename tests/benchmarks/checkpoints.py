@@ -24,8 +24,9 @@ from pipeline.checkpoints.writer import Writer
 from pipeline.config import DataConfig, ModelConfig, ParallelConfig, PipelineConfig, TrainConfig
 from pipeline.distributed import world
 from pipeline.distributed.signals import agree
-from pipeline.models.build import model_layers
 from pipeline.objectives.batches import Batch
+from pipeline.objectives.model import model_layers
+from pipeline.objectives.registry import objective_of
 from pipeline.parallel.engine import Engine
 from tests.distributed.processes import run_world
 
@@ -55,7 +56,8 @@ def measure(given: PipelineConfig, folder: Path, steps: int, repeats: int) -> tu
     """Seconds of everything on this rank, and the bytes that it writes."""
     here = world.start(given.parallel, given.seed)
     layers = model_layers(given, VOCABULARY, torch.float32)
-    engine = Engine(layers, here, given.parallel, given.train, torch.float32, given.seed)
+    objective = objective_of(given.objective)
+    engine = Engine(layers, objective, here, given.parallel, given.train, torch.float32, given.seed)
     writer = Writer(engine, folder, given.train)
     batches = [batch(here.rank)]
     times: Times = {"without": [], "with": [], "stall": [], "write": [], "synchronous": []}

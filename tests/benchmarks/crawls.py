@@ -66,7 +66,7 @@ def their_reader(folder: str, data: Any, rank: int = 0, world_size: int = 1) -> 
     """A first step of datatrove: the pages of a task's share of the files."""
     from datatrove.data import Document
 
-    for archive in find_local(folder, (".warc",))[rank::world_size]:
+    for archive in find_local(folder, (".warc",)).files[rank::world_size]:
         for page in warc.read(archive, 10_000_000):
             if isinstance(page, Page) and isinstance(page.content, bytes):
                 yield Document(text=decode(page.content, page.charset), id=f"{archive.name}/{page.offset}")

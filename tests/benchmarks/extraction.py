@@ -31,7 +31,7 @@ def pages(name: str, limit: int) -> Iterator[tuple[Page, dict[str, Any]]]:
     """Pages with their ground truth."""
     with lzma.open(DATA / f"{name}.gt.jsonl.xz", "rt") as file:
         truth = {row["url"]: row for row in map(json.loads, file)}
-    [archive] = find_local(str(next(DATA.glob(f"{name}.warc.*"))), ())
+    [archive] = find_local(str(next(DATA.glob(f"{name}.warc.*"))), ()).files
     found = (page for page in warc.read(archive, 10_000_000) if isinstance(page, Page))
     known = ((page, truth[page.url]) for page in found if page.url in truth)
     yield from (pair for _, pair in zip(range(limit), known, strict=False))

@@ -24,8 +24,8 @@ from pipeline.distributed import world
 from pipeline.generation.beams import Beams, beam_search
 from pipeline.generation.load import LoadedModel
 from pipeline.generation.sampling import generate
-from pipeline.models.build import model_layers
 from pipeline.models.initialize import initialize
+from pipeline.objectives.model import model_layers
 from pipeline.parallel.stack import Stack
 from tests.pipeline import tiny
 from tests.pipeline.generation.uncached import WithoutCache

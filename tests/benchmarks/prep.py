@@ -58,7 +58,7 @@ def read_pages(step: int) -> list[Page]:
     """Every so manieth page of the three archives, so that languages and sites mix."""
     found = [
         page
-        for archive in find_local(str(DATA), (".warc",))
+        for archive in find_local(str(DATA), (".warc",)).files
         for page in warc.read(archive, 10_000_000)
         if isinstance(page, Page)
     ]

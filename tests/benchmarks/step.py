@@ -28,12 +28,12 @@ from torch import Tensor, nn
 from launch.quiet import quieten
 from pipeline.config import PipelineConfig
 from pipeline.distributed import world
-from pipeline.models.build import model_layers
 from pipeline.objectives.batches import Batch
+from pipeline.objectives.model import model_layers
+from pipeline.objectives.registry import objective_of
 from pipeline.optim.build import build
 from pipeline.parallel.engine import Engine
 from pipeline.parallel.stack import Stack
-from pipeline.training.loss import loss
 
 VOCABULARY, LENGTH, TARGETS, BATCH = 8192, 256, 64, 8
 MODELS: dict[str, tuple[dict[str, Any], str]] = {
@@ -138,11 +138,12 @@ def ways(name: str, config: PipelineConfig, here: world.World) -> dict[str, Call
     inputs = {key: tensor for key, tensor in tensors.items() if key not in ("targets", "weights")}
 
     layers = model_layers(config, VOCABULARY, torch.float32)
-    engine = Engine(layers, here, config.parallel, config.train, torch.float32, config.seed)
+    objective = objective_of(config.objective)
+    engine = Engine(layers, objective, here, config.parallel, config.train, torch.float32, config.seed)
     stack, theirs = Stack(layers), reference(name, config)
 
     def of_ours() -> Tensor:
-        return loss(stack(dict(inputs)), (tensors["targets"], weights))
+        return objective(stack(dict(inputs)), {"targets": tensors["targets"], "weights": weights})[0]
 
     def of_theirs() -> Tensor:
         if name == "t5":

@@ -34,7 +34,7 @@ C4_SETTINGS = {"c4": PAPER, "c4, FineWeb's": PAPER | {"terminal_punctuation": Fa
 def texts_of_pages() -> list[str]:
     """What the quick extractor gives of every real page, in any language."""
     found = []
-    for archive in find_local(str(DATA), (".warc",)):
+    for archive in find_local(str(DATA), (".warc",)).files:
         for page in warc.read(archive, 10_000_000):
             try:
                 found.append(normalise(extract(page.content, page.charset, "resiliparse")))

@@ -14,6 +14,8 @@ import psutil
 import pytest
 
 from data_prep.contract.receipt import read_receipt
+from data_prep.contract.settings import InputError
+from data_prep.run import prepare
 from data_prep.storage import Storage
 from tests.data_prep.helpers import fingerprints, prep_config, story, write_jsonl
 
@@ -79,6 +81,18 @@ def test_the_second_run_skips(corpus: Path, undisturbed: Path) -> None:
     output = finish(corpus, undisturbed, workers=1)
     assert "is done already" in output
     assert (undisturbed / "receipt.json").stat().st_mtime_ns == before
+
+
+def test_the_second_of_two_in_one_folder_is_told_of_the_first(
+    corpus: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data_prep.contract.lock.PATIENCE", 0.0)
+    first = start(corpus, tmp_path / "out", workers=1)
+    wait_for_parts(first, Storage(tmp_path / "out"), 1)
+    with pytest.raises(InputError, match=f"out: process {first.pid} on .* is preparing here"):
+        prepare(prep_config([corpus], seed=2), Storage(tmp_path / "out"))
+    wait(first)
+    assert fingerprints(tmp_path / "out") == fingerprints(undisturbed)
 
 
 def wait_for_parts(process: "subprocess.Popen[str]", storage: Storage, wanted: int) -> None:
@@ -157,7 +171,6 @@ def test_an_address_where_no_cluster_is(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from data_prep.cluster import Cluster
-    from data_prep.contract.settings import InputError
 
     monkeypatch.setenv("RAY_ADDRESS", "nonsense")
     with pytest.raises(InputError, match="RAY_ADDRESS=nonsense"), Cluster() as cluster:

@@ -18,7 +18,7 @@ from data_prep.inspect import describe
 from data_prep.shards.publish import publish
 from data_prep.storage import Storage
 from launch.recipe import Recipe
-from launch.stages import Stages
+from launch.runner import Runner
 from pipeline.config import DataConfig
 from pipeline.data.remote import open_dataset
 from tests.data_prep.helpers import (
@@ -171,9 +171,9 @@ def test_a_stage_that_is_done_in_a_bucket_is_done_on_another_machine(
     assert told["rejected"]["exact duplicate"]["documents"] == 4
     assert run.prepare(small, replace(storage, folder=tmp_path / "other"), lines.append) == receipt
     assert lines == [f"prep: {ADDRESS}-whole is done already"]
-    stages = Stages(Recipe(name="x"), tmp_path / "trains", [], print, "s3://crawl/nothing")
+    runner = Runner(Recipe(name="x"), tmp_path / "trains", [], print, "s3://crawl/nothing")
     with pytest.raises(InputError, match="s3://crawl/nothing/dataset: no finished dataset there"):
-        stages.train()
+        runner.of_kind("pretrain")
     standing_in.stand_in(replace(storage, folder=tmp_path / "third"))
     assert fingerprints(tmp_path / "third").items() <= fingerprints(tmp_path / "here").items()
     data = DataConfig(cache=tmp_path / "cache")

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from pipeline.config import TrainConfig
 from pipeline.distributed import sharding, world
-from pipeline.models.build import model_layers
 from pipeline.objectives.batches import Batch
-from pipeline.parallel import engine as engines
+from pipeline.objectives.model import model_layers
+from pipeline.objectives.registry import objective_of
 from pipeline.parallel import state
-from pipeline.training.loss import loss
+from pipeline.parallel.engine import Engine
 from tests.distributed.processes import run_world
 from tests.pipeline.conversion import references as ref
 
@@ -59,14 +59,14 @@ def one(name: str, parallel: dict[str, Any]) -> Part:
     here = world.start(given.parallel, given.seed)
     seen: dict[str, Any] = {"logits": None, "next_sentence_logits": None}
 
-    def recorded(outputs: Any, labels: Any) -> Tensor:
-        seen.update({key: outputs[key].detach().numpy().copy() for key in seen if key in outputs})
-        return loss(outputs, labels)
+    class Recorded(type(objective_of(given.objective))):  # type: ignore[misc]
+        def __call__(self, outputs: Any, labels: Any) -> Any:
+            seen.update({key: outputs[key].detach().numpy().copy() for key in seen if key in outputs})
+            return super().__call__(outputs, labels)
 
-    engines.loss = recorded
     optim = TrainConfig(steps=1, global_batch=ref.BATCH, micro_batch=ref.BATCH, clip=0.0)
     layers = model_layers(given, ref.VOCABULARY, torch.float32)
-    engine = engines.Engine(layers, here, given.parallel, optim, torch.float32, given.seed)
+    engine = Engine(layers, Recorded(given.objective), here, given.parallel, optim, torch.float32, given.seed)
     wholes = engine.whole_shapes()
     state.restore_weights(engine, lambda path: ref.weight(path, torch.Size(wholes[path]), name))
     gradients: dict[str, Any] = {}

@@ -15,7 +15,8 @@ from pipeline.distributed import world
 from pipeline.health import watchdog
 from pipeline.health.hang import HANGS, REPORT
 from pipeline.health.watchdog import HUNG, Watchdog
-from pipeline.models.build import model_layers
+from pipeline.objectives.model import model_layers
+from pipeline.objectives.registry import objective_of
 from pipeline.parallel.engine import Engine
 from tests.distributed import toy
 from tests.distributed.processes import start_world
@@ -40,6 +41,7 @@ def train_until_it_hangs(run: Path, how: str) -> None:
     with Watchdog(run / "beats", run, here.rank, here.size, TIMEOUT) as watch:
         engine = Engine(
             model_layers(given, toy.VOCABULARY, torch.float32),
+            objective_of(given.objective),
             here,
             given.parallel,
             given.train,

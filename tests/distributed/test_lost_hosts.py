@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from launch.recipe import load
-from pipeline.training.run import run_stage
 from tests.distributed import lost_hosts
 from tests.distributed.hosts import hosts, why_not
 from tests.distributed.processes import run_world
+from tests.pipeline.stages_of import run_pretraining
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -21,7 +21,7 @@ def test_the_first_host_is_lost(tmp_path: Path, tiny_dataset: Path) -> None:
     """
     lost_hosts.prepare(tmp_path, tiny_dataset, steps=120)
     config = load(tmp_path / "lost.yaml").pipeline()
-    run_world(1, run_stage, "pretrain", config, tmp_path / "calm")
+    run_world(1, run_pretraining, config, tmp_path / "calm")
     with hosts(3) as cluster:
         result = lost_hosts.disturb(cluster, tmp_path, host=1, steps=120)
     assert len(result.lost) == 2

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 
 from pipeline.config import PipelineConfig
 from pipeline.distributed import world
-from pipeline.models.build import model_layers
+from pipeline.objectives.losses import spread
+from pipeline.objectives.model import model_layers
+from pipeline.objectives.registry import objective_of
 from pipeline.parallel.engine import Engine
-from pipeline.training.loss import spread
 from pipeline.training.lr_schedule import learning_rate
 from tests.distributed import toy
 from tests.distributed.processes import run_world
@@ -44,7 +45,8 @@ def train_past(given: PipelineConfig, here: world.World, how: str) -> Trained:
     `how` is what is bad about it: the loss on all ranks, or a matrix's gradient on the last rank alone.
     """
     layers = model_layers(given, toy.VOCABULARY, torch.float32)
-    engine = Engine(layers, here, given.parallel, given.train, torch.float32, given.seed)
+    objective = objective_of(given.objective)
+    engine = Engine(layers, objective, here, given.parallel, given.train, torch.float32, given.seed)
     accumulation = given.train.accumulation(here.data_size)
     seen: list[float] = []
     wrong = False

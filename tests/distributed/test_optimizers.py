@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from pipeline.config import PipelineConfig
 from pipeline.distributed import world
-from pipeline.models.build import model_layers
 from pipeline.models.initialize import initialize
+from pipeline.objectives.losses import weighted_cross_entropy
+from pipeline.objectives.model import model_layers
 from pipeline.parallel.stack import Stack
-from pipeline.training.loss import loss
 from pipeline.training.lr_schedule import learning_rate
 from tests.distributed import toy
 from tests.distributed.processes import run_world
@@ -136,7 +136,7 @@ def batch_loss(stack: Stack, number: int) -> Tensor:
     """Mean over the weights of one of the toy's global batches."""
     batch = {name: torch.from_numpy(array) for name, array in toy.global_batch(number).items()}
     weights = batch["weights"] / batch["weights"].sum()
-    return loss(stack({"tokens": batch["tokens"]}), (batch["targets"], weights))
+    return weighted_cross_entropy(stack({"tokens": batch["tokens"]})["logits"], batch["targets"], weights)
 
 
 def in_layouts(run: Path) -> list[tuple[str, list[float]]]:

@@ -4,8 +4,9 @@ import numpy as np
 import torch
 
 from pipeline.distributed import world
-from pipeline.models.build import model_layers
 from pipeline.objectives.batches import Batch
+from pipeline.objectives.model import model_layers
+from pipeline.objectives.registry import objective_of
 from pipeline.parallel.engine import Engine
 from tests.distributed import toy
 from tests.distributed.processes import run_world
@@ -21,7 +22,8 @@ def train(pipeline: int, padding: int) -> list[float]:
     given = toy.config(toy.BERT, pipeline=pipeline)
     here = world.start(given.parallel, given.seed)
     layers = model_layers(given, toy.VOCABULARY, torch.float32)
-    engine = Engine(layers, here, given.parallel, given.train, torch.float32, given.seed)
+    objective = objective_of(given.objective)
+    engine = Engine(layers, objective, here, given.parallel, given.train, torch.float32, given.seed)
     count = given.train.accumulation(here.data_size)
     seen: list[float] = []
     for step in range(STEPS):

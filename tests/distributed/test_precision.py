@@ -8,7 +8,8 @@ from deepspeed.accelerator import get_accelerator
 from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig, TrainConfig
 from pipeline.distributed import world
-from pipeline.models.build import model_layers
+from pipeline.objectives.model import model_layers
+from pipeline.objectives.registry import objective_of
 from pipeline.parallel.engine import Engine
 from pipeline.training.lr_schedule import learning_rate
 from pipeline.training.trainer import precision
@@ -32,7 +33,8 @@ def losses(given: PipelineConfig, dtype: torch.dtype) -> list[float]:
     type(get_accelerator()).is_fp16_supported = lambda self: True
     type(get_accelerator()).supported_dtypes = lambda self: [torch.float32, torch.float16, torch.bfloat16]
     layers = model_layers(given, toy.VOCABULARY, dtype)
-    engine = Engine(layers, here, given.parallel, given.train, dtype, given.seed)
+    objective = objective_of(given.objective)
+    engine = Engine(layers, objective, here, given.parallel, given.train, dtype, given.seed)
     accumulation = given.train.accumulation(here.data_size)
     found = []
     for step in range(given.train.steps):

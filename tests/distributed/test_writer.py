@@ -17,7 +17,8 @@ from pipeline.checkpoints.format import Checkpoint, complete
 from pipeline.checkpoints.writer import Writer
 from pipeline.distributed import world
 from pipeline.distributed.signals import agree
-from pipeline.models.build import model_layers
+from pipeline.objectives.model import model_layers
+from pipeline.objectives.registry import objective_of
 from pipeline.parallel.engine import Engine
 from tests.distributed import toy
 from tests.distributed.processes import run_world
@@ -31,7 +32,8 @@ def start(run: Path) -> tuple[Engine, Writer, list[str]]:
     given = toy.config(toy.GPT)
     here = world.start(given.parallel, given.seed)
     layers = model_layers(given, toy.VOCABULARY, torch.float32)
-    engine = Engine(layers, here, given.parallel, given.train, torch.float32, given.seed)
+    objective = objective_of(given.objective)
+    engine = Engine(layers, objective, here, given.parallel, given.train, torch.float32, given.seed)
     engine.train_step(toy.share(toy.global_batch(0), here, given.train.accumulation(2)), 1e-2)
     said: list[str] = []
     return engine, Writer(engine, run, given.train, said.append), said

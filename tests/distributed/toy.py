@@ -17,8 +17,9 @@ from pipeline.config import (
     TrainConfig,
 )
 from pipeline.distributed import world
-from pipeline.models.build import model_layers
 from pipeline.objectives.batches import Batch
+from pipeline.objectives.model import model_layers
+from pipeline.objectives.registry import objective_of
 from pipeline.parallel.engine import Engine
 from pipeline.training.lr_schedule import learning_rate
 
@@ -160,7 +161,8 @@ def train_on(
     """`train`, which does not leave the world."""
     here = world.start(given.parallel, given.seed)
     layers = model_layers(given, VOCABULARY, torch.float32)
-    engine = Engine(layers, here, given.parallel, given.train, torch.float32, given.seed)
+    objective = objective_of(given.objective)
+    engine = Engine(layers, objective, here, given.parallel, given.train, torch.float32, given.seed)
     start = 0
     if start_from:
         assert run is not None

@@ -28,11 +28,12 @@ import numpy as np
 import torch
 
 from launch.quiet import quieten
-from pipeline.config import OBJECTIVES, ModelConfig, PipelineConfig
+from pipeline.config import TRAINS, ModelConfig, PipelineConfig
 from pipeline.costs import flops
 from pipeline.distributed import world
-from pipeline.models.build import model_layers
 from pipeline.objectives.batches import Batch
+from pipeline.objectives.model import model_layers
+from pipeline.objectives.registry import objective_of
 from pipeline.parallel.engine import Engine
 from pipeline.training.peak_flops import find_peak
 from tests.gpu.parts import Parts, communication
@@ -58,7 +59,7 @@ def configuration(name: str, options: argparse.Namespace) -> PipelineConfig:
         {
             "name": name,
             "model": {"preset": name, "local_window": None, "max_positions": positions},
-            "objective": {"kind": OBJECTIVES[architecture][0]},
+            "objective": {"kind": TRAINS[architecture][0]},
             "data": {"sequence_length": length},
             "parallel": {
                 "tensor": options.tensor,
@@ -84,7 +85,7 @@ def data_size(options: argparse.Namespace) -> int:
 
 def batches(config: PipelineConfig, vocabulary: int, count: int, rank: int) -> list[Batch]:
     """Micro batches of random tokens, made anew for each step as a loader would."""
-    inputs, targets = flops.lengths(config)
+    inputs, targets = objective_of(config.objective).shape(config.data).lengths
     rng = np.random.default_rng(rank)
 
     def tokens(length: int) -> np.ndarray[Any, Any]:
@@ -108,7 +109,8 @@ def measure(name: str, options: argparse.Namespace) -> None:
     here = world.start(config.parallel, config.seed)
     dtype = torch.bfloat16 if here.device.type == "cuda" else torch.float32
     layers = model_layers(config, options.vocabulary, dtype)
-    engine = Engine(layers, here, config.parallel, config.train, dtype, config.seed)
+    objective = objective_of(config.objective)
+    engine = Engine(layers, objective, here, config.parallel, config.train, dtype, config.seed)
     count = config.train.accumulation(here.data_size)
 
     waits: list[float] = []
@@ -126,8 +128,9 @@ def measure(name: str, options: argparse.Namespace) -> None:
         step()
     seconds = statistics.median(step() for _ in range(options.steps))
     rows = flops.padded_vocabulary(options.vocabulary)
-    work = flops.training_per_sample(config, rows) * config.train.global_batch
-    tokens = sum(flops.lengths(config)) * config.train.global_batch
+    lengths = objective.shape(config.data).lengths
+    work = flops.training_per_sample(config.model, lengths, rows) * config.train.global_batch
+    tokens = sum(lengths) * config.train.global_batch
     peak = find_peak(here, dtype)
     memory = torch.cuda.max_memory_allocated() / 2**30 if here.device.type == "cuda" else float("nan")
     parts = Parts(engine, here.device)

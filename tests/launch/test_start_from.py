@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from data_prep.contract.dataset import TOKENIZER, Dataset
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
 from launch import recipe as recipes
+from launch.graph import graph
 from pipeline.checkpoints.format import Checkpoint
 from pipeline.checkpoints.run_folder import checkpoint_folder
 from pipeline.conversion.export import export
 from pipeline.conversion.imports import import_folder
 from pipeline.data.maker import BatchMaker
-from pipeline.training.jobs import pretraining, tuning
+from pipeline.stages.training import Training
+from pipeline.training.job import Job
 from pipeline.tuning.batches import InstructionBatches
 from tests.launch.test_families import bloomery
 from tests.pipeline import tiny
@@ -65,6 +68,14 @@ def work(place: Path) -> Path:
     """The work folder of `bloomery run`."""
     bloomery("run", str(place / "recipe.yaml"), "--work", str(place / "work"))
     return place / "work"
+
+
+def job(place: Path, work: Path, name: str, overrides: Sequence[str] = ()) -> Job:
+    """The job of a stage of the recipe in a work folder."""
+    found = graph(recipes.load(place / "recipe.yaml", overrides), work)
+    kind = found.kind(found.stages[name])
+    assert isinstance(kind, Training)
+    return kind.job(found.stages[name])
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
@@ -120,9 +131,8 @@ def test_an_imported_model_is_tuned_as_it_is(place: Path, work: Path, tmp_path: 
     sets = [f"train.start_from={tmp_path / 'pretrain'}", "data.sequence_length=48"]  # roles take some room
     given = [word for one in sets for word in ("--set", one)]
     bloomery("tune", str(place / "recipe.yaml"), "--work", str(tmp_path), *given)
-    config = recipes.load(place / "recipe.yaml", sets).pipeline()
-    vocabulary = Vocabulary(place / "imported")
-    [batch] = InstructionBatches(config, vocabulary, config.tune.data, [], 0, 1).step(0)
+    tuned, vocabulary = job(place, tmp_path, "tune", sets), Vocabulary(place / "imported")
+    [batch] = InstructionBatches(tuned.config, vocabulary, [place / "pairs.jsonl"], [], 0, 1).step(0)
     read = vocabulary.decode(batch["tokens"][0])
     assert read.startswith("<|user|>Say ")
     assert "<|assistant|>" in read
@@ -150,33 +160,29 @@ def test_an_imported_model_is_tuned_as_it_is(place: Path, work: Path, tmp_path: 
 def test_what_does_not_go_together_is_one_sentence(place: Path, work: Path, given: str, said: str) -> None:
     given = given.replace("texts", str(place / "texts"))
     with pytest.raises(InputError, match=said):
-        pretraining(recipes.load(place / "recipe.yaml", [given]).pipeline(), work)
+        job(place, work, "pretrain", [given])
 
 
 def test_another_tokenizer_is_refused(place: Path, tmp_path: Path) -> None:
     tiny.dataset(tmp_path / "dataset", {"train": ["a file."], "validation": ["a path."]})
-    config = recipes.load(place / "recipe.yaml").pipeline()
     with pytest.raises(InputError, match="made with another tokenizer than"):
-        pretraining(config, tmp_path)
+        job(place, tmp_path, "pretrain")
     (place / "imported").rename(tmp_path / "pretrain")
     try:
-        config = recipes.load(place / "recipe.yaml", [f"train.start_from={tmp_path / 'pretrain'}"]).pipeline()
+        sets = [f"train.start_from={tmp_path / 'pretrain'}", "tune.data=[]"]
         with pytest.raises(InputError, match="an imported model is where pretraining would write"):
-            pretraining(config, tmp_path)
+            job(place, tmp_path, "pretrain", sets)
         with pytest.raises(InputError, match="made with another tokenizer than"):
-            tuning(config, tmp_path)
+            job(place, tmp_path, "tune", sets)
     finally:
         (tmp_path / "pretrain").rename(place / "imported")
 
 
 def test_another_start_is_another_run(place: Path, work: Path, tmp_path: Path) -> None:
     """What the checkpoint holds counts, wherever it lies."""
-    config = recipes.load(place / "recipe.yaml").pipeline()
-    one = pretraining(config, work)
-    named = recipes.load(
-        place / "recipe.yaml", [f"train.start_from={checkpoint_folder(place / 'imported', 0)}"]
-    )
-    assert pretraining(named.pipeline(), work).fingerprint == one.fingerprint
-    trained = recipes.load(place / "recipe.yaml", [f"train.start_from={work / 'pretrain'}"]).pipeline()
-    assert pretraining(trained, work).fingerprint != one.fingerprint
+    one = job(place, work, "pretrain")
+    named = job(place, work, "pretrain", [f"train.start_from={checkpoint_folder(place / 'imported', 0)}"])
+    assert named.fingerprint == one.fingerprint
+    trained = job(place, work, "pretrain", [f"train.start_from={work / 'pretrain'}"])
+    assert trained.fingerprint != one.fingerprint
     assert (work / "pretrain" / TOKENIZER).read_bytes() == (place / "imported" / TOKENIZER).read_bytes()

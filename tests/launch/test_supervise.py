@@ -20,8 +20,8 @@ from pipeline.checkpoints.run_folder import IDENTITY
 from pipeline.health.stopping import RESUME
 from pipeline.tracking import metrics
 from pipeline.training.job import Job
-from pipeline.training.jobs import pretraining
 from tests.pipeline import tiny
+from tests.pipeline.stages_of import pretraining
 
 
 @pytest.fixture

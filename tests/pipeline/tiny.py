@@ -10,7 +10,7 @@ import sentencepiece
 
 from data_prep.contract.dataset import TOKENIZER, Block, Manifest, ShardWriter, write_manifest
 from data_prep.contract.vocabulary import RESERVED, Vocabulary
-from pipeline.config import OBJECTIVES, PipelineConfig
+from pipeline.config import TRAINS, EvaluationConfig, PipelineConfig
 
 WORDS = (
     "adds",
@@ -98,7 +98,16 @@ def write_pairs(path: Path, count: int, seed: int = 0) -> None:
 
 def config(**sections: dict[str, object]) -> PipelineConfig:
     """A pipeline configuration with some sections given as dictionaries and a model for its objective."""
+    return PipelineConfig.model_validate(_filled(sections))
+
+
+def evaluation(**sections: dict[str, object]) -> EvaluationConfig:
+    """The same for an evaluation."""
+    return EvaluationConfig.model_validate(_filled(sections))
+
+
+def _filled(sections: dict[str, dict[str, object]]) -> dict[str, object]:
     kind = sections.get("objective", {}).get("kind", "causal_lm")
-    architecture = next((name for name, kinds in OBJECTIVES.items() if kind in kinds), "decoder")
+    architecture = next((name for name, kinds in TRAINS.items() if kind in kinds), "decoder")
     sections["model"] = {"architecture": architecture} | sections.get("model", {})
-    return PipelineConfig.model_validate({"name": "tiny", **sections})
+    return {"name": "tiny", **sections}

@@ -6,8 +6,8 @@ import numpy as np
 
 from launch.recipe import load
 from pipeline.tracking import metrics
-from pipeline.training.run import run_stage
 from tests.distributed.processes import run_world
+from tests.pipeline.stages_of import run_pretraining
 
 RECIPE = """
 name: small
@@ -40,7 +40,7 @@ def recipe(folder: Path, dataset: Path) -> Path:
 
 def train_alone(folder: Path) -> None:
     """What one process computes, without any launcher."""
-    run_world(1, run_stage, "pretrain", load(folder / "small.yaml").pipeline(), folder / "alone")
+    run_world(1, run_pretraining, load(folder / "small.yaml").pipeline(), folder / "alone")
 
 
 def assert_same(folder: Path) -> None:

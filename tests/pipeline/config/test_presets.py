@@ -8,11 +8,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pipeline.config import OBJECTIVES, ModelConfig, PipelineConfig
+from pipeline.config import TRAINS, ModelConfig, PipelineConfig
 from pipeline.config.presets import PRESETS
 from pipeline.costs import flops
 from pipeline.distributed import world
-from pipeline.models.build import model_layers
+from pipeline.objectives.model import model_layers
 from pipeline.parallel.stack import Stack
 
 MILLION, BILLION = 10**6, 10**9
@@ -100,7 +100,7 @@ def test_tiny_presets_are_built_as_counted(name: str) -> None:
         {
             "name": name,
             "model": {"preset": name},
-            "objective": {"kind": OBJECTIVES[model.architecture][0]},
+            "objective": {"kind": TRAINS[model.architecture][0]},
             "data": {"sequence_length": 16},
         }
     )

@@ -10,9 +10,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from pipeline.distributed import world
-from pipeline.models.build import model_layers
+from pipeline.objectives.losses import weighted_cross_entropy
+from pipeline.objectives.model import model_layers
 from pipeline.parallel.stack import Stack
-from pipeline.training.loss import weighted_cross_entropy
 from tests.pipeline.conversion import references as ref
 
 

@@ -17,7 +17,7 @@ from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import BOS, CLS, EOS, MASK, PAD, SENTINELS, SEP, Vocabulary
 from launch.generate import answers, blanks
 from pipeline.checkpoints.run_folder import read_config
-from pipeline.config import PipelineConfig
+from pipeline.config import EvaluationConfig
 from pipeline.conversion import agreement
 from pipeline.conversion.export import export
 from pipeline.conversion.imports import import_folder
@@ -219,7 +219,7 @@ def test_imported_models_are_evaluated_on_their_own_tokens(name: str, made: Made
         "data": {"sequence_length": 24},
         "eval": {"questions": 3, "shots": [0], "generated_tokens": 4, "validation_tokens": 200},
     }
-    config = PipelineConfig.model_validate(sections)
+    config = EvaluationConfig.model_validate(sections)
     counts = evaluate(config, tmp_path / "dataset", {"pretrained": run}, tmp_path / "eval", quiet).counts
     assert 0 < counts["runs"]["pretrained"]["validation"]["loss"] < 30
     lines = (tmp_path / "eval" / "samples.jsonl").read_text().splitlines()

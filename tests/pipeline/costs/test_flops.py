@@ -7,9 +7,11 @@ import torch
 
 from pipeline.config import DataConfig, ModelConfig, ObjectiveConfig, PipelineConfig
 from pipeline.costs import flops
+from pipeline.costs.lengths import Lengths
 from pipeline.distributed import world
-from pipeline.models.build import model_layers
 from pipeline.models.layer import Layer
+from pipeline.objectives.model import model_layers
+from pipeline.objectives.registry import objective_of
 from pipeline.parallel.stack import Stack
 from pipeline.parallel.stages import stage_bounds, stage_layers
 
@@ -78,9 +80,8 @@ def test_gpt2_has_its_published_size() -> None:
 def test_training_flops_by_hand() -> None:
     """h=2, one head, S=4, V=128: attention 4hh=16, MLP 2*2*8=32 weights; 2*48 + 2*4*2 = 112; head 512."""
     model = ModelConfig(layers=1, hidden_size=2, heads=1)
-    config = PipelineConfig(name="x", model=model, data=DataConfig(sequence_length=4))
-    assert flops.block_cost(config, in_encoder=False) == 4 * 112
-    assert flops.training_per_sample(config, 128) == 3 * 4 * (112 + 512)
+    assert flops.block_cost(model, Lengths(4), in_encoder=False) == 4 * 112
+    assert flops.training_per_sample(model, Lengths(4), 128) == 3 * 4 * (112 + 512)
 
 
 def test_encoder_decoder_flops_by_hand() -> None:
@@ -92,12 +93,12 @@ def test_encoder_decoder_flops_by_hand() -> None:
     """
     model = ModelConfig(architecture="encoder_decoder", layers=1, hidden_size=2, heads=1)
     objective = ObjectiveConfig(kind="span_corruption")
-    config = PipelineConfig(name="x", model=model, objective=objective, data=DataConfig(sequence_length=16))
-    inputs, targets = flops.lengths(config)
+    lengths = objective_of(objective).shape(DataConfig(sequence_length=16)).lengths
+    inputs, targets = lengths
     assert inputs == 16
     decoder = targets * (96 + 2 * targets * 2 + 16 + 4 * 16 * 2) + 16 * 16
     encoder = 16 * (96 + 4 * 16 * 2)
-    assert flops.training_per_sample(config, 128) == 3 * (encoder + decoder + targets * 512)
+    assert flops.training_per_sample(model, lengths, 128) == 3 * (encoder + decoder + targets * 512)
 
 
 def test_local_layers_stand_in_the_stages_that_use_them() -> None:

@@ -12,8 +12,10 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from pipeline.config import PipelineConfig
 from pipeline.costs import activations, flops, memory
+from pipeline.costs.lengths import Lengths
 from pipeline.distributed import world
-from pipeline.models.build import model_layers
+from pipeline.objectives.model import model_layers
+from pipeline.objectives.registry import objective_of
 from pipeline.parallel.engine import Engine
 from pipeline.parallel.stack import Stack
 from pipeline.parallel.stages import stage_bounds
@@ -24,6 +26,11 @@ ROWS = flops.padded_vocabulary(toy.VOCABULARY)
 WIDE = {"hidden_size": 256}
 BATCH, INPUTS = 4, 64
 TRAININGS: list[dict[str, Any]] = [{"optimizer": name} for name in ("lamb", "adafactor", "muon")]
+
+
+def lengths_of(given: PipelineConfig) -> Lengths:
+    """Those of the objective's batches."""
+    return objective_of(given.objective).shape(given.data).lengths
 
 
 def storages() -> dict[int, int]:
@@ -38,7 +45,8 @@ def engine_bytes(given: PipelineConfig, dtype: torch.dtype) -> int:
     here = world.start(given.parallel, given.seed)
     before = storages()
     layers = model_layers(given, toy.VOCABULARY, dtype)
-    engine = Engine(layers, here, given.parallel, given.train, dtype, given.seed)
+    objective = objective_of(given.objective)
+    engine = Engine(layers, objective, here, given.parallel, given.train, dtype, given.seed)
     held = sum(size for place, size in storages().items() if place not in before)
     assert engine.parameters
     world.stop()
@@ -58,8 +66,9 @@ def test_states_of_every_optimizer() -> None:
         for train in TRAININGS
     ]
     for given, held in zip(all_given, run_world(1, train_bytes, all_given)[0], strict=True):
-        blocks = memory.stage_blocks(given, ROWS)[0]
-        expected = memory.on_stage(given, given.train, ROWS, 1, False, 0, blocks)
+        lengths = lengths_of(given)
+        blocks = memory.stage_blocks(given, lengths, ROWS)[0]
+        expected = memory.on_stage(given, lengths, given.train, ROWS, 1, False, 0, blocks)
         assert held == pytest.approx(expected.weights + expected.optimizer, rel=0.02), given.train
 
 
@@ -81,10 +90,11 @@ def test_states_are_what_an_engine_holds(
     precision = {torch.float32: "float32", torch.bfloat16: "bfloat16"}[dtype]
     given = given.model_copy(update={"train": given.train.model_copy(update={"precision": precision})})
     measured = run_world(tensor * pipeline * data, engine_bytes, given, dtype)
-    stages = memory.stage_blocks(given, ROWS)
+    lengths = lengths_of(given)
+    stages = memory.stage_blocks(given, lengths, ROWS)
     for rank, held in enumerate(measured):
         stage = rank // (tensor * data)
-        expected = memory.on_stage(given, given.train, ROWS, data, False, stage, stages[stage])
+        expected = memory.on_stage(given, lengths, given.train, ROWS, data, False, stage, stages[stage])
         weights = expected.weights
         if (
             zero_stage == 3
@@ -121,7 +131,7 @@ def saved(given: PipelineConfig) -> int:
 
 def inputs(given: PipelineConfig) -> dict[str, torch.Tensor]:
     """A batch of random tokens of an objective's lengths."""
-    main, targets = flops.lengths(given)
+    main, targets = lengths_of(given)
     rng = np.random.default_rng(0)
 
     def tokens(length: int) -> torch.Tensor:
@@ -152,14 +162,19 @@ def test_activations_are_what_autograd_saves(family: str, tensor: int, sequence:
         one = toy.config(model, tensor, sequence=sequence)
         given.append(one.model_copy(update={"data": one.data.model_copy(update={"sequence_length": INPUTS})}))
     few, many = run_world(tensor, saved_values, given)[0]
-    expected = [activations.of_stage(one, one.model.encoder_depth, one.model.layers) for one in given]
+    expected = [
+        activations.of_stage(one, lengths_of(one), one.model.encoder_depth, one.model.layers) for one in given
+    ]
     assert many - few == pytest.approx(BATCH * (expected[1] - expected[0]), rel=0.05)
 
 
 def test_full_recomputation_keeps_inputs_and_one_block() -> None:
     given = toy.config(toy.GPT | {"layers": 6}, recompute="full")
-    once = activations.of_block(given, in_encoder=False)
-    assert activations.of_stage(given, 0, 6) == once + 6 * toy.LENGTH * given.model.hidden_size
+    once = activations.of_block(given, lengths_of(given), in_encoder=False)
+    assert (
+        activations.of_stage(given, lengths_of(given), 0, 6)
+        == once + 6 * toy.LENGTH * given.model.hidden_size
+    )
 
 
 @pytest.mark.parametrize("family", ["GPT", "LLAMA", "T5"])
@@ -167,11 +182,12 @@ def test_full_recomputation_keeps_inputs_and_one_block() -> None:
 def test_stages_are_cut_as_the_engine_cuts_them(family: str, stages: int) -> None:
     """The costliest stage of both has as many blocks; where costs tie they may lie elsewhere."""
     given = toy.config(getattr(toy, family) | {"layers": 12, "hidden_size": 64}, pipeline=stages)
-    costs = [flops.block_cost(given, True)] * given.model.encoder_depth
-    costs += [flops.block_cost(given, False)] * 12 + [flops.head_cost(given, ROWS)]
+    model, lengths = given.model, lengths_of(given)
+    costs = [flops.block_cost(model, lengths, True)] * model.encoder_depth
+    costs += [flops.block_cost(model, lengths, False)] * 12 + [flops.head_cost(model, lengths, ROWS)]
     bounds = stage_bounds(costs, stages)
     most = max(sum(costs[start:stop]) for start, stop in pairwise(bounds))
-    blocks = memory.stage_blocks(given, ROWS)
+    blocks = memory.stage_blocks(given, lengths, ROWS)
     mine = [inner * costs[0] + main * costs[-2] for inner, main in blocks]
     mine[-1] += costs[-1]
     assert len(blocks) == stages
@@ -190,7 +206,7 @@ def test_a_published_size() -> None:
             "train": {"precision": "bfloat16", "global_batch": 8, "micro_batch": 8},
         }
     )
-    found = memory.peak(given, given.train, 50304, 1, gpu=False)
+    found = memory.peak(given, lengths_of(given), given.train, 50304, 1, gpu=False)
     states = found.weights + found.optimizer + found.gradients - 2 * memory.REDUCE_BUCKET
     assert math.isclose(states, 16 * 1_557_611_200, rel_tol=0.01)
     dense = 16 * 1600 * 1024 * 8 * 48 * 2

@@ -8,7 +8,7 @@ import pytest
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.receipt import Receipt, write_receipt
 from data_prep.contract.settings import InputError
-from pipeline.config import PipelineConfig
+from pipeline.config import EvaluationConfig
 from pipeline.evaluation.evaluate import evaluate
 from tests.pipeline import tiny
 from tests.pipeline.evaluation.fakes import Bigram, bigram_of
@@ -28,8 +28,8 @@ def work(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def recipe() -> PipelineConfig:
-    return tiny.config(eval={"questions": 6, "shots": [0, 2], "generated_tokens": 5})
+def recipe() -> EvaluationConfig:
+    return tiny.evaluation(eval={"questions": 6, "shots": [0, 2], "generated_tokens": 5})
 
 
 def test_results_samples_and_receipt(work: Path) -> None:
@@ -43,7 +43,7 @@ def test_results_samples_and_receipt(work: Path) -> None:
     runs = {"pretrained": work / "pretrain", "tuned": work / "tune"}
     receipt = evaluate(recipe(), work / "dataset", runs, work / "eval", said.append, load)
     results = json.loads((work / "eval" / "results.json").read_text())
-    assert results == {key: receipt.counts[key] for key in ("validation", "task", "runs")}
+    assert results == {key: receipt.counts[key] for key in ("validation", "task", "places", "runs")}
     assert results["runs"]["pretrained"]["validation"]["loss"] < results["validation"]["unigram"]["loss"] - 1
     assert [one["shots"] for one in results["runs"]["tuned"]["shots"]] == [0, 2]
     assert [results["runs"][name]["tuned"] for name in runs] == [False, True]
@@ -63,7 +63,7 @@ def test_results_samples_and_receipt(work: Path) -> None:
 
 def test_the_recipes_own_prompts_are_used(work: Path) -> None:
     vocabulary = Dataset(work / "dataset").vocabulary
-    config = tiny.config(eval={"prompts": ["reads the", "adds"], "questions": 4, "shots": [0]})
+    config = tiny.evaluation(eval={"prompts": ["reads the", "adds"], "questions": 4, "shots": [0]})
     model = bigram_of(config, vocabulary, TEXTS["train"])
     evaluate(config, work / "dataset", {"one": work / "pretrain"}, work / "eval", load=lambda path: model)
     samples = [json.loads(line) for line in (work / "eval" / "samples.jsonl").read_text().splitlines()]
@@ -76,7 +76,7 @@ def test_a_run_of_another_tokenizer_or_none_is_the_users_error(work: Path, tmp_p
     runs = {"one": work / "pretrain"}
     with pytest.raises(InputError, match="its tokenizer is not that of"):
         evaluate(recipe(), work / "dataset", runs, work / "eval", load=lambda path: model)
-    longer = tiny.config(data={"sequence_length": 512})
+    longer = tiny.evaluation(data={"sequence_length": 512})
     model = bigram_of(recipe(), Dataset(work / "dataset").vocabulary, TEXTS["train"])
     with pytest.raises(InputError, match="made with sequence_length 256"):
         evaluate(longer, work / "dataset", runs, work / "eval", load=lambda path: model)

@@ -36,7 +36,7 @@ def recipe(kind: str, **changes: dict[str, Any]) -> PipelineConfig:
         "data": {"sequence_length": 16},
         "train": {"micro_batch": 3, "global_batch": 3, "validation_samples": 10**6},
     }
-    return tiny.config(**(sections | changes))
+    return tiny.evaluation(**(sections | changes))
 
 
 def every_batch(config: PipelineConfig, data: Dataset) -> list[Batch]:

@@ -7,8 +7,8 @@ import torch
 
 from pipeline.distributed import world
 from pipeline.generation.load import LoadedModel
-from pipeline.models.build import model_layers
 from pipeline.models.initialize import initialize
+from pipeline.objectives.model import model_layers
 from pipeline.parallel.stack import Stack
 from tests.pipeline import tiny
 

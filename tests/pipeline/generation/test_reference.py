@@ -13,7 +13,7 @@ from pipeline.distributed import world
 from pipeline.generation.beams import Beams, beam_search
 from pipeline.generation.load import LoadedModel
 from pipeline.generation.sampling import GREEDY, Sampling, generate
-from pipeline.models.build import model_layers
+from pipeline.objectives.model import model_layers
 from pipeline.parallel.stack import Stack
 from tests.pipeline.conversion import references as ref
 from tests.pipeline.generation.models import IDS, prompts

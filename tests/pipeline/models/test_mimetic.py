@@ -6,10 +6,10 @@ from pydantic import ValidationError
 
 from pipeline.config import ModelConfig
 from pipeline.distributed import world
-from pipeline.models.build import model_layers
 from pipeline.models.initialize import initialize
 from pipeline.models.layer import Flow
 from pipeline.models.mimetic import DEEPEST, SHARPEST
+from pipeline.objectives.model import model_layers
 from pipeline.parallel.stack import Stack
 from tests.pipeline import tiny
 

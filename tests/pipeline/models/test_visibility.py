@@ -11,10 +11,10 @@ from torch import Tensor
 
 from pipeline.config import DataConfig, ModelConfig, PipelineConfig
 from pipeline.distributed import world
-from pipeline.models.build import model_layers
 from pipeline.models.initialize import initialize
+from pipeline.objectives.losses import weighted_cross_entropy
+from pipeline.objectives.model import model_layers
 from pipeline.parallel.stack import Stack
-from pipeline.training.loss import weighted_cross_entropy
 
 VOCABULARY, LENGTH, BATCH, LAYERS, HIDDEN, HEADS = 384, 24, 3, 2, 64, 4
 

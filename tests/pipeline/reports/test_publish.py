@@ -8,10 +8,14 @@ import pytest
 
 from data_prep.contract.receipt import Receipt, write_receipt
 from data_prep.contract.settings import InputError
+from launch.kinds import all_kinds
 from pipeline.config import TrackingConfig
 from pipeline.reports import describe
-from pipeline.reports.publish import publish, register, track_stage
+from pipeline.reports import publish as published
+from pipeline.reports.findings import Findings
 from pipeline.reports.report import write_report
+from pipeline.stages.evaluate import write_table
+from pipeline.stages.summary import findings_of, track
 from pipeline.tracking import metrics
 from pipeline.tracking.tracker import Tracker
 from tests.pipeline import tiny
@@ -21,22 +25,36 @@ from tests.pipeline.tracking.store import Store, once
 SETTINGS = TrackingConfig()
 
 
+def found_in(work: Path) -> Findings:
+    return findings_of(work, all_kinds())
+
+
+def publish(work: Path, settings: TrackingConfig) -> None:
+    published.publish(found_in(work), settings)
+
+
+def track_stage(work: Path, name: str, settings: TrackingConfig) -> None:
+    if name == "eval":
+        write_table(work / name)
+    track(work, name, all_kinds(), settings, print)
+
+
 def test_stages_and_results_stand_in_one_parent_run(work: Path, store: Store) -> None:
     finished_work(work)
-    write_report(work)
+    write_report(found_in(work))
     for _ in range(2):
         track_stage(work, "dataset", SETTINGS)
         track_stage(work, "eval", SETTINGS)
         publish(work, SETTINGS)
     parent = store.run("demo")
-    stages = ("prep", "tokenizer", "eval")
+    stages = ("dataset", "tokenizer", "eval")
     assert [store.run(name).data.tags["mlflow.parentRunId"] for name in stages] == [parent.info.run_id] * 3
     assert {store.run(name).info.status for name in ("demo", *stages)} == {"FINISHED"}
     assert store.artifacts("tokenizer") == {"tokenizer.model"}
-    assert {"funnel.png", "receipt.json"} <= store.artifacts("prep")
-    assert store.values("prep", "steps.collect.documents_per_second") == {0: 25.0}
-    assert store.values("prep", "funnel.cleaned.documents") == {0: 150.0}
-    assert store.values("prep", "removed.too short") == {0: 50.0}
+    assert {"funnel.png", "receipt.json"} <= store.artifacts("dataset")
+    assert store.values("dataset", "steps.collect.documents_per_second") == {0: 25.0}
+    assert store.values("dataset", "funnel.cleaned.documents") == {0: 150.0}
+    assert store.values("dataset", "removed.too short") == {0: 50.0}
     assert store.values("tokenizer", "bytes_per_token")[0] > 1
     assert store.steps("demo", "tuned_accuracy_4_shot") == once(range(1))
     assert store.values("demo", "unigram_loss") == {0: 6.5}
@@ -112,14 +130,14 @@ def test_an_exported_model_is_registered_with_the_figures_of_its_model(
     (tmp_path / "exported" / "model.safetensors").write_bytes(bytes(100))
     monkeypatch.setattr(describe, "SMALL", 100)
     for _ in range(2):
-        register(tmp_path / "exported", work, "tune", SETTINGS)
+        published.register(found_in(work), "tune", tmp_path / "exported", SETTINGS)
     version = store.client.get_model_version_by_alias("demo", "tuned-export")
     assert version.tags["held_out_loss"] == "3.2000"
     assert {Path(path).name for path in files_of(version.source)} == {"config.json"}
     assert str(tmp_path / "exported") in version.description
     assert len(store.client.search_model_versions("name = 'demo'")) == 3
     with pytest.raises(InputError, match="no finished training"):
-        register(tmp_path / "exported", tmp_path / "elsewhere", "tune", SETTINGS)
+        published.register(found_in(tmp_path / "elsewhere"), "tune", tmp_path / "exported", SETTINGS)
 
 
 def files_of(address: str) -> list[str]:
@@ -138,7 +156,7 @@ def test_everything_lies_beside_the_work_folder(
     assert "MLFLOW_TRACKING_URI" not in os.environ
     assert list(Path.cwd().iterdir()) == []
     assert (work.parent / "mlartifacts" / "bloomery").is_dir()
-    names = ("demo", "prep", "tokenizer", "pretrain", "tune", "eval")
+    names = ("demo", "dataset", "tokenizer", "pretrain", "tune", "eval")
     folder = (work.parent / "mlartifacts" / "bloomery").as_uri()
     assert all(store.run(name).info.artifact_uri.startswith(folder) for name in names)
 
@@ -160,4 +178,4 @@ def test_preparation_done_again_is_another_run(work: Path, store: Store) -> None
         receipt = Receipt(stage="prep", fingerprint=print_of, config={"kind": print_of}, counts={"kept": 2})
         write_receipt(work / "dataset", receipt)
         track_stage(work, "dataset", SETTINGS)
-    assert sorted(run.data.params["kind"] for run in store.runs("prep")) == ["one", "two"]
+    assert sorted(run.data.params["kind"] for run in store.runs("dataset")) == ["one", "two"]

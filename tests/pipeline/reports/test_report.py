@@ -8,9 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.reports.findings import collect, headlines, short
-from pipeline.reports.plots import shot_curve, smooth
-from pipeline.reports.report import marked, validation, write_report
+from data_prep.contract.report import Text, short
+from launch.kinds import all_kinds
+from pipeline.reports.findings import Findings, headlines
+from pipeline.reports.measured import held_out, shot_curve
+from pipeline.reports.page import marked
+from pipeline.reports.plots import lines, smooth
+from pipeline.reports.report import write_report
+from pipeline.stages.summary import findings_of
 from tests.pipeline.evaluation.works import finished_work
 
 
@@ -38,6 +43,10 @@ class Outline(HTMLParser):
             self.headings.append(data)
 
 
+def found_in(work: Path) -> Findings:
+    return findings_of(work, all_kinds())
+
+
 def outline(path: Path) -> Outline:
     found = Outline()
     found.feed(path.read_text(encoding="utf-8"))
@@ -46,7 +55,7 @@ def outline(path: Path) -> Outline:
 
 def test_the_report_of_a_whole_run(tmp_path: Path) -> None:
     finished_work(tmp_path)
-    text = write_report(tmp_path).read_text(encoding="utf-8")
+    text = write_report(found_in(tmp_path)).read_text(encoding="utf-8")
     found = outline(tmp_path / "report.html")
     assert found.wrong == []
     assert found.open == []
@@ -62,7 +71,7 @@ def test_the_report_of_a_whole_run(tmp_path: Path) -> None:
         "Resolved recipe",
     ]
     assert all(address.startswith("#") for address in found.addresses)
-    assert text.count("<svg") == 5  # the funnel is a table there
+    assert text.count("<svg") == 6
     for words in ("62.0%", "unigram model", "1.31", "4.100", "step-20", "&lt;too short&gt;", "31 of 50"):
         assert words in text
     assert "def &lt;f&gt;(x)" in text
@@ -82,7 +91,7 @@ def test_the_report_of_a_whole_run(tmp_path: Path) -> None:
 
 def test_references_inside_the_figures_are_unambiguous(tmp_path: Path) -> None:
     finished_work(tmp_path)
-    text = write_report(tmp_path).read_text(encoding="utf-8")
+    text = write_report(found_in(tmp_path)).read_text(encoding="utf-8")
     figures = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
     defined = [
         set(re.findall(r'<(?:clipPath|path|marker|use)[^>]* id="([^"]+)"', figure)) for figure in figures
@@ -100,7 +109,7 @@ def test_missing_stages_leave_no_hole(tmp_path: Path, left: list[str]) -> None:
     (tmp_path / "part").mkdir()
     for name in left:
         (tmp_path / "whole" / name).rename(tmp_path / "part" / name)
-    found = outline(write_report(tmp_path / "part"))
+    found = outline(write_report(found_in(tmp_path / "part")))
     assert found.wrong == []
     assert ("Documents" in found.headings) == ("dataset" in left)
     assert ("Multiple choice" in found.headings) == ("eval" in left)
@@ -109,13 +118,13 @@ def test_missing_stages_leave_no_hole(tmp_path: Path, left: list[str]) -> None:
 
 def test_headlines_put_the_results_first(tmp_path: Path) -> None:
     finished_work(tmp_path)
-    found = {one.label: (one.value, one.note) for one in headlines(collect(tmp_path))}
+    found = {one.label: (one.value, one.note) for one in headlines(found_in(tmp_path))}
     assert next(iter(found)) == "held-out loss"
     assert found["held-out loss"] == ("3.200", "pretrained; a unigram model has 6.500")
     assert found["documents kept"] == ("150", "of 200 (75.0%)")
     assert found["train tokens"][0] == "1.23 M"
     assert found["Which response?"] == ("62%", "pretrained, 4-shot, n = 50; chance 25%")
-    assert headlines(collect(tmp_path / "none")) == []
+    assert headlines(found_in(tmp_path / "none")) == []
 
 
 def test_counts_in_three_digits() -> None:
@@ -150,7 +159,7 @@ def test_blanks_and_what_fills_them_are_marked(tmp_path: Path) -> None:
     path.write_text(
         path.read_text() + json.dumps(blank | {"answers": {"pretrained": "a «c»", "tuned": "a «d»"}})
     )
-    headings = outline(write_report(tmp_path)).headings
+    headings = outline(write_report(found_in(tmp_path))).headings
     assert headings.index("Blanks filled in") < headings.index("Generations, side by side")
 
 
@@ -158,7 +167,7 @@ def test_models_asked_with_one_number_of_examples_stand_beside_each_other() -> N
     """Nearer than a tenth of the picture to the one tick."""
     shots = [{"shots": 0, "accuracy": 0.3, "low": 0.2, "high": 0.4}]
     runs = {name: {"shots": shots} for name in ("pretrained", "tuned")}
-    (axes,) = shot_curve({"task": {"chance": 0.25}, "runs": runs}).axes
+    (axes,) = lines(shot_curve("eval", {"task": {"chance": 0.25}, "runs": runs})).axes
     left, right = axes.get_xlim()
     places = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]
     assert len(places) >= 2
@@ -169,5 +178,6 @@ def test_shuffled_words_are_explained_where_they_are_measured() -> None:
     figures = {"loss": 5.2, "perplexity": 181.0, "accuracy": 0.17}
     results = {"validation": {"unigram": figures, "about": "50 hidden tokens"}}
     for more, told in (({}, False), ({"shuffled_loss": 6.9}, True)):
-        page = validation(results | {"runs": {"pretrained": {"validation": figures | more}}})
-        assert ("with the words it reads shuffled" in page) == told
+        parts = held_out(results | {"runs": {"pretrained": {"validation": figures | more}}})
+        words = " ".join(part.text for part in parts if isinstance(part, Text))
+        assert ("with the words it reads shuffled" in words) == told

@@ -28,7 +28,7 @@ def pairs(tmp_path: Path) -> Path:
 
 def recipe(length: int = 96, micro_batch: int = 2, validation_samples: int = 256) -> PipelineConfig:
     tune = {"global_batch": 8, "micro_batch": micro_batch, "validation_samples": validation_samples}
-    return tiny.config(tune=tune, data={"sequence_length": length})
+    return tiny.config(train=tune, data={"sequence_length": length})
 
 
 def rows(batches: list[Batch]) -> list[bytes]:
@@ -124,7 +124,7 @@ def test_long_and_empty_conversations_are_cut_or_skipped_and_counted(
 
 def encoder_decoder(length: int, kind: str = "span_corruption") -> PipelineConfig:
     return tiny.config(
-        tune={"global_batch": 2, "micro_batch": 2},
+        train={"global_batch": 2, "micro_batch": 2},
         data={"sequence_length": length},
         objective={"kind": kind},
     )

@@ -10,7 +10,7 @@ import pytest
 
 from data_prep.contract.settings import InputError
 from pipeline.prompting.chat import Message
-from pipeline.tuning.instructions import instruction_files, read_conversations
+from pipeline.tuning.instructions import dataset_files, read_conversations
 from tests.pipeline import tiny
 
 PAIR = {"instruction": "Add.", "input": "2, 3", "output": "5"}
@@ -77,13 +77,11 @@ def test_a_json_file_that_is_no_array_and_a_missing_file(tmp_path: Path) -> None
         read_conversations(tmp_path / "none.jsonl")
 
 
-def test_the_recipe_decides_between_its_own_files_and_the_datasets(tmp_path: Path) -> None:
+def test_the_files_of_a_dataset(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"tune\.data"):
-        instruction_files(tiny.config(), tmp_path)
+        dataset_files(tmp_path)
     tiny.write_pairs(tmp_path / "instructions" / "train.jsonl", 3)
     train = tmp_path / "instructions" / "train.jsonl"
-    assert instruction_files(tiny.config(), tmp_path) == ([train], [])
+    assert dataset_files(tmp_path) == ([train], [])
     tiny.write_pairs(tmp_path / "instructions" / "validation.jsonl", 3)
-    assert instruction_files(tiny.config(), tmp_path) == ([train], [train.with_name("validation.jsonl")])
-    own = tiny.config(tune={"data": ["own.jsonl"]})
-    assert instruction_files(own, tmp_path) == ([Path("own.jsonl")], [])
+    assert dataset_files(tmp_path) == ([train], [train.with_name("validation.jsonl")])

@@ -1,0 +1,71 @@
+"""One process at a time in a stage's folder.
+
+    with locked(work / "dataset", "preparing"):
+        ...
+
+The lock is the kernel's (flock) on `.<folder>.lock` beside the folder, so it is gone when its holder is,
+however that ended, and a file that was left behind blocks nobody. What stands in the file is for people: who
+holds the lock, or who held it last. Network file systems that have locks (NFS, Lustre with `flock`) keep
+them between hosts.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from data_prep.contract.settings import InputError
+
+PATIENCE = 10.0
+"""Seconds for which a holder is waited for: one that is being ended needs a few to leave."""
+
+
+@contextmanager
+def locked(folder: Path, what: str, patience: float | None = None) -> Iterator[None]:
+    """Hold the lock of a folder, which need not be there yet. `what` is told to others: "preparing".
+
+    Raises `InputError` where another process holds it and goes on doing so for `patience` seconds
+    (`PATIENCE`), or where
+    nothing can be written beside the folder.
+    """
+    path = folder.with_name(f".{folder.name}.lock")
+    with _opened(path, folder) as file:
+        _take(file, path, folder, time.monotonic() + (PATIENCE if patience is None else patience))
+        holder = {"what": what, "pid": os.getpid(), "host": socket.gethostname()}
+        file.truncate(0)
+        file.write(json.dumps(holder))
+        file.flush()
+        yield
+
+
+def _opened(path: Path, folder: Path) -> IO[str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a+")
+    except OSError as error:
+        raise InputError(f"{folder}: nothing can be written there ({error.strerror}: {path})") from error
+
+
+def _take(file: IO[str], path: Path, folder: Path, deadline: float) -> None:
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise InputError(f"{folder}: {_holder(path)}; wait for it or end it") from None
+            time.sleep(0.1)
+        except OSError as error:
+            raise InputError(f"{path}: this file system has no locks ({error.strerror})") from error
+
+
+def _holder(path: Path) -> str:
+    """Who is there, as far as its file says."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        holder = json.loads(path.read_text())
+        return f"process {holder['pid']} on {holder['host']} is {holder['what']} here"
+    return "another process is at work here"

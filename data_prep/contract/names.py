@@ -1,0 +1,87 @@
+"""Strings from outside on their way to a path, a terminal or a record.
+
+plain_name          a name that becomes a path below a folder of ours
+printable           a text that reaches a terminal
+without_password    an address that is written down
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from data_prep.contract.settings import InputError
+
+LONGEST_PART, LONGEST_NAME = 255, 1_000
+"""Bytes of a file's name that file systems take, and of a whole one that nothing of ours comes near."""
+
+_CONTROL = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+"""C0 and C1 with ESC, line separators, bidirectional overrides and isolates, halves of surrogate pairs."""
+_NOT_IN_NAMES = re.compile(f"[{_CONTROL}\\\\]")
+_NOT_PRINTED = re.compile(f"(?![\n\t])[{_CONTROL}]")
+
+_PASSWORD = re.compile(r"(?<=://)([^\s/?#:@\[]*):[^\s/?#]*@")
+_WITH_SLASH = re.compile(r"(?<=://)([^\s/?#:@\[]*):(?!\d*[/?#])(?:[^\s@:]|:(?!//)){0,500}@")
+"""A password that should have been quoted: without it, what follows the colon would be no port."""
+_ONLY_TOKEN = re.compile(r"(?:(?<=http://)|(?<=https://))[^\s/?#:@\[]+@")
+_PARAMETER = re.compile(
+    r"([?&;][\w.-]{0,40}(?:sig|signature|token|secret|passw(?:or)?d|pwd|credential|key|keyid|auth)=)[^\s&;#'\"]+",
+    re.IGNORECASE,
+)
+"""What signs or opens an address in its query: signed URLs of S3, GCS and Azure, tokens of interfaces."""
+
+
+def plain_name(name: object, where: str | Path) -> str:
+    """The name itself, if it is a plain relative one: `train`, `train/shard-00000.tar`.
+
+    `InputError` where it is no string, absolute, empty in any part, has a part `.` or `..` or one that begins
+    with a dash or a tilde, a backslash or a control character, or is too long. `where` is what holds it.
+    """
+    problem = _problem(name)
+    if problem:
+        shown = printable(repr(name)[:100])
+        raise InputError(f"{printable(str(where))}: {shown} is no plain relative name ({problem})")
+    return str(name)
+
+
+def _problem(name: object) -> str:
+    if not isinstance(name, str):
+        return "a string is expected"
+    if _NOT_IN_NAMES.search(name):
+        return "it has a control character or a backslash"
+    parts = name.split("/")
+    if name.startswith("/"):
+        return "it is absolute"
+    if any(part in ("", ".", "..") for part in parts):
+        return "it has an empty part, . or .."
+    if any(part.startswith(("-", "~")) for part in parts):
+        return "a part begins with a dash or a tilde"
+    if len(name.encode()) > LONGEST_NAME or any(len(part.encode()) > LONGEST_PART for part in parts):
+        return "it is too long"
+    return ""
+
+
+def printable(text: str) -> str:
+    """The text with what moves a terminal's cursor or turns its letters around made visible: `\\x1b`.
+
+    Line breaks and tabs stay.
+    """
+    return _NOT_PRINTED.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def without_password(text: str) -> str:
+    """The text with the secrets of every address in it replaced: `https://joe:***@host/a?sig=***`.
+
+    An address of the web that names a user alone loses that, as tokens are given so.
+    """
+    text = _WITH_SLASH.sub(r"\1:***@", _PASSWORD.sub(r"\1:***@", text))
+    return _PARAMETER.sub(r"\1***", _ONLY_TOKEN.sub("***@", text))
+
+
+def without_passwords(plain: Any) -> Any:
+    """Plain values (mappings, lists, strings) with the secrets of every address in them replaced."""
+    if isinstance(plain, str):
+        return without_password(plain)
+    if isinstance(plain, Mapping):
+        return {key: without_passwords(value) for key, value in plain.items()}
+    return [*map(without_passwords, plain)] if isinstance(plain, list | tuple) else plain

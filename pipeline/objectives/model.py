@@ -1,0 +1,17 @@
+"""A recipe's model: the layers of its model section with the head of its objective."""
+
+import torch
+
+from pipeline.config import PipelineConfig
+from pipeline.models.build import Builder, Head
+from pipeline.models.layer import Layer
+from pipeline.objectives.registry import objective_of
+
+
+def model_layers(
+    config: PipelineConfig, vocabulary_size: int, dtype: torch.dtype, head: Head | None = None
+) -> list[Layer]:
+    """Every layer from tokens to the outputs of the objective's head, or of another `head`."""
+    objective = objective_of(config.objective)
+    lengths = objective.shape(config.data).lengths
+    return Builder(config, lengths, vocabulary_size, dtype).layers(head or objective.head)

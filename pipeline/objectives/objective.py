@@ -1,0 +1,99 @@
+"""What an objective is: its batches, the layers behind the last block, its labels, its loss and its metrics.
+
+One class a kind, each in its own file; `pipeline.objectives.registry` finds it by the recipe's
+`objective.kind`. To import them needs no torch: what makes batches in a worker process does without.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from data_prep.contract.settings import InputError
+from data_prep.contract.vocabulary import Vocabulary
+from pipeline.config import DataConfig, ObjectiveConfig
+from pipeline.costs.lengths import Lengths
+from pipeline.objectives.batches import Batch
+from pipeline.objectives.loss import Loss
+from pipeline.objectives.samples import Samples
+from pipeline.objectives.special import ABSENT, SpecialTokens
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pipeline.models.build import Builder
+    from pipeline.models.layer import Flow, Layer
+
+MakeBatch = Callable[[Samples], Batch]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Lengths that an objective leads to, the same for every batch.
+
+    width     stream positions that a sample is made of
+    inputs    tokens that the model's first stack sees: the encoder's, or a lone decoder's or encoder's
+    targets   tokens of the decoder behind an encoder; None where there is none
+    """
+
+    width: int
+    inputs: int
+    targets: int | None = None
+
+    @property
+    def lengths(self) -> Lengths:
+        """What the model computes on."""
+        return Lengths(self.inputs, self.targets or 0)
+
+
+class Objective(Loss):
+    """A training objective with its settings."""
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Special tokens that not every published tokenizer has."""
+
+    def __init__(self, settings: ObjectiveConfig) -> None:
+        self.settings = settings
+
+    @property
+    def pairs(self) -> bool:
+        """Whether a sample is given another one of its window as a partner."""
+        return False
+
+    @abstractmethod
+    def shape(self, data: DataConfig) -> Shape:
+        """The lengths of the batches."""
+
+    @abstractmethod
+    def make_batch(self, data: DataConfig, special: SpecialTokens) -> MakeBatch:
+        """The function from samples to batches: a pure one, whose noise follows from the samples' keys."""
+
+    def batches(self, data: DataConfig, special: SpecialTokens) -> MakeBatch:
+        """The same for a vocabulary that may not do. `InputError` where it lacks a special token."""
+        for name in self.needs:
+            if getattr(special, name) == ABSENT:
+                kind = self.settings.kind
+                raise InputError(
+                    f"objective.kind {kind} needs a <{name}>, and the dataset's tokenizer has none"
+                )
+        return self.make_batch(data, special)
+
+    def describe(self) -> str:
+        """What the model learns to predict, in a few words."""
+        return self.settings.kind
+
+    def decoder_start(self, vocabulary: Vocabulary) -> int:
+        """What a decoder behind an encoder starts with: `<pad>`, as in T5."""
+        return vocabulary.pad
+
+    def head(self, build: "Builder") -> "list[Layer]":
+        """The layers behind the last block: the logits of every position."""
+        return [*build.project_out(), build.logits()]
+
+    def __call__(self, outputs: "Flow", labels: "Flow") -> "tuple[Tensor, dict[str, Tensor]]":
+        """Sum of weight times cross-entropy over the positions, in nats; no metrics beside it."""
+        from pipeline.objectives.losses import weighted_cross_entropy
+
+        smoothing = self.settings.label_smoothing
+        total = weighted_cross_entropy(outputs["logits"], labels["targets"], labels["weights"], smoothing)
+        return total, {}

@@ -1,0 +1,21 @@
+"""Every objective by the name that a recipe gives it. A new one is a file and a line here."""
+
+from pipeline.config import ObjectiveConfig
+from pipeline.objectives.causal import CausalLM, PrefixLM
+from pipeline.objectives.denoising import Denoising
+from pipeline.objectives.masked import MaskedLM
+from pipeline.objectives.objective import Objective
+from pipeline.objectives.spans import SpanCorruption
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "causal_lm": CausalLM,
+    "prefix_lm": PrefixLM,
+    "masked_lm": MaskedLM,
+    "span_corruption": SpanCorruption,
+    "denoising": Denoising,
+}
+
+
+def objective_of(settings: ObjectiveConfig) -> Objective:
+    """The objective of a recipe's `objective` section."""
+    return OBJECTIVES[settings.kind](settings)
