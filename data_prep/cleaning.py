@@ -44,8 +44,20 @@ def _few_marks(text: str) -> str:
 
 @cache
 def _many_marks() -> re.Pattern[str]:
-    marks = "".join(sign for sign in map(chr, range(0x300, 0x1F000)) if unicodedata.combining(sign))
+    marks = "".join(filter(_is_mark, map(chr, range(0x300, 0x1F000))))
     return re.compile(f"([{marks}]{{{MOST_MARKS}}})[{marks}]+")
+
+
+def _is_mark(sign: str) -> bool:
+    """Whether a character combines, or is made of such, as some vowel signs of Tibetan are."""
+    if unicodedata.combining(sign):
+        return True
+    parts = unicodedata.decomposition(sign)
+    return (
+        bool(parts)
+        and "<" not in parts
+        and all(unicodedata.combining(chr(int(part, 16))) for part in parts.split())
+    )
 
 
 def unreadable(text: str) -> str:

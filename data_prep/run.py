@@ -108,7 +108,8 @@ def identify(config: PrepConfig) -> Identity:
     inputs = {"corpus": fingerprint(named)}
     if config.tokenizer.model:
         inputs["tokenizer"] = Vocabulary(config.tokenizer.model).sha256
-    settings = without_passwords(config.model_dump(mode="json", exclude={"corpus": {"workers"}}))
+    settings = without_passwords(config.settled())
+    del settings["corpus"]["workers"]  # how many work at once changes nothing that comes out
     return Identity(fingerprint("prep", settings, inputs), inputs, files, unread)
 
 

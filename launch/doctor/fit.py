@@ -132,7 +132,7 @@ def _less(recipe: Recipe, need: memory.Memory) -> str:
 
 def disk(recipe: Recipe, work: Path, rows: int) -> Finding:
     """Room for the checkpoints that the recipe keeps, and one that is being written."""
-    each = memory.checkpoint_bytes(recipe.pipeline(), rows)
+    each = memory.checkpoint_bytes(recipe.pipeline(), recipe.train, rows)
     train = recipe.train
     kept = train.keep_checkpoints + 1 + (train.steps // train.keep_every if train.keep_every else 0)
     place = existing(work)

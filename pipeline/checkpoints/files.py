@@ -111,9 +111,14 @@ def _merged(shares: list[Share]) -> dict[str, TensorEntry]:
     merged: dict[str, TensorEntry] = {}
     for share in shares:
         for name, entry in share.tensors.items():
-            found = merged.get(name)
-            parts = [*found.parts, *entry.parts] if found else entry.parts
-            merged[name] = entry.model_copy(update={"parts": parts})
+            if (found := merged.get(name)) is not None:
+                entry = entry.model_copy(
+                    update={
+                        "parts": [*found.parts, *entry.parts],
+                        "whole_states": found.whole_states | entry.whole_states,
+                    }
+                )
+            merged[name] = entry
     for name, entry in merged.items():
         there = sum(part.length for part in entry.parts)
         assert there == math.prod(entry.shape), f"{name}: {there} numbers of shape {entry.shape}"

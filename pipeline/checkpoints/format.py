@@ -3,7 +3,7 @@
     checkpoints/step-000200/
         checkpoint.json                 step, layout, where each tensor's numbers lie, files with their sha256
         weights-00000.safetensors       float32 weights: the runs of numbers that rank 0 held, flat
-        optimizer-00000.safetensors     Adam's two moments of the same numbers
+        optimizer-00000.safetensors     the optimizer's states of the same numbers, and small whole ones
         random-00000.safetensors        random states of that rank
 
 A folder named `step-N` is complete: `pipeline.checkpoints.writer` renames it when everything is there. Ranks
@@ -27,7 +27,8 @@ from pipeline.checkpoints.run_folder import INDEX, checkpoint_folder, saved_step
 from pipeline.distributed.sharding import UNCUT, Cut, shard_shape, unshard
 
 SCHEMA_VERSION: Literal[2] = 2
-Moment = Literal["exp_avg", "exp_avg_sq"]
+ADAM = ("exp_avg", "exp_avg_sq")
+"""The states that every tensor had before there were other optimizers."""
 
 
 class Part(NamedTuple):
@@ -50,6 +51,10 @@ class TensorEntry(Settings):
     """How tensor-parallel ranks cut it."""
     parts: list[Part]
     """Where its numbers are; together every number once."""
+    states: tuple[str, ...] = ADAM
+    """The optimizer's states that lie as its numbers do; weights that were imported have none of them."""
+    whole_states: dict[str, int] = Field(default_factory=dict)
+    """States of shapes of their own, with the rank whose file holds all of them."""
 
 
 class FileEntry(Settings):
@@ -96,8 +101,16 @@ class Checkpoint:
         """A whole weight, float32."""
         return self._read("weights", name)
 
-    def moment(self, name: str, kind: Moment) -> Tensor:
-        """One of Adam's whole moments."""
+    def state(self, name: str, kind: str) -> Tensor:
+        """A whole optimizer state of a tensor; `InputError` where another optimizer wrote the checkpoint."""
+        entry = self.index.tensors[name]
+        if kind in entry.whole_states:
+            return self._opened(f"optimizer-{entry.whole_states[kind]:05d}.safetensors", f"{name}.{kind}")
+        if kind not in entry.states:
+            raise InputError(
+                f"{self.folder}: has no {kind} of {name}, another optimizer wrote it; start from its weights "
+                "with train.start_from"
+            )
         return self._read("optimizer", name, f".{kind}")
 
     def _read(self, file: str, name: str, suffix: str = "") -> Tensor:

@@ -5,6 +5,7 @@ Every function here is called by all ranks together.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch.distributed as dist
 
@@ -47,19 +48,50 @@ def newest(run: Path, world: World, notify: Callable[[str], None]) -> Checkpoint
 def load(engine: Engine, checkpoint: Checkpoint) -> int:
     """Make the engine what it was when the checkpoint was written; returns the steps done.
 
-    In another layout weights, moments and schedule go on as they were; random states only go on where the
-    layout is the same.
+    In another layout weights, optimizer states and schedule go on as they were; random states only go on
+    where the layout is the same.
     """
     load_weights(engine, checkpoint)
     index, world = checkpoint.index, engine.world
-    state.restore_moments(engine, index.updates, checkpoint.moment)
+    state.restore_states(engine, index.updates, checkpoint.state)
     layout = {"tensor": world.tensor_size, "pipeline": world.pipeline_size, "data": world.data_size}
     if index.layout == layout:
         randomness.restore(checkpoint.random_states(world.rank))
     return index.step
 
 
-def load_weights(engine: Engine, checkpoint: Checkpoint) -> None:
-    """Take the weights alone, as the start of another training."""
-    checkpoint.check_fits(engine.whole_shapes())
-    state.restore_weights(engine, checkpoint.weight)
+def load_weights(engine: Engine, checkpoint: Checkpoint, new: tuple[str, ...] = ()) -> str:
+    """Take the weights alone, as the start of another training.
+
+    Weights whose names begin with one of `new` stay as they were drawn where the checkpoint has none of that
+    name and shape; any other that it lacks is an `InputError`. Returns what was not the same on both sides,
+    in one line.
+    """
+    shapes, there = engine.whole_shapes(), checkpoint.index.tensors
+    drawn = {
+        name
+        for name, shape in shapes.items()
+        if name.startswith(new) and (name not in there or there[name].shape != shape)
+    }
+    problem = None
+    try:
+        checkpoint.check_fits({name: shape for name, shape in shapes.items() if name not in drawn})
+    except InputError as error:
+        problem = str(error)
+    stages: list[Any] = [None] * engine.world.size
+    dist.all_gather_object(stages, (set(shapes) - drawn, drawn, problem))
+    if problems := [one for _, _, one in stages if one]:
+        raise InputError(problems[0])
+    state.restore_weights(engine, checkpoint.weight, drawn)
+    unused = set(there).difference(*(taken for taken, _, _ in stages))
+    parts = {"new": set().union(*(new for _, new, _ in stages)), "not taken": unused}
+    return "; ".join(f"{what}: {summary(names)}" for what, names in parts.items() if names)
+
+
+def summary(names: set[str]) -> str:
+    """Names of weights, those of one module together.
+
+    >>> summary({"head.classify.bias", "head.classify.weight"})
+    'head.classify.*'
+    """
+    return ", ".join(sorted({f"{name.rpartition('.')[0]}.*" for name in names}))

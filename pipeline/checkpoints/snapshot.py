@@ -1,8 +1,8 @@
 """A rank's share of a checkpoint, copied to host memory so that training can go on while it is written.
 
-The buffers are made once and used by every checkpoint. Over all ranks they hold 12 bytes a parameter (a
-float32 weight and Adam's two moments), beside nothing else: no tensor is gathered for them. On GPUs they are
-pinned and the copies run behind the computation.
+The buffers are made once and used by every checkpoint. Over all ranks they hold float32 weights and the
+optimizer's states (12 bytes a parameter with Adam's two) beside nothing else: no tensor is gathered for them.
+On GPUs they are pinned and the copies run behind the computation.
 """
 
 from dataclasses import dataclass
@@ -38,10 +38,12 @@ class Buffers:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        numbers = sum(held.tensors["weight"].numel() for _, held in state.share(engine))
+        numbers = sum(flat.numel() for _, held in state.share(engine) for flat in held.tensors.values())
+        numbers += sum(whole.numel() for *_, whole in state.whole_share(engine))
         pinned = engine.world.device.type == "cuda"
         # Filled now, so that memory that is not there is missed before the first step, not in a save.
-        self._flat = torch.zeros(3, numbers, pin_memory=pinned)
+        self._flat = torch.zeros(numbers, pin_memory=pinned)
+        self._used = 0
 
     @property
     def bytes(self) -> int:
@@ -51,23 +53,36 @@ class Buffers:
     @torch.no_grad()
     def take(self) -> Snapshot:
         """Copy what this rank holds now; no other rank is asked for anything."""
-        world = self.engine.world
         files: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}, "random": randomness.states()}
         tensors: dict[str, TensorEntry] = {}
-        begin = 0
+        self._used = 0
         for name, held in state.share(self.engine):
-            end = begin + held.tensors["weight"].numel()
-            for row, (kind, flat) in zip(self._flat, held.tensors.items(), strict=True):
-                copy = row[begin:end].copy_(flat, non_blocking=True)
-                file, key = ("weights", name) if kind == "weight" else ("optimizer", f"{name}.{kind}")
-                files[file][key] = copy
-            parameter = self.engine.parameters[name]
-            cut = sharding.cut_of(parameter, world.tensor_size)
-            part = Part(world.rank, world.tensor_rank if cut.shards > 1 else 0, held.start, end - begin)
-            shape = list(sharding.whole_shape(parameter, world.tensor_size))
-            tensors[name] = TensorEntry(shape=shape, cut=cut, parts=[part])
-            begin = end
+            for kind, flat in held.tensors.items():
+                file, key = ("weights", name) if kind == state.WEIGHT else ("optimizer", f"{name}.{kind}")
+                files[file][key] = self._copy(flat)
+            tensors[name] = self._entry(name, held)
+        for name, kind, whole in state.whole_share(self.engine):
+            files["optimizer"][f"{name}.{kind}"] = self._copy(whole)
+            tensors[name] = self._with_whole(tensors.get(name) or self._entry(name, None), kind)
         return Snapshot(files, tensors, self._event())
+
+    def _copy(self, tensor: Tensor) -> Tensor:
+        begin, self._used = self._used, self._used + tensor.numel()
+        return self._flat[begin : self._used].view_as(tensor).copy_(tensor, non_blocking=True)
+
+    def _entry(self, name: str, held: state.Held | None) -> TensorEntry:
+        """What the index says of a parameter that this rank has a run of, or has whole states of alone."""
+        world, parameter = self.engine.world, self.engine.parameters[name]
+        cut = sharding.cut_of(parameter, world.tensor_size)
+        shard, parts = world.tensor_rank if cut.shards > 1 else 0, []
+        if held is not None:
+            parts = [Part(world.rank, shard, held.start, held.tensors[state.WEIGHT].numel())]
+        shape = list(sharding.whole_shape(parameter, world.tensor_size))
+        return TensorEntry(shape=shape, cut=cut, parts=parts, states=self.engine.masters.kinds(name))
+
+    def _with_whole(self, entry: TensorEntry, kind: str) -> TensorEntry:
+        states = entry.whole_states | {kind: self.engine.world.rank}
+        return entry.model_copy(update={"whole_states": states})
 
     def _event(self) -> torch.cuda.Event | None:
         if self.engine.world.device.type != "cuda":

@@ -1,18 +1,31 @@
 """What every training is told of its steps: the optimizer, the schedule, what is saved and when."""
 
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from data_prep.contract.settings import InputError, Settings
 from pipeline.config.ramp_up import RampUp
 
+PUBLISHED: dict[str, dict[str, float]] = {
+    "adamw": {},
+    # Shazeer and Stern 2018, as T5 used it: updates are clipped one by one, nothing decays
+    "adafactor": {"weight_decay": 0.0, "clip": 0.0},
+    # You et al. 2020, BERT
+    "lamb": {"beta2": 0.999, "epsilon": 1e-6, "weight_decay": 0.01},
+    # Liu et al. 2025: updates are as large as AdamW's, whose rate and decay therefore serve
+    "muon": {},
+}
+"""What each optimizer has for keys that the recipe leaves out, where it is not this file's default."""
+
 
 class OptimizerConfig(Settings):
     """The optimizer, its learning rate and its batches; shared by all trainings."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"schedule", "decay_steps", "decay_from", "ramp_up"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"optimizer", "parameter_scaling", "schedule", "decay_steps", "decay_from", "ramp_up"}
+    )
     not_in_fingerprint: ClassVar[frozenset[str]] = frozenset(
         {
             "micro_batch",
@@ -37,6 +50,8 @@ class OptimizerConfig(Settings):
     """A smaller global batch that grows in the first steps; null has the whole one from the start."""
     micro_batch: int = Field(8, gt=0, le=10**8)
     """Sequences that one rank computes at once."""
+    optimizer: Literal["adamw", "adafactor", "lamb", "muon"] = "adamw"
+    """AdamW; Adafactor (T5); LAMB (BERT with large batches); Muon for the blocks' matrices, else AdamW."""
     learning_rate: float = Field(1e-3, gt=0.0, le=1e3)
     """Peak learning rate."""
     schedule: Literal["cosine", "linear", "constant", "inverse_sqrt", "wsd"] = "cosine"
@@ -50,15 +65,17 @@ class OptimizerConfig(Settings):
     decay_from: PositiveInt | None = None
     """Step from which inverse_sqrt falls (T5: 10000, and no warm-up); null is warmup_steps."""
     weight_decay: float = Field(0.1, ge=0.0)
-    """Decoupled weight decay of matrices; biases and norms have none."""
+    """Decoupled weight decay of matrices; biases and norms have none. Adafactor has 0, LAMB 0.01."""
     beta1: float = Field(0.9, ge=0.0, lt=1.0)
-    """Adam's decay of the gradient average."""
+    """Adam's and LAMB's decay of the gradient average."""
     beta2: float = Field(0.95, ge=0.0, lt=1.0)
-    """Adam's decay of the squared gradient average."""
+    """Adam's and LAMB's decay of the squared gradient average; LAMB has 0.999."""
     epsilon: PositiveFloat = 1e-8
-    """Adam's epsilon."""
+    """Adam's and LAMB's epsilon; LAMB has 1e-6."""
+    parameter_scaling: bool = True
+    """Whether Adafactor's steps are relative to each parameter's size, as T5's are."""
     clip: float = Field(1.0, ge=0.0)
-    """Largest norm of the whole gradient; 0 does not clip."""
+    """Largest norm of the whole gradient; 0 does not clip, as with Adafactor."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Type of weights and activations; auto is bfloat16 on a GPU, else float32; float16 scales the loss."""
     validate_every: PositiveInt = 100
@@ -86,6 +103,13 @@ class OptimizerConfig(Settings):
     """How often a run goes back to the checkpoint before a spike; further spikes are only logged."""
     spike_skip: PositiveInt = 1
     """Batches that are then left out: that of the spike and those right before it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return PUBLISHED.get(str(given.get("optimizer")), {}) | given
 
     @model_validator(mode="after")
     def _steps_fit(self) -> Self:

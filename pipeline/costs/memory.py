@@ -1,8 +1,8 @@
 """Memory of one rank of a layout at the peak of a step, in bytes, computed without building the model.
 
 - Weights, gradients and optimizer states follow ZeRO (Rajbhandari et al., 2020, section 3): AdamW keeps
-  float32 weights and two moments, 12 bytes a parameter; stage 1 divides these over the data-parallel ranks,
-  stage 2 gradients too, stage 3 weights too.
+  float32 weights and two moments, 12 bytes a parameter (Muon one in blocks, Adafactor next to none); stage 1
+  divides these over the data-parallel ranks, stage 2 gradients too, stage 3 weights too.
 - What blocks keep for the backward pass is in `pipeline.costs.activations`. Stage i of p pipeline stages
   keeps it of up to p - i micro batches (1F1B; Narayanan et al., 2021, section 2.2).
 """
@@ -32,7 +32,7 @@ class Memory:
     gradients: int
     """Gradients, and the buckets they are exchanged through."""
     optimizer: int
-    """Two moments, and float32 weights where those of the model are not the optimizer's own."""
+    """States, and float32 weights where those of the model are not the optimizer's own."""
     activations: int
     """What the blocks keep for the backward pass, over the micro batches in flight."""
     logits: int
@@ -76,7 +76,8 @@ def on_stage(
     held = stage_parameters(config, rows, stage, blocks) // parallel.tensor
     in_flight = min(parallel.pipeline - stage, optim.accumulation(data_size))
     kept = optim.micro_batch * width * activations.of_stage(config, lengths, *blocks)
-    states = 8 * held if parallel.zero_stage == 0 else 12 * (held // data_size)
+    kept_states = state_values(config, optim, rows, stage, blocks) // parallel.tensor
+    states = 4 * kept_states if parallel.zero_stage == 0 else 4 * ((held + kept_states) // data_size)
     offloaded = parallel.offload and gpu
     last = stage == parallel.pipeline - 1
     return Memory(
@@ -117,10 +118,8 @@ def stage_parameters(config: PipelineConfig, rows: int, stage: int, blocks: tupl
     """Parameters of a stage over all its tensor-parallel ranks; what is no block lies at the two ends."""
     model = config.model
     whole = flops.parameters(model, rows, config.position_table, config.objective.sentence_task != "none")
-    cross = model.architecture == "encoder_decoder"
-    sizes = flops.block_parameters(model), flops.block_parameters(model, cross)
-    own = blocks[0] * sizes[0] + blocks[1] * sizes[1]
-    ends = whole - model.encoder_depth * sizes[0] - model.layers * sizes[1]
+    own = block_parameters(config, blocks)
+    ends = whole - block_parameters(config, (model.encoder_depth, model.layers))
     if config.parallel.pipeline == 1:
         return own + ends
     words = rows * (model.word_size or model.hidden_size)
@@ -129,10 +128,33 @@ def stage_parameters(config: PipelineConfig, rows: int, stage: int, blocks: tupl
     return own + first * (words + others) + last * words
 
 
-def checkpoint_bytes(config: PipelineConfig, rows: int) -> int:
-    """Size of a checkpoint: float32 weights and two moments."""
+def block_parameters(config: PipelineConfig, blocks: tuple[int, int]) -> int:
+    """Parameters of so many blocks of an encoder and of the main stack."""
+    cross = config.model.architecture == "encoder_decoder"
+    inner, main = flops.block_parameters(config.model), flops.block_parameters(config.model, cross)
+    return blocks[0] * inner + blocks[1] * main
+
+
+def state_values(
+    config: PipelineConfig, optim: OptimizerConfig, rows: int, stage: int, blocks: tuple[int, int]
+) -> int:
+    """Numbers that the optimizer keeps of a stage's parameters, over all its tensor-parallel ranks.
+
+    Vectors count as matrices; so do the means that Adafactor keeps in place of these: as nothing.
+    """
+    if optim.optimizer == "adafactor":
+        return 0
+    inside = block_parameters(config, blocks) if optim.optimizer == "muon" else 0
+    return 2 * stage_parameters(config, rows, stage, blocks) - inside
+
+
+def checkpoint_bytes(config: PipelineConfig, optim: OptimizerConfig, rows: int) -> int:
+    """Size of a checkpoint: float32 weights and the optimizer's states."""
     model = config.model
-    return 12 * flops.parameters(model, rows, config.position_table, config.objective.sentence_task != "none")
+    alone = config.model_copy(update={"parallel": config.parallel.model_copy(update={"pipeline": 1})})
+    blocks = (model.encoder_depth, model.layers)
+    weights = stage_parameters(alone, rows, 0, blocks)
+    return 4 * (weights + state_values(alone, optim, rows, 0, blocks))
 
 
 def _cut(costs: list[float], parts: int) -> list[int]:

@@ -35,10 +35,14 @@ def shard(whole: Tensor, parameter: Tensor, rank: int, size: int) -> Tensor:
 
     >>> # two fused matrices, gate rows 0-3 and up rows 4-7: rank 0 of 2 holds rows 0, 1, 4, 5
     """
-    cut = cut_of(parameter, size)
+    return part(whole, cut_of(parameter, size), rank)
+
+
+def part(whole: Tensor, cut: Cut, rank: int) -> Tensor:
+    """The part of a whole tensor that `rank` holds."""
     if cut.shards == 1:
         return whole
-    return torch.cat(whole.chunk(size * cut.stride, cut.dim)[rank::size], cut.dim).contiguous()
+    return torch.cat(whole.chunk(cut.shards * cut.stride, cut.dim)[rank :: cut.shards], cut.dim).contiguous()
 
 
 def cut_of(parameter: Tensor, size: int) -> Cut:

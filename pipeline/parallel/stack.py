@@ -27,6 +27,8 @@ def calls(layers: Iterable[Layer], modules: Iterable[nn.Module], parallel: Paral
     found = []
     for layer, module in zip(layers, modules, strict=True):
         module.layer_name = layer.name  # `pipeline.health.stacks` tells it of a rank that hangs
+        for parameter in module.parameters() if layer.block else ():
+            parameter.in_block = True  # what Muon is for
         if layer.block and parallel.recompute == "selective":
             for part in module.modules():
                 if isinstance(part, Attention):

@@ -1,25 +1,21 @@
-"""Where an engine keeps the float32 weights and Adam moments, whatever its layout and ZeRO stage.
+"""What of an engine's weights and optimizer states a rank saves, and how they are restored.
 
-This is the one place that knows how DeepSpeed lays them out. A rank holds of each parameter one run of
-numbers of its tensor-parallel shard, flattened: all of it (stage 0), what its flat partition covers of it
-(1 and 2), or an equal share (3). Saving reads these runs as they lie, without talking to other ranks.
+A rank holds of each parameter one run of numbers of its tensor-parallel shard, flattened
+(`pipeline.parallel.masters`). Saving reads these runs as they lie, without talking to other ranks.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
 
 import deepspeed
 import torch
-from deepspeed.utils import safe_get_local_fp32_param, safe_get_local_optimizer_state
 from torch import Tensor, nn
 
-from pipeline.checkpoints.format import Moment
 from pipeline.distributed import sharding
-from pipeline.parallel.adam import set_steps
 from pipeline.parallel.engine import Engine
+from pipeline.parallel.masters import view
 
-Kind = Literal["weight", "exp_avg", "exp_avg_sq"]
-MOMENTS: tuple[Moment, ...] = ("exp_avg", "exp_avg_sq")
+WEIGHT = "weight"
 
 
 class Held(NamedTuple):
@@ -27,8 +23,8 @@ class Held(NamedTuple):
 
     start: int
     """Where in the flattened shard it begins."""
-    tensors: dict[Kind, Tensor]
-    """Flat views of the weight and the moments, float32, all of one length; writing to them is restoring."""
+    tensors: dict[str, Tensor]
+    """Flat views of the weight and of the optimizer's states, all of one length; writing restores them."""
 
     def narrow(self, start: int, end: int) -> "Held":
         """The run from `start` to `end` of it."""
@@ -43,40 +39,58 @@ def share(engine: Engine) -> Iterator[tuple[str, Held]]:
     """
     world = engine.world
     for name, parameter in engine.parameters.items():
-        copied = world.tensor_rank > 0 and not sharding.is_sharded(parameter)
-        if copied or getattr(parameter, "ds_pipe_replicated", False):
+        if _is_copy(engine, parameter):
             continue
         held = _held(engine, parameter)
         if held is not None and engine.zero_stage == 0:
             size = -(-parameter.numel() // world.data_size)
             held = held.narrow(size * world.data_rank, size * (world.data_rank + 1))
-        if held is not None and held.tensors["weight"].numel():
+        if held is not None and held.tensors[WEIGHT].numel():
             yield name, held
 
 
-@torch.no_grad()
-def restore_weights(engine: Engine, whole: Callable[[str], Tensor]) -> None:
-    """Set every weight of this stage from `whole(name)`; all ranks call this together."""
+def whole_share(engine: Engine) -> Iterator[tuple[str, str, Tensor]]:
+    """The optimizer's whole states, as (parameter, state, tensor): the first rank with them saves them."""
+    if engine.world.tensor_rank or engine.world.data_rank:
+        return
     for name, parameter in engine.parameters.items():
+        if not _is_copy(engine, parameter):
+            yield from ((name, kind, found) for kind, found in engine.masters.whole_states(name).items())
+
+
+def _is_copy(engine: Engine, parameter: nn.Parameter) -> bool:
+    copied = engine.world.tensor_rank > 0 and not sharding.is_sharded(parameter)
+    return copied or getattr(parameter, "ds_pipe_replicated", False)
+
+
+@torch.no_grad()
+def restore_weights(engine: Engine, whole: Callable[[str], Tensor], left_out: Collection[str] = ()) -> None:
+    """Set every weight of this stage but some from `whole(name)`; all ranks call this together."""
+    for name, parameter in engine.parameters.items():
+        if name in left_out:
+            continue
         part = _shard(engine, parameter, whole(name))
         if engine.zero_stage == 3:
             with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0):
                 parameter.copy_(part)
         else:
             parameter.copy_(part)
-        _put(_held(engine, parameter), "weight", part)
+        _put(_held(engine, parameter), WEIGHT, part)
 
 
 @torch.no_grad()
-def restore_moments(engine: Engine, step: int, whole: Callable[[str, Moment], Tensor]) -> None:
-    """Set every Adam moment of this stage from `whole(name, kind)`, and the number of steps taken."""
-    set_steps(engine.engine.optimizer, engine.parameters.values(), engine.zero_stage, step)
+def restore_states(engine: Engine, step: int, whole: Callable[[str, str], Tensor]) -> None:
+    """Set every optimizer state of this stage from `whole(name, kind)`, and the number of steps taken."""
+    engine.masters.set_steps(step)
     for name, parameter in engine.parameters.items():
-        for kind in MOMENTS:
-            _put(_held(engine, parameter), kind, _shard(engine, parameter, whole(name, kind)))
+        held = _held(engine, parameter)
+        for kind in engine.masters.kinds(name):
+            _put(held, kind, _shard(engine, parameter, whole(name, kind)))
+        for kind, state in engine.masters.whole_states(name).items():
+            state.copy_(whole(name, kind))
 
 
-def _put(held: Held | None, kind: Kind, part: Tensor) -> None:
+def _put(held: Held | None, kind: str, part: Tensor) -> None:
     if held is not None:
         flat = held.tensors[kind]
         flat.copy_(part.flatten()[held.start : held.start + flat.numel()])
@@ -89,25 +103,8 @@ def _shard(engine: Engine, parameter: nn.Parameter, whole: Tensor) -> Tensor:
 
 def _held(engine: Engine, parameter: nn.Parameter) -> Held | None:
     """None where this rank's partition has nothing of the parameter."""
-    if engine.zero_stage == 0:
-        state = engine.engine.optimizer.state[parameter]
-        whole: dict[Kind, Tensor] = {kind: state[kind].view(-1) for kind in MOMENTS}
-        whole["weight"] = parameter.detach().view(-1)
-        return Held(0, whole)
-    if engine.zero_stage == 3:
-        return _held_by_stage_3(engine, parameter)
-    fragment = parameter._hp_mapping
-    if fragment is None:
+    run = engine.masters.run(parameter)
+    if run is None:
         return None
-    tensors: dict[Kind, Tensor] = {kind: fragment.get_hp_fragment(kind) for kind in MOMENTS}
-    tensors["weight"] = fragment.get_hp_fragment()
-    return Held(fragment.lp_fragment_address.start, tensors)
-
-
-def _held_by_stage_3(engine: Engine, parameter: nn.Parameter) -> Held:
-    """Equal shares in rank order; the last ones are padded where the numbers do not divide."""
-    tensors: dict[Kind, Tensor] = {kind: safe_get_local_optimizer_state(parameter, kind) for kind in MOMENTS}
-    tensors["weight"] = safe_get_local_fp32_param(parameter)
-    size = tensors["weight"].numel()
-    start = min(size * engine.world.data_rank, parameter.ds_numel)
-    return Held(start, tensors).narrow(0, min(size, parameter.ds_numel - start))
+    weight = view(run.master, run)
+    return Held(run.start, {WEIGHT: weight} | engine.masters.states(parameter))

@@ -31,7 +31,7 @@ from pipeline.distributed import world
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.model import model_layers
 from pipeline.objectives.registry import objective_of
-from pipeline.parallel.adam import adamw
+from pipeline.optim.build import build
 from pipeline.parallel.engine import Engine
 from pipeline.parallel.stack import Stack
 
@@ -119,7 +119,7 @@ def plain_loop(
     parameters: dict[str, nn.Parameter], config: PipelineConfig, compute: Callable[[], Tensor]
 ) -> Callable[[], object]:
     """A step as a short script has it."""
-    optimizer = adamw(parameters, config.train)
+    optimizer = build(parameters, config.train)
 
     def step() -> None:
         optimizer.zero_grad()

@@ -7,7 +7,8 @@ import torch
 
 from pipeline.config import PipelineConfig
 from pipeline.distributed import world
-from pipeline.models.build import model_layers
+from pipeline.objectives.model import model_layers
+from pipeline.objectives.registry import objective_of
 from pipeline.parallel.engine import Engine
 from pipeline.training.lr_schedule import learning_rate
 from tests.distributed import toy
@@ -29,7 +30,8 @@ def cut_batches(given: PipelineConfig) -> list[float]:
     """The same without a ramp-up: an engine made for 4 samples a step, then one for 8 with its state."""
     here = world.start(given.parallel, given.seed)
     layers = model_layers(given, toy.VOCABULARY, torch.float32)
-    engine = Engine(layers, here, given.parallel, given.train, torch.float32, given.seed)
+    objective = objective_of(given.objective)
+    engine = Engine(layers, objective, here, given.parallel, given.train, torch.float32, given.seed)
     seen: list[float] = []
     for step in range(given.train.steps):
         whole = toy.global_batch(step % 2)

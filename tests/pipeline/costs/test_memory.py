@@ -25,6 +25,7 @@ from tests.distributed.processes import run_world
 ROWS = flops.padded_vocabulary(toy.VOCABULARY)
 WIDE = {"hidden_size": 256}
 BATCH, INPUTS = 4, 64
+TRAININGS: list[dict[str, Any]] = [{"optimizer": name} for name in ("lamb", "adafactor", "muon")]
 
 
 def lengths_of(given: PipelineConfig) -> Lengths:
@@ -50,6 +51,25 @@ def engine_bytes(given: PipelineConfig, dtype: torch.dtype) -> int:
     assert engine.parameters
     world.stop()
     return held
+
+
+def train_bytes(all_given: list[PipelineConfig]) -> list[int]:
+    """`engine_bytes` of one process for each of these."""
+    return [engine_bytes(one, torch.float32) for one in all_given]
+
+
+def test_states_of_every_optimizer() -> None:
+    """To 2 %, as below; vectors and Adafactor's means are counted as matrices are."""
+    all_given = [
+        toy.config(toy.LLAMA | WIDE, zero_stage=zero_stage, train=train)
+        for zero_stage in (0, 1)
+        for train in TRAININGS
+    ]
+    for given, held in zip(all_given, run_world(1, train_bytes, all_given)[0], strict=True):
+        lengths = objective_of(given.objective).shape(given.data).lengths
+        blocks = memory.stage_blocks(given, lengths, ROWS)[0]
+        expected = memory.on_stage(given, lengths, given.train, ROWS, 1, False, 0, blocks)
+        assert held == pytest.approx(expected.weights + expected.optimizer, rel=0.02), given.train
 
 
 @pytest.mark.parametrize(

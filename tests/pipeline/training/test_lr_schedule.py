@@ -76,9 +76,15 @@ def test_t5_s_pretraining_is_constant_and_then_falls() -> None:
     assert rates == pytest.approx([(10 / max(step + 1, 10)) ** 0.5 for step in range(STEPS)])
 
 
+def test_published_constants_stand_in_for_keys_left_out() -> None:
+    lamb = OptimizerConfig(optimizer="lamb", weight_decay=0.3)
+    assert (lamb.beta2, lamb.epsilon, lamb.weight_decay) == (0.999, 1e-6, 0.3)
+    assert (OptimizerConfig(optimizer="adafactor").clip, OptimizerConfig().beta2) == (0.0, 0.95)
+
+
 def test_the_fingerprint_of_old_settings_stays() -> None:
     old = OptimizerConfig().identity()
-    assert not {"schedule", "ramp_up"} & old.keys()
+    assert not {"optimizer", "schedule", "ramp_up"} & old.keys()
     assert OptimizerConfig(schedule="linear").identity() == old | {"schedule": "linear"}
 
 
