@@ -26,7 +26,6 @@ from data_prep.documents import header_bytes
 from data_prep.instructions import FOLDER
 from data_prep.storage import Storage
 
-DAMAGED = ".damaged"
 _SHARD = re.compile(r"\w+/shard-\d+\.tar")
 
 

@@ -9,11 +9,11 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from data_prep.contract.dataset import ADDRESS, DOCUMENTS, MANIFEST, TOKENIZER
+from data_prep.contract.dataset import ADDRESS, DAMAGED, DOCUMENTS, MANIFEST, TOKENIZER
 from data_prep.contract.receipt import Receipt, read_receipt, write_receipt
 from data_prep.instructions import FOLDER as INSTRUCTIONS
 from data_prep.parts import FOLDER as PARTS
-from data_prep.repair import DAMAGED, broken
+from data_prep.repair import broken
 from data_prep.storage import Storage
 from data_prep.tokenize.encode import SPLITS
 

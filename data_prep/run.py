@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from data_prep.cluster import Cluster
 from data_prep.config import PrepConfig
-from data_prep.contract.dataset import ADDRESS, MANIFEST
+from data_prep.contract.dataset import ADDRESS, DAMAGED, MANIFEST
 from data_prep.contract.lock import locked
 from data_prep.contract.names import without_password, without_passwords
 from data_prep.contract.receipt import (
@@ -21,7 +21,7 @@ from data_prep.contract.receipt import (
 )
 from data_prep.contract.vocabulary import Vocabulary
 from data_prep.preparation import Preparation
-from data_prep.repair import DAMAGED, broken, remove
+from data_prep.repair import broken, remove
 from data_prep.reuse import take_over
 from data_prep.sources import list_files
 from data_prep.sources.files import InputFile

@@ -9,10 +9,9 @@ import pytest
 
 from data_prep import run
 from data_prep.config import PrepConfig
-from data_prep.contract.dataset import Dataset
+from data_prep.contract.dataset import DAMAGED, Dataset
 from data_prep.contract.receipt import read_receipt
 from data_prep.parts import Part, Work
-from data_prep.repair import DAMAGED
 from data_prep.storage import Storage
 from tests.data_prep.helpers import fingerprints, here, prep_config, story, write_jsonl
 

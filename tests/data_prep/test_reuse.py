@@ -6,9 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.contract.dataset import ADDRESS, DOCUMENTS, MANIFEST, Dataset
+from data_prep.contract.dataset import ADDRESS, DAMAGED, DOCUMENTS, MANIFEST, Dataset
 from data_prep.contract.receipt import Receipt, read_receipt, write_receipt
-from data_prep.repair import DAMAGED
 from data_prep.reuse import take_over
 from tests.pipeline import tiny
 
