@@ -26,6 +26,7 @@ from pipeline.conversion.reading import Found, read_folder
 from pipeline.conversion.skeleton import shapes
 from pipeline.conversion.tokenizer import write_tokenizer
 from pipeline.generation.load import find_checkpoint
+from pipeline.objectives.registry import objective_of
 
 
 def export(path: Path, out: Path, say: Say) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def _starts(config: PipelineConfig, vocabulary: Vocabulary) -> dict[str, Any]:
     """The decoder's first token: T5's is `<pad>`, BART's `<eos>`, as our objectives have it."""
     if config.model.architecture != "encoder_decoder":
         return {}
-    start = vocabulary.eos if config.objective.kind == "denoising" else vocabulary.pad
+    start = objective_of(config.objective).decoder_start(vocabulary)
     return {"decoder_start_token_id": start}
 
 
