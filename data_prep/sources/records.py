@@ -173,20 +173,18 @@ def _record(
 
 def fields(lines: Sequence[bytes]) -> dict[str, str]:
     """Small names and values of header lines; the first of a name counts, folded lines are joined."""
-    found: dict[str, str] = {}
-    name = ""
+    found: dict[str, list[str]] = {}
+    last: list[str] = []
     for line in lines:
         text = line.decode("utf-8", "replace").rstrip("\r\n")
-        if text[:1] in (" ", "\t") and name:
-            found[name] += " " + text.strip()
+        if text[:1] in (" ", "\t"):
+            last.append(text.strip())
             continue
         name, colon, value = text.partition(":")
-        name = name.strip().lower()
-        if not colon or name in found:
-            name = ""
-        else:
-            found[name] = value.strip()
-    return found
+        name, last = name.strip().lower(), [value.strip()]
+        if colon:
+            found.setdefault(name, last)
+    return {name: " ".join(parts) for name, parts in found.items()}
 
 
 def http_answer(content: bytes) -> tuple[int | None, dict[str, str], int]:

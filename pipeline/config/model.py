@@ -14,12 +14,13 @@ GATED = {"swiglu", "geglu"}
 
 MOST_LAYERS, MOST_WIDTH = 10_000, 2_000_000
 """Bounds of what is taken for meant: the largest published models have 126 layers and a width of 20,480."""
+MOST_POSITIONS = 1 << 31
 Layers = Annotated[int, Field(ge=1, le=MOST_LAYERS)]
 Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
 
 
 class ModelConfig(Settings):
-    later = frozenset({"context_length", "rope_scaling", "language_head", "pooler"})
+    later = frozenset({"answers", "context_length", "rope_scaling", "language_head", "pooler"})
 
     preset: str | None = None
     """A published model, such as gpt2-124m: it gives every key of this section that the recipe leaves out."""
@@ -63,8 +64,10 @@ class ModelConfig(Settings):
     """Base of the rotary angles."""
     rope_scaling: RopeScaling | None = None
     """How rotary positions are stretched past the length first trained on; null leaves them as they are."""
-    context_length: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    context_length: Annotated[int, Field(ge=1, le=MOST_POSITIONS)] | None = None
     """Most tokens that an imported model can read, where that is more than data.sequence_length."""
+    answers: bool = False
+    """Whether an imported model was tuned here before, so that it goes out with our chat template."""
     relative_buckets: Width = 32
     """Buckets of relative positions; half of them for either side in an encoder."""
     relative_distance: Width = 128

@@ -99,7 +99,7 @@ class Family:
             "vocab_size": facts.vocabulary_size,
             "pad_token_id": facts.pad,
             "bos_token_id": facts.bos,
-            "eos_token_id": list(facts.ends) or facts.eos,
+            "eos_token_id": list(facts.ends) if len(facts.ends) > 1 else facts.eos,
             "dtype": "float32",
             self.positions_key: facts.positions + self.offset_counted * self.position_offset(facts),
         }
@@ -207,7 +207,7 @@ def shown(value: Any) -> str:
     return printable(repr(value)[:100])
 
 
-TRAINING_ONLY = {"preset", "dropout", "initial_std", "initialization", "mimetic", "context_length"}
+TRAINING_ONLY = {"preset", "dropout", "initial_std", "initialization", "mimetic", "context_length", "answers"}
 """Keys that do not change what a trained model computes."""
 
 

@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from data_prep.contract.settings import InputError
 from pipeline.config import TRAINS, DataConfig, ModelConfig, ObjectiveConfig, PipelineConfig
 from pipeline.conversion import files
+from pipeline.conversion.chat_files import has_template
 from pipeline.conversion.choose import family_named
 from pipeline.conversion.family import Facts, Family, shown, whole
 from pipeline.conversion.links import Link, exported, links
@@ -75,7 +76,7 @@ def read_folder(folder: Path, vocabulary_size: int, name: str) -> Found:
     _check_depth(family, values, source, place)
     values |= _bare(family, theirs, names) or _output(family, values, names, source)
     _check_start(values, facts, theirs, place)
-    config = _run_config(name, values, facts, place)
+    config = _run_config(name, values, facts, place, has_template(folder))
     try:
         ours = shapes(config, vocabulary_size)
     except (RuntimeError, OverflowError, MemoryError) as error:
@@ -183,13 +184,13 @@ def _untied(family: Family, names: dict[str, str], source: files.Tensors) -> boo
     return not torch.equal(source[names[f"{words}.weight"]], source[names[f"{head}.weight"]])
 
 
-def _run_config(name: str, values: dict[str, Any], facts: Facts, place: str) -> PipelineConfig:
+def _run_config(name: str, values: dict[str, Any], facts: Facts, place: str, answers: bool) -> PipelineConfig:
     architecture = values.get("architecture", "decoder")
     kind = TRAINS[architecture][0]
     if values.get("positions", "learned") == "learned":
         values = values | {"max_positions": facts.positions}
         kind = "denoising" if architecture == "encoder_decoder" else kind
-    values = values | {"context_length": facts.positions}
+    values = values | {"context_length": facts.positions, "answers": answers}
     task = "next_sentence" if facts.sentence_head else "none"
     try:
         return PipelineConfig(

@@ -28,7 +28,6 @@ from pipeline.models.heads import logits
 from pipeline.models.layer import Flow, Layer
 from pipeline.models.linear import megatron_config
 from pipeline.models.norm import Dropout, Norm, normalise
-from pipeline.models.pooler import Pooler
 
 Forward = Callable[[torch.nn.Module, Flow], Flow]
 STACK_ENDS = {
@@ -162,11 +161,6 @@ class Builder:
             name = "encoder.norm" if normed else "encoder.end"
             return [Layer(name, module, arguments, forward=remember, gives=("memory",), ends=("hidden",))]
         return [Layer(f"{prefix}norm", Norm, self.common, forward=normalise)] if normed else []
-
-    def bare(self) -> list[Layer]:
-        """What stands behind an encoder that predicts no words: the pooled first token, if any."""
-        pooled = Layer("pooler", Pooler, self.common, gives=("pooled",))
-        return [pooled] if self.model.pooler else []
 
 
 Head = Callable[[Builder], list[Layer]]

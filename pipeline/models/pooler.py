@@ -6,7 +6,8 @@ from megatron.core.tensor_parallel.mappings import gather_from_sequence_parallel
 from torch import nn
 
 from pipeline.config import ModelConfig
-from pipeline.models.layer import Flow
+from pipeline.models.build import Builder
+from pipeline.models.layer import Flow, Layer
 from pipeline.models.linear import WholeLinear
 
 
@@ -26,3 +27,9 @@ class Pooler(nn.Module):
         if self.parts:
             hidden_SBH = gather_from_sequence_parallel_region(hidden_SBH, tensor_parallel_output_grad=False)
         return {"pooled": torch.tanh(self.dense(hidden_SBH[0]))}
+
+
+def bare(build: Builder) -> list[Layer]:
+    """What stands behind an encoder that predicts no words: the pooled first token, if any."""
+    pooled = Layer("pooler", Pooler, build.common, gives=("pooled",))
+    return [pooled] if build.model.pooler else []

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.distributed.world import World
     from pipeline.objectives.batches import BatchSource
     from pipeline.training.job import Job
+    from pipeline.training.task import MakeTask
 
 DATA = Input("data", (DATASET,))
 START = Input("from", (RUN,), required=False)
@@ -34,7 +35,7 @@ class Training(Kind):
     """A kind of stage that trains. `job` says what, `batches` on what."""
 
     gives = RUN
-    inputs = (DATA, START)
+    inputs: ClassVar[tuple[Input, ...]] = (DATA, START)
     sections = ("model", "objective", "data", "parallel", "tracking")
     inherits = "from"
     settings: ClassVar[type[Settings]] = OptimizerConfig
@@ -55,6 +56,12 @@ class Training(Kind):
     @abstractmethod
     def batches(self, stage: Stage, job: "Job", world: "World") -> "BatchSource":
         """This rank's data."""
+
+    def task(self, stage: Stage, job: "Job") -> "MakeTask":
+        """What is learned on them: the recipe's own objective, unless a kind says otherwise."""
+        from pipeline.training.task import own_objective
+
+        return own_objective
 
     def make_job(
         self, stage: Stage, dataset: Dataset | None, inputs: dict[str, str], start_from: Path | None

@@ -116,7 +116,12 @@ def open_folder(job: Job, notify: Callable[[str], None]) -> IO[str]:
     job.folder.mkdir(parents=True, exist_ok=True)
     write_config(job.folder, job.config)
     shutil.copyfile(job.tokenizer_file, job.folder / TOKENIZER)
-    identity = {"stage": job.stage, "fingerprint": job.fingerprint, "inputs": job.inputs}
+    identity = {
+        "stage": job.stage,
+        "kind": job.kind,
+        "fingerprint": job.fingerprint,
+        "inputs": job.inputs,
+    }
     write_atomic(job.folder / IDENTITY, json.dumps(identity, indent=2) + "\n")
     return lock
 

@@ -90,7 +90,7 @@ def test_states_of_every_optimizer() -> None:
         for train in TRAININGS
     ]
     for given, held in zip(all_given, run_world(1, train_bytes, all_given)[0], strict=True):
-        lengths = objective_of(given.objective).shape(given.data).lengths
+        lengths = lengths_of(given)
         blocks = memory.stage_blocks(given, lengths, ROWS)[0]
         expected = memory.on_stage(given, lengths, given.train, ROWS, 1, False, 0, blocks)
         assert held == pytest.approx(expected.weights + expected.optimizer, rel=0.02), given.train
