@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from data_prep.contract.reading import read_json
 from data_prep.contract.receipt import fingerprint, write_atomic
 from data_prep.contract.settings import InputError
 from data_prep.scratch import scratch
@@ -145,9 +146,19 @@ def finished(wanted: Sequence[Part]) -> dict[str, Part]:
     for storage, folder in {(part.storage, part.output.parent) for part in wanted}:
         there = storage.files(folder).keys() & marks.keys()
         for path, content in storage.read(*there).items():
-            done = json.loads(content)
-            found[marks[path].name] = replace(marks[path], counts=done["counts"], seconds=done["seconds"])
+            done = _mark(content)
+            if done:
+                found[marks[path].name] = replace(marks[path], counts=done["counts"], seconds=done["seconds"])
     return found
+
+
+def _mark(content: bytes) -> dict[str, Any]:
+    """What a part's mark says; nothing where it is damaged, so that the part is done again."""
+    try:
+        done = read_json(content)
+    except InputError:
+        return {}
+    return done if isinstance(done, dict) and done.keys() == {"counts", "seconds"} else {}
 
 
 Execute = Callable[[str, Work, Sequence[Part]], Iterator[dict[str, Any]]]
