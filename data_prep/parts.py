@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from data_prep.contract.reading import read_json
 from data_prep.contract.receipt import fingerprint, write_atomic
 from data_prep.contract.settings import InputError
 from data_prep.scratch import scratch
@@ -152,10 +153,19 @@ def finished(wanted: Sequence[Part]) -> dict[str, Part]:
     for storage, folder in {(part.storage, part.output.parent) for part in wanted}:
         sizes = storage.files(folder)
         for path, content in storage.read(*(sizes.keys() & marks.keys())).items():
-            done = json.loads(content)
-            if all(sizes.get(folder / name) == size for name, size in done.get("files", {}).items()):
+            done = _mark(content)
+            if done and all(sizes.get(folder / name) == size for name, size in done.get("files", {}).items()):
                 found[marks[path].name] = replace(marks[path], counts=done["counts"], seconds=done["seconds"])
     return found
+
+
+def _mark(content: bytes) -> dict[str, Any]:
+    """What a part's mark says; nothing where it is damaged, so that the part is done again."""
+    try:
+        done = read_json(content)
+    except InputError:
+        return {}
+    return done if isinstance(done, dict) and done.keys() == {"counts", "seconds"} else {}
 
 
 Execute = Callable[[str, Work, Sequence[Part]], Iterator[dict[str, Any]]]
