@@ -124,7 +124,7 @@ def _read_key(key: Key, theirs: dict[str, Any], place: str) -> Any:
     )
 
 
-TRAINING_ONLY = {"preset", "dropout", "initial_std", "initialization", "mimetic"}
+TRAINING_ONLY = {"preset", "dropout", "attention_dropout", "initial_std", "initialization", "mimetic"}
 """Keys that do not change what a trained model computes."""
 
 
