@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from data_prep.account import first_of, other_lines
 from data_prep.cluster import Cluster
 from data_prep.config import PrepConfig
 from data_prep.contract.dataset import ADDRESS, MANIFEST
@@ -41,6 +42,8 @@ def prepare(
     """
     unread: list[str] = []
     files = list_files(config.corpus, unread.extend)
+    for line in other_lines(len(unread), first_of(unread)):
+        notify(f"passed over: {line}")
     # A password says how a file is had, not which it is.
     named = [(without_password(file.path), file.size, file.modified) for file in files]
     inputs = {"corpus": fingerprint(named)}
