@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from data_prep.account import first_of, other_lines
 from data_prep.cluster import Cluster
 from data_prep.config import PrepConfig
 from data_prep.contract.dataset import ADDRESS, DAMAGED, MANIFEST
@@ -47,6 +48,8 @@ def prepare(
     same folder; two that share but an address are not kept apart.
     """
     wanted = identify(config)
+    for line in other_lines(len(wanted.unread), first_of(wanted.unread)):
+        notify(f"passed over: {line}")
     receipt = finished(storage, wanted.fingerprint)
     if receipt is None or _broken(storage, receipt):
         with locked(storage.folder, "preparing"):

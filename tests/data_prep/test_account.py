@@ -230,3 +230,15 @@ def test_long_texts_are_cleaned_within_the_time_limit() -> None:
     assert found.reason == "cleaning took too long"
     short = document(Page("a", 0, "word " * 10), config)
     assert isinstance(short, dict)
+
+
+@pytest.mark.parametrize("mark", [b"", b"{", bytes(200), b"[]", b'{"counts": 5', b"[" * 9_999])
+def test_a_part_whose_mark_is_damaged_is_done_again(mark: bytes, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(rows([story(number) for number in range(9)]))
+    config = prep_config([tmp_path / "rows.jsonl"])
+    first = prepare_here(config, tmp_path / "out")
+    for path in (tmp_path / "out" / "parts").rglob("*.json"):
+        path.write_bytes(mark)
+    second = prepare_here(config, tmp_path / "out")
+    assert second["input"] == first["input"]
+    assert second["train_tokens"] == first["train_tokens"]
