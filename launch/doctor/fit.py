@@ -104,7 +104,8 @@ def fits(recipe: Recipe, devices: Devices, rows: int, data_size: int, ranks: int
     """The rank that needs most memory, against what it has: a GPU, or its share of a host with so many."""
     config = recipe.pipeline()
     lengths = objective_of(config.objective).shape(config.data).lengths
-    need = memory.peak(config, lengths, recipe.train, rows, data_size, devices.gpu)
+    trained = what_trains(recipe, rows)
+    need = memory.peak(config, lengths, recipe.train, rows, data_size, devices.gpu, trained)
     there, wanted = devices.bytes_each, (1 if devices.gpu else ranks) * need.total
     parts = ", ".join(
         f"{name} {size(getattr(need, name))}"
@@ -115,6 +116,15 @@ def fits(recipe: Recipe, devices: Devices, rows: int, data_size: int, ranks: int
     if wanted <= TIGHT * there:
         return ok("memory", found)
     return (fail if wanted > there else warn)("memory", found, _less(recipe, need))
+
+
+def what_trains(recipe: Recipe, rows: int) -> memory.Trained:
+    """How much of the model is trained; only names that are frozen or adapted ask for the model's."""
+    if not recipe.train.freeze and recipe.train.lora is None:
+        return memory.ALL
+    from pipeline.conversion.skeleton import shapes
+
+    return memory.trained_of(shapes(recipe.pipeline(), rows), recipe.train)
 
 
 def _less(recipe: Recipe, need: memory.Memory) -> str:
@@ -132,7 +142,7 @@ def _less(recipe: Recipe, need: memory.Memory) -> str:
 
 def disk(recipe: Recipe, work: Path, rows: int) -> Finding:
     """Room for the checkpoints that the recipe keeps, and one that is being written."""
-    each = memory.checkpoint_bytes(recipe.pipeline(), recipe.train, rows)
+    each = memory.checkpoint_bytes(recipe.pipeline(), recipe.train, rows, what_trains(recipe, rows))
     train = recipe.train
     kept = train.keep_checkpoints + 1 + (train.steps // train.keep_every if train.keep_every else 0)
     place = existing(work)

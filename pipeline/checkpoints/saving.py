@@ -14,6 +14,7 @@ from pipeline.checkpoints.run_folder import checkpoint_folder
 from pipeline.checkpoints.writer import Writer
 from pipeline.distributed import randomness
 from pipeline.distributed.world import World
+from pipeline.optim.names import ADAPTER
 from pipeline.parallel import state
 from pipeline.parallel.engine import Engine
 
@@ -50,7 +51,8 @@ def load(engine: Engine, checkpoint: Checkpoint) -> int:
     In another layout weights, optimizer states and schedule go on as they were; random states only go on
     where the layout is the same.
     """
-    load_weights(engine, checkpoint)
+    checkpoint.check_fits(engine.whole_shapes())
+    state.restore_weights(engine, checkpoint.weight)
     index, world = checkpoint.index, engine.world
     state.restore_states(engine, index.updates, checkpoint.state)
     layout = {"tensor": world.tensor_size, "pipeline": world.pipeline_size, "data": world.data_size}
@@ -60,6 +62,11 @@ def load(engine: Engine, checkpoint: Checkpoint) -> int:
 
 
 def load_weights(engine: Engine, checkpoint: Checkpoint) -> None:
-    """Take the weights alone, as the start of another training."""
-    checkpoint.check_fits(engine.whole_shapes())
-    state.restore_weights(engine, checkpoint.weight)
+    """Take the weights alone, as the start of another training.
+
+    Adapters of the checkpoint are merged into them; those of the engine stay as they were drawn.
+    """
+    shapes = engine.whole_shapes()
+    drawn = {name for name in shapes if ADAPTER in name}
+    checkpoint.check_fits({name: shape for name, shape in shapes.items() if name not in drawn})
+    state.restore_weights(engine, checkpoint.merged, drawn)

@@ -6,15 +6,17 @@
 Everything is written to a temporary name, checked there and renamed.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
+from torch import Tensor
 
 from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
-from pipeline.checkpoints.format import Checkpoint
 from pipeline.checkpoints.run_folder import read_config
 from pipeline.config import PipelineConfig
 from pipeline.conversion import agreement, files
@@ -27,10 +29,14 @@ from pipeline.conversion.skeleton import shapes
 from pipeline.conversion.tokenizer import write_tokenizer
 from pipeline.generation.load import find_checkpoint
 
+Weights: TypeAlias = Callable[[str], Tensor]
+"""Whole weights by our names."""
 
-def export(path: Path, out: Path, say: Say) -> dict[str, Any]:
+
+def export(path: Path, out: Path, say: Say, average: bool = False) -> dict[str, Any]:
     """Write the checkpoint that `path` names, or the newest of that run; returns what was written and shown.
 
+    Adapters are merged into the weights; with `average` these are their moving average.
     Raises `InputError` where transformers has no such architecture, or the two models do not agree.
     """
     checkpoint, run = find_checkpoint(path)
@@ -42,6 +48,7 @@ def export(path: Path, out: Path, say: Say) -> dict[str, Any]:
     family = family_of(config.model, facts)
     ours = shapes(config, vocabulary.size)
     checkpoint.check_fits(ours)
+    weight = partial(checkpoint.merged, average=average)
     the_links = links(family, config.model, facts, ours)
     with files.appearing(out) as folder:
         say(f"writing {family.model_type} to {out}")
@@ -50,7 +57,7 @@ def export(path: Path, out: Path, say: Say) -> dict[str, Any]:
             (
                 pair
                 for link in the_links
-                for pair in zip(link.theirs, link.out([checkpoint.weight(o) for o in link.ours]), strict=True)
+                for pair in zip(link.theirs, link.out([weight(one) for one in link.ours]), strict=True)
             ),
         )
         files.write_json(
@@ -58,7 +65,7 @@ def export(path: Path, out: Path, say: Say) -> dict[str, Any]:
         )
         files.write_json(folder / "generation_config.json", _generation(config, vocabulary))
         write_tokenizer(folder, vocabulary, facts.positions, say)
-        shown = _check(folder, family, checkpoint, config, vocabulary, say)
+        shown = _check(folder, family, weight, config, vocabulary, say)
     return {"model_type": family.model_type, "folder": str(out), "step": checkpoint.index.step} | shown
 
 
@@ -91,29 +98,29 @@ def _generation(config: PipelineConfig, vocabulary: Vocabulary) -> dict[str, Any
 def _check(
     folder: Path,
     family: Family,
-    checkpoint: Checkpoint,
+    weight: Weights,
     config: PipelineConfig,
     vocabulary: Vocabulary,
     say: Say,
 ) -> dict[str, Any]:
     found = read_folder(folder, vocabulary.size, config.name)
-    check_numbers(found, checkpoint, vocabulary.size)
+    check_numbers(found, weight, vocabulary.size)
     parameters = sum(torch.Size(shape).numel() for shape in found.shapes.values())
     shown = {"tensors": len(found.names), "parameters": parameters}
     say(f"{len(found.names)} tensors read back, every number equal")
     if not agreement.fits(parameters):
         say("two of these models do not fit into memory, so they were not run side by side")
         return shown | {"compared_with": "numbers alone"}
-    weights = ((name, checkpoint.weight(name)) for name in found.shapes)
+    weights = ((name, weight(name)) for name in found.shapes)
     original = agreement.ours(config, vocabulary.size, weights)
     class_name = family.write(config.model, found.facts)["architectures"][0]
     return shown | agreement.check_models(found, original, folder, class_name, say)
 
 
-def check_numbers(found: Found, checkpoint: Checkpoint, tokens: int) -> None:
-    """`InputError` unless what is read back from the files is what the checkpoint holds, number by number."""
+def check_numbers(found: Found, weight: Weights, tokens: int) -> None:
+    """`InputError` unless what is read back from the files is what was written, number by number."""
     for name, tensor in found.tensors():
-        held = checkpoint.weight(name)
+        held = weight(name)
         if name in TOKEN_ROWS:
             held, tensor = held[:tokens], tensor[:tokens]
         if not torch.equal(tensor, held):

@@ -4,7 +4,7 @@ A rank holds of each parameter one run of numbers of its tensor-parallel shard, 
 (`pipeline.parallel.masters`). Saving reads these runs as they lie, without talking to other ranks.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 import deepspeed
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.distributed import sharding
+from pipeline.optim.names import AVERAGE
 from pipeline.parallel.engine import Engine
 from pipeline.parallel.masters import view
 
@@ -42,7 +43,7 @@ def share(engine: Engine) -> Iterator[tuple[str, Held]]:
         if _is_copy(engine, parameter):
             continue
         held = _held(engine, parameter)
-        if held is not None and engine.zero_stage == 0:
+        if held is not None and engine.masters.is_whole(parameter):
             size = -(-parameter.numel() // world.data_size)
             held = held.narrow(size * world.data_rank, size * (world.data_rank + 1))
         if held is not None and held.tensors[WEIGHT].numel():
@@ -64,16 +65,21 @@ def _is_copy(engine: Engine, parameter: nn.Parameter) -> bool:
 
 
 @torch.no_grad()
-def restore_weights(engine: Engine, whole: Callable[[str], Tensor]) -> None:
-    """Set every weight of this stage from `whole(name)`; all ranks call this together."""
+def restore_weights(engine: Engine, whole: Callable[[str], Tensor], left_out: Collection[str] = ()) -> None:
+    """Set every weight of this stage but some from `whole(name)`; all ranks call this together."""
     for name, parameter in engine.parameters.items():
+        if name in left_out:
+            continue
         part = _shard(engine, parameter, whole(name))
         if engine.zero_stage == 3:
             with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0):
                 parameter.copy_(part)
         else:
             parameter.copy_(part)
-        _put(_held(engine, parameter), WEIGHT, part)
+        held = _held(engine, parameter)
+        for kind in (WEIGHT, AVERAGE):
+            if held is not None and kind in held.tensors:
+                _put(held, kind, part)
 
 
 @torch.no_grad()
