@@ -7,9 +7,9 @@ import re
 import unicodedata
 from functools import cache
 
+from data_prep.contract.cleaning import clean as clean
 from data_prep.contract.names import without_password
 
-_UNWANTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff\ufffe\uffff]|[\ud800-\udfff]")
 _LINE_ENDS = re.compile(r"\r\n?|[\u0085\u2028\u2029]")
 _BLANK_LINES = re.compile(r"\n{3,}")
 MOST_MARKS = 30
@@ -33,14 +33,6 @@ def normalise(text: str) -> str:
     return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip("\n ")
 
 
-def clean(text: str) -> str:
-    """The text without what no column of a table may hold: halves of surrogate pairs, NUL, other controls.
-
-    Tabs and line breaks stay.
-    """
-    return _UNWANTED.sub("", text)
-
-
 def clean_detail(text: str) -> str:
     """What is said of a failure, on one line and without the secrets of addresses."""
     return without_password(" ".join(clean(text).split("\n")))
@@ -52,8 +44,20 @@ def _few_marks(text: str) -> str:
 
 @cache
 def _many_marks() -> re.Pattern[str]:
-    marks = "".join(sign for sign in map(chr, range(0x300, 0x1F000)) if unicodedata.combining(sign))
+    marks = "".join(filter(_is_mark, map(chr, range(0x300, 0x1F000))))
     return re.compile(f"([{marks}]{{{MOST_MARKS}}})[{marks}]+")
+
+
+def _is_mark(sign: str) -> bool:
+    """Whether a character combines, or is made of such, as some vowel signs of Tibetan are."""
+    if unicodedata.combining(sign):
+        return True
+    parts = unicodedata.decomposition(sign)
+    return (
+        bool(parts)
+        and "<" not in parts
+        and all(unicodedata.combining(chr(int(part, 16))) for part in parts.split())
+    )
 
 
 def unreadable(text: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from data_prep.dedup.lines import REASON
+from data_prep.filters.rules import TOO_SLOW
 from data_prep.parts import Part
 from data_prep.planning import total
 
@@ -50,8 +51,10 @@ def deduplication_steps(
     steps: list[dict[str, Any]] = []
     for reason in reasons:
         gone = total(part.counts["dropped"][reason] for part in kept)
+        if reason == TOO_SLOW and not gone["documents"]:
+            continue  # as nearly always
         left = {name: (steps or [before])[-1][name] - gone[name] for name in ("documents", "bytes")}
-        name = f"without {reason}s"
+        name = f"without {reason}s" if reason != TOO_SLOW else "in time"
         if reason == REASON:  # the documents that stay are shorter too
             name = "without repeated lines"
             left["bytes"] = sum(split["bytes"] for part in kept for split in part.counts["splits"].values())

@@ -42,6 +42,7 @@ from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
 from data_prep.dedup.steps import find_duplicates
 from data_prep.filters import decide, tag
+from data_prep.filters.rules import TOO_SLOW
 from data_prep.finish import forget_missing, remove_strays, write_documents
 from data_prep.funnel import deduplication_steps, funnel_step, show_funnel
 from data_prep.instructions import write_instructions
@@ -80,6 +81,7 @@ class Preparation:
         self.used: list[Part] = []
         self.funnel: list[dict[str, Any]] = []
         self.input: dict[str, Any] = {}
+        self.others: Sequence[str] = ()
 
     def run(self, files: Sequence[InputFile], others: Sequence[str] = ()) -> dict[str, Any]:
         """Every step; returns the receipt's counts. `others` are names of files that are not read."""
@@ -213,7 +215,7 @@ class Preparation:
             for number, part in enumerate(documents)
         ]
         kept = self.step(decide.decide_part, wanted, decided_size)
-        self.funnel += deduplication_steps(self.funnel[-1], kept, found.drops)
+        self.funnel += deduplication_steps(self.funnel[-1], kept, {TOO_SLOW: [], **found.drops})
         return kept
 
     def judging(self) -> dict[str, Any]:

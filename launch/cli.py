@@ -286,6 +286,27 @@ def sync(
         say(f"{folder}: MLflow has everything ({result['steps']} steps sent)")
 
 
+@app.command(epilog="Example: bloomery dashboard runs/quickstart")
+def dashboard(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="RUN", help="A work folder, a stage's, or one of runs; runs/ where left out."),
+    ] = None,
+    browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open a browser where there is one.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """MLflow on the page that matters; serves until Ctrl-C, or names the server of MLFLOW_TRACKING_URI."""
+    with told(as_json=False):
+        from launch import dashboard as served
+
+        def ready(page: str) -> None:
+            say(json.dumps({"page": page}) if as_json else f"{page}")
+
+        served.run(folder, browser, ready, lambda line: print(line, file=sys.stderr))
+
+
 def _one(
     kind: str,
     recipe: Path,

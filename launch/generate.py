@@ -29,7 +29,7 @@ def answers(
     model = load_model(path)
     if model.config.model.architecture == "encoder":
         raise InputError(f"{path}: an encoder does not go on with a text; --fill has it fill in blanks")
-    prompts, stops = [prompt_ids(model, text, chat) for text in texts], stop_ids(model.vocabulary)
+    prompts, stops = [prompt_ids(model, text, chat) for text in texts], stop_ids(model.vocabulary, chat)
     if len(texts) == 1 and isinstance(how, Sampling):
         drawn = (token for _, token in stream(model, prompts, tokens, how, stops))
         told = ""

@@ -5,15 +5,17 @@ tokenizers does find one, since it is an ordinary piece to a unigram model, is c
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import sentencepiece
 
-from data_prep.contract.published import KINDS, MOST_PIECES, open_tokenizer, understood
+from data_prep.contract.library import check_growth, library_errors, open_tokenizer
 from data_prep.contract.reading import read_json
+from data_prep.contract.roles import KINDS, MOST_PIECES, Added
 from data_prep.contract.settings import InputError
 
 SPACE = "\u2581"
@@ -40,19 +42,31 @@ class Pieces(Protocol):
     def piece_of(self, index: int) -> str: ...
     def encode(self, text: str) -> list[int]: ...
     def encode_inside(self, text: str) -> list[int]: ...
+    def encode_behind(self, text: str, special: int) -> list[int]: ...
     def decode(self, tokens: Sequence[int]) -> str: ...
 
 
 class SentencePieces:
-    """A SentencePiece model. `InputError` where the content is none."""
+    """A SentencePiece model, and tokens that other files add behind its pieces.
 
-    def __init__(self, path: Path, content: bytes) -> None:
+    `names` are ids of special tokens by name where they are others than the model's own. `InputError` where
+    the content is none.
+    """
+
+    def __init__(
+        self, path: Path, content: bytes, names: Mapping[str, int] = {}, added: Sequence[Added] = ()
+    ) -> None:
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
             self._processor.LoadFromSerializedProto(content)
         except (RuntimeError, OSError) as error:
             raise InputError(f"{path}: not a SentencePiece model ({error})") from error
-        self.size: int = self._processor.GetPieceSize()
+        self._own: int = self._processor.GetPieceSize()
+        self.size = self._own + len(added)
+        self._added = {one.id: one for one in added}
+        texts = sorted((one.content for one in added if not one.special), key=len, reverse=True)
+        self._found = re.compile(f"({'|'.join(map(re.escape, texts))})") if texts else None
+        self._ids = {one.content: one.id for one in added}
         model = self._processor
         ids = {
             "<pad>": model.pad_id(),
@@ -60,27 +74,48 @@ class SentencePieces:
             "<bos>": model.bos_id(),
             "<eos>": model.eos_id(),
         }
-        self._roles = {name: index for name, index in ids.items() if index >= 0}
+        self._roles = {name: index for name, index in ids.items() if index >= 0} | dict(names)
+        self._names = frozenset(names.values())
 
     @cached_property
     def special(self) -> frozenset[int]:
         model = self._processor
-        return frozenset(i for i in range(self.size) if model.IsControl(i) or model.IsUnknown(i))
+        own = (i for i in range(self._own) if model.IsControl(i) or model.IsUnknown(i))
+        return frozenset({*own, *(i for i, one in self._added.items() if one.special)})
 
     def find(self, name: str) -> int | None:
+        if name in self._roles:
+            return self._roles[name]
         index = self._processor.PieceToId(name)
-        return int(index) if self._processor.IdToPiece(index) == name else self._roles.get(name)
+        return int(index) if self._processor.IdToPiece(index) == name else None
 
     def piece_of(self, index: int) -> str:
-        return self._processor.IdToPiece(index)
+        return self._added[index].content if index in self._added else self._processor.IdToPiece(index)
 
     def encode(self, text: str) -> list[int]:
-        return self._processor.EncodeAsIds(text)
+        return self._apart(text, inside=False) if self._found else self._processor.EncodeAsIds(text)
 
     def encode_inside(self, text: str) -> list[int]:
+        return self._apart(text, inside=True) if self._found else self._within(text)
+
+    def encode_behind(self, text: str, special: int) -> list[int]:
+        return self.encode_inside(text)
+
+    def _apart(self, text: str, inside: bool) -> list[int]:
+        """Ids of a text that is cut at the added tokens that are found in texts."""
+        assert self._found is not None
+        ids: list[int] = []
+        for place, part in enumerate(self._found.split(text)):
+            if place % 2:
+                ids.append(self._ids[part])
+            elif part:
+                ids += self._within(part) if inside or place else self._processor.EncodeAsIds(part)
+        return ids
+
+    def _within(self, text: str) -> list[int]:
         if text.startswith(" "):
-            return self.encode(text[1:])
-        ids = self.encode(text)
+            return self._processor.EncodeAsIds(text[1:])
+        ids = self._processor.EncodeAsIds(text)
         first = self.piece_of(ids[0]) if ids else ""
         if not first.startswith(SPACE):
             return ids
@@ -89,21 +124,43 @@ class SentencePieces:
         return [*map(self._processor.PieceToId, [rest] if known else rest), *ids[1:]]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        return self._processor.DecodeIds([int(token) for token in tokens])
+        ids = [int(token) for token in tokens]
+        if not self._added:
+            return self._processor.DecodeIds(ids)
+        whole, run = "", list[int]()
+        for token in [*ids, None]:
+            if token is not None and token < self._own:
+                run.append(token)
+                continue
+            whole += self._decoded(run, first=not whole)
+            run = []
+            if token is not None and not self._added[token].special:
+                whole += self._added[token].content
+        return whole
+
+    def _decoded(self, run: list[int], first: bool) -> str:
+        """The text of pieces; the space that is put before every text is none behind an added token."""
+        text = self._processor.DecodeIds(run)
+        starts = bool(run) and self.piece_of(run[0]).startswith(SPACE)
+        return text if first or not starts else f" {text}"
 
 
 class HuggingFace:
-    """A tokenizer.json. `names` are the special tokens' ids; `InputError` where it cannot be read."""
+    """A tokenizer.json. `names` are the special tokens' ids; `InputError` where it cannot be read or used."""
 
-    def __init__(self, path: Path, content: bytes, names: Mapping[str, int]) -> None:
+    def __init__(
+        self, path: Path, content: bytes, names: Mapping[str, int], added: Sequence[Added] = ()
+    ) -> None:
         parsed = read_json(content, path)
-        self._path, self._tokenizer = path, open_tokenizer(path, content)
-        self._names = names
+        for rules in ("normalizer", "decoder"):
+            check_growth(path, parsed.get(rules) if isinstance(parsed, dict) else None)
+        self._tokenizer = open_tokenizer(path, content, added)
+        self._path, self._names = path, names
         self._pieces: dict[int, str] = {i: piece for piece, i in self._tokenizer.get_vocab().items()}
         self.size = max(self._pieces, default=-1) + 1
         if not 0 < self.size <= MOST_PIECES:
-            raise InputError(f"{path}: a tokenizer of {self.size:,} ids; 1 to {MOST_PIECES:,} are expected")
-        self._words = parsed["model"].get("type") == "WordPiece"
+            raise InputError(f"{path}: {self.size:,} pieces; 1 to {MOST_PIECES:,} are read")
+        self._words = parsed["model"]["type"] == "WordPiece"
         self._bytes = _byte_alphabet() if "ByteLevel" in json.dumps(parsed.get("decoder")) else {}
         self._space = {value: sign for sign, value in self._bytes.items()}.get(ord(" "), SPACE)
         first = self._plain("a")[:1]
@@ -145,6 +202,21 @@ class HuggingFace:
     def encode_inside(self, text: str) -> list[int]:
         return self._unforged(text, inside=True)
 
+    def encode_behind(self, text: str, special: int) -> list[int]:
+        """As the library cuts a text there, unless it finds more special tokens than the one before it."""
+        with library_errors(self._path):
+            ids: list[int] = self._finding.encode(self._pieces[special] + text, add_special_tokens=False).ids
+        found = ids[:1] == [special] and self._forged.isdisjoint(ids[1:])
+        return ids[1:] if found else self._unforged(text, inside=True)
+
+    @cached_property
+    def _finding(self) -> Any:
+        """The same tokenizer, which finds special tokens in a text."""
+        with library_errors(self._path):
+            tokenizer = type(self._tokenizer).from_str(self._tokenizer.to_str())
+            tokenizer.encode_special_tokens = False
+        return tokenizer
+
     def _unforged(self, text: str, inside: bool) -> list[int]:
         """Ids of a text; where the library finds a special token in it, the text is cut inside that.
 
@@ -158,7 +230,7 @@ class HuggingFace:
             if self._forged.isdisjoint(ids):
                 found += ids
                 continue
-            with understood(self._path):
+            with library_errors(self._path):
                 whole = self._tokenizer.encode(part, add_special_tokens=False)
             spans = [span for i, span in zip(whole.ids, whole.offsets, strict=True) if i in self._forged]
             starts = [0, *(end if end - start < 2 else start + 1 for start, end in spans)]
@@ -168,7 +240,7 @@ class HuggingFace:
         return found
 
     def _plain(self, text: str) -> list[int]:
-        with understood(self._path):
+        with library_errors(self._path):
             ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
@@ -193,7 +265,7 @@ class HuggingFace:
 
     def decode(self, tokens: Sequence[int]) -> str:
         text = [index for token in tokens if (index := int(token)) not in self.special]
-        with understood(self._path):
+        with library_errors(self._path):
             decoded: str = self._tokenizer.decode(text, skip_special_tokens=False)
         return decoded
 

@@ -25,12 +25,20 @@ class Settings(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide what comes out, nested sections likewise, as plain values."""
+        return self._values(self.not_in_fingerprint)
+
+    def settled(self) -> dict[str, Any]:
+        """All fields but those of `later` that have their default, nested sections likewise."""
+        return self._values(None)
+
+    def _values(self, left_out: frozenset[str] | None) -> dict[str, Any]:
         plain = self.model_dump(mode="json")
-        left_out = set(self.not_in_fingerprint)
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
-            if name in self.later and value == field.get_default(call_default_factory=True):
-                left_out.add(name)
+            if name in (left_out or ()) or (
+                name in self.later and value == field.get_default(call_default_factory=True)
+            ):
+                del plain[name]
             elif isinstance(value, Settings):
-                plain[name] = value.identity()
-        return {name: value for name, value in plain.items() if name not in left_out}
+                plain[name] = value.settled() if left_out is None else value.identity()
+        return plain

@@ -11,15 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from data_prep.contract.pieces import HuggingFace, Pieces, SentencePieces
-from data_prep.contract.published import (
-    ARCHIVE,
-    CONFIG,
-    TOKENIZER_BYTES,
-    TOKENIZER_JSON,
-    Roles,
-    pack,
-    unpack,
-)
+from data_prep.contract.published import ARCHIVE, CONFIG, LIMIT, TOKENIZER_JSON, Roles, pack, unpack
 from data_prep.contract.reading import read_bytes
 from data_prep.contract.settings import InputError
 
@@ -60,11 +52,17 @@ class Vocabulary:
         self.eos, self.unk = eos, self._first(UNK)
         pad, bos = self._first(PAD), self._first(BOS, CLS)
         self.pad, self.bos = (eos if index is None else index for index in (pad, bos))
+        usual = [index for index in (eos, self._pieces.find(END)) if index is not None]
+        self.ends = frozenset(usual if roles.ends is None else roles.ends)
+        """Ids that end what a model says."""
+        self.forced = roles.forced
+        """The id that a published decoder's texts begin with, behind its start token; None for most."""
 
     def _open(self, roles: Roles) -> Pieces:
         if roles.reads == TOKENIZER_JSON:
-            return HuggingFace(self.path, self.files[TOKENIZER_JSON], roles.names)
-        return SentencePieces(self.path, self.files.get(roles.reads, self.content))
+            return HuggingFace(self.path, self.files[TOKENIZER_JSON], roles.names, roles.added)
+        content = self.files.get(roles.reads, self.content)
+        return SentencePieces(self.path, content, roles.names, roles.added)
 
     def _first(self, *names: str) -> int | None:
         return next((found for name in names if (found := self._pieces.find(name)) is not None), None)
@@ -117,6 +115,10 @@ class Vocabulary:
         """Token ids of a text that something stands before: what is put before others is not added."""
         return self._pieces.encode_inside(text)
 
+    def encode_behind(self, text: str, special: int) -> list[int]:
+        """Token ids of a text directly behind a special token, as transformers cuts the two together."""
+        return self._pieces.encode_behind(text, special)
+
     def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
         """Token ids of several texts."""
         return [self.encode(text) for text in texts]
@@ -130,10 +132,9 @@ def read(path: Path) -> bytes:
     """The content of `tokenizer.model` for whatever a path names as a tokenizer."""
     if path.is_dir():
         own = path / "tokenizer.model"
-        packed = own.is_file() and not (path / CONFIG).is_file()
-        return read_bytes(own, limit=TOKENIZER_BYTES) if packed else pack(path, RESERVED)
-    if not path.exists():
+        if own.is_file() and not (path / CONFIG).is_file():
+            return read_bytes(own, limit=LIMIT)
+        return pack(path, RESERVED)
+    if not path.is_file():
         raise InputError(f"{path}: no such file; a tokenizer is expected here")
-    if path.name == TOKENIZER_JSON:
-        return pack(path.parent, RESERVED)
-    return read_bytes(path, limit=TOKENIZER_BYTES)
+    return pack(path.parent, RESERVED) if path.name == TOKENIZER_JSON else read_bytes(path, limit=LIMIT)

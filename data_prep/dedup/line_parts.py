@@ -4,12 +4,13 @@
                 <name>.buckets.npy    where each of BUCKETS equal ranges of hashes begins, and the end
     owners      <name>.lost.npy       LOST, sorted by part and row
     remains     <name>.drops.npy      DROP: documents of which too little is left
+    both        <name>.slow.npy       DROP: documents that took too long in lines, or in remains
 
 An owners' part reads one range of hashes of every part's lines, so its memory does not grow with the corpus
 where there are more of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data_prep.dedup.lines import LINE, by_row, line_hash, lost_lines, lost_of, sentences, without_lines
+from data_prep.dedup.lines import LINE, by_row, line_hashes, lost_lines, lost_of, sentences, without_lines
 from data_prep.documents import header_bytes, write_array
 from data_prep.filters import c4
 from data_prep.filters.decide import DROP, KEPT, drops_of
-from data_prep.filters.settings import C4Filter
+from data_prep.limit import OverTimeError, limited
 from data_prep.storage import Storage
 
-VERSION = 1
+VERSION = 2
 BUCKETS = 1024
 
 
@@ -38,8 +39,15 @@ def find_lines(
 ) -> dict[str, Any]:
     """The lines of a part's documents that are neither rejected nor dropped, after C4's rules for lines."""
     found = [np.empty(0, LINE)]
-    for row, document, text in _texts(documents, _left(verdicts, drops, part), c4_lines):
-        hashes = np.unique(np.array([*map(line_hash, text.split("\n"))], np.uint64))
+    slow = []
+    rules = c4.Lines(c4_lines) if c4_lines else None
+    for row, document, text in _texts(documents, _left(verdicts, drops, part)):
+        try:
+            with limited(text):
+                hashes = np.unique(np.array(line_hashes(_cleaned(text, rules)), np.uint64))
+        except OverTimeError:
+            slow.append(row)
+            continue
         lines = np.zeros(np.count_nonzero(hashes), LINE)
         lines["hash"], lines["id"], lines["row"] = hashes[hashes > 0], document, row
         found.append(lines)
@@ -48,7 +56,19 @@ def find_lines(
     write_array(output.with_suffix(".lines.npy"), rows)
     bounds = np.append(np.searchsorted(rows["hash"], starts), len(rows))
     write_array(output.with_suffix(".buckets.npy"), bounds)
+    write_array(output.with_suffix(".slow.npy"), _drops(part, slow))
     return {"lines": len(rows)}
+
+
+def _cleaned(text: str, rules: c4.Lines | None) -> str:
+    return rules.clean(text)[0] if rules else text
+
+
+def _drops(part: int, rows: Sequence[int]) -> NDArray[Any]:
+    """Documents of a part that go, without another one in their place."""
+    drops = np.zeros(len(rows), DROP)
+    drops["part"], drops["row"] = part, rows
+    return drops
 
 
 def _left(verdicts: Path, drops: dict[str, list[Path]], part: int) -> NDArray[np.bool_]:
@@ -58,20 +78,12 @@ def _left(verdicts: Path, drops: dict[str, list[Path]], part: int) -> NDArray[np
     return left
 
 
-def _texts(
-    documents: Path, wanted: NDArray[np.bool_], c4_lines: dict[str, Any] | None
-) -> Iterator[tuple[int, int, str]]:
+def _texts(documents: Path, wanted: NDArray[np.bool_]) -> Iterator[tuple[int, int, str]]:
     """Row, id and text of the wanted documents."""
-    rules = C4Filter.model_validate(c4_lines) if c4_lines is not None else None
     start = 0
     for batch in pq.ParquetFile(documents).iter_batches(256, columns=["id", "text"]):
         for offset in np.flatnonzero(wanted[start : start + len(batch)]).tolist():
-            text = batch["text"][offset].as_py()
-            yield (
-                start + offset,
-                batch["id"][offset].as_py(),
-                (c4.clean_lines(text, rules)[0] if rules else text),
-            )
+            yield start + offset, batch["id"][offset].as_py(), batch["text"][offset].as_py()
         start += len(batch)
 
 
@@ -109,12 +121,16 @@ def find_remains(
     gone = by_row(lost_of(lost, part))
     wanted = np.zeros(len(np.load(verdicts, mmap_mode="r")), bool)
     wanted[[*gone]] = True
-    rows = [
-        row
-        for row, _, text in _texts(documents, wanted & _left(verdicts, drops, part), c4_lines)
-        if sentences(without_lines(text, gone[row])[0]) < min_sentences
-    ]
-    found = np.zeros(len(rows), DROP)
-    found["part"], found["row"] = part, rows
-    write_array(output.with_suffix(".drops.npy"), found)
-    return {"dropped": len(rows)}
+    rules = c4.Lines(c4_lines) if c4_lines else None
+    few, slow = [], []
+    for row, _, text in _texts(documents, wanted & _left(verdicts, drops, part)):
+        try:
+            with limited(text):
+                left = without_lines(_cleaned(text, rules), gone[row])[0]
+                if sentences(left) < min_sentences:
+                    few.append(row)
+        except OverTimeError:
+            slow.append(row)
+    write_array(output.with_suffix(".drops.npy"), _drops(part, few))
+    write_array(output.with_suffix(".slow.npy"), _drops(part, slow))
+    return {"dropped": len(few)}

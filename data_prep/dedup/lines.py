@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.documents import hash64, normalise
-from data_prep.filters import c4
+from data_prep.filters import sentences as ends
 
 REASON = "too few sentences left"
 """Why a document goes that lost lines."""
@@ -30,12 +30,18 @@ def line_hash(line: str) -> int:
     return hash64(key) if key else 0
 
 
+def line_hashes(text: str) -> list[int]:
+    """Those of all lines; a line that is there a million times is hashed once."""
+    lines = text.split("\n")
+    known = {line: line_hash(line) for line in {*lines}}
+    return [known[line] for line in lines]
+
+
 def without_lines(text: str, lost: frozenset[int]) -> tuple[str, int]:
     """The text without its lines of these hashes and without repeated ones, and how many went."""
     seen: set[int] = set()
     left = []
-    for line in text.split("\n"):
-        key = line_hash(line)
+    for line, key in zip(text.split("\n"), line_hashes(text), strict=True):
         if key and (key in lost or key in seen):
             continue
         seen.add(key)
@@ -75,4 +81,4 @@ def by_row(lost: NDArray[Any]) -> dict[int, frozenset[int]]:
 
 def sentences(text: str) -> int:
     """Sentences in a text, as C4 counts them."""
-    return sum(map(c4.sentences, text.split("\n")))
+    return sum(map(ends.sentences, text.split("\n")))

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.config import NearDedupConfig
-from data_prep.filters.words import mix, shingles
+from data_prep.filters.hashes import mix
+from data_prep.filters.words import shingles
 
 CHUNK = 512  # n-grams times permutations that stay in a core's cache
 SEED = 20_240_501  # the signatures of datasets prepared apart can be compared

@@ -10,6 +10,7 @@ from data_prep.config import CorpusConfig
 from data_prep.dedup import exact, line_parts, near
 from data_prep.dedup.lines import REASON, lost_of
 from data_prep.filters.decide import drops_of
+from data_prep.filters.rules import TOO_SLOW
 from data_prep.filters.tag import tag_settings
 from data_prep.parts import Part, Work, plan
 from data_prep.planning import Documents
@@ -59,7 +60,7 @@ def find_duplicates(
     found = Duplicates(drops, [])
     if config.lines.enabled:
         found = _lines(step, storage, documents, found, corpus)
-        storage.fetch(*found.drops[REASON])
+        storage.fetch(*found.drops[REASON], *found.drops[TOO_SLOW])
     return found
 
 
@@ -135,6 +136,9 @@ def _lines(
         ]
 
     lines = step(line_parts.find_lines, of_parts("lines", {}, {}))
+    slow = [part.path("slow.npy") for part in lines]
+    storage.fetch(*slow)
+    found = Duplicates(found.drops | {TOO_SLOW: slow}, [])
     shares = min(line_parts.BUCKETS, 1 + sum(part.counts["lines"] for part in lines) // LINES_PER_TASK)
     arguments = {
         "lines": [part.path("lines.npy") for part in lines],
@@ -159,4 +163,7 @@ def _lines(
     storage.fetch(*lost)
     least = {"min_sentences": corpus.dedup.lines.min_sentences}
     remains = step(line_parts.find_remains, of_parts("remains", least, {"lost": lost}))
-    return Duplicates(found.drops | {REASON: [part.path("drops.npy") for part in remains]}, lost)
+    slow += [part.path("slow.npy") for part in remains]
+    return Duplicates(
+        found.drops | {REASON: [part.path("drops.npy") for part in remains], TOO_SLOW: slow}, lost
+    )

@@ -6,7 +6,7 @@ and the text behind it is read on from where its characters begin.
 
 import codecs
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import cache
 
 UNICODE = {
@@ -152,7 +152,7 @@ def _none(lead: int, trail: int) -> str:
 Handler = Callable[[UnicodeError], tuple[str, int]]
 
 
-def _handler(more: Callable[[int, int], str], single: dict[int, str]) -> Handler:
+def _handler(more: Callable[[int, int], str], single: dict[int, str], leads: Container[int]) -> Handler:
     """What Python asks about bytes that it cannot read: `more` knows pairs, `single` bytes."""
 
     def handle(error: UnicodeError) -> tuple[str, int]:
@@ -163,13 +163,18 @@ def _handler(more: Callable[[int, int], str], single: dict[int, str]) -> Handler
         if not trail:
             return "\ufffd", error.start + 1
         found = more(lead, trail[0])  # ASCII behind a lead byte that it does not fit is text again
-        return found or "\ufffd", error.start + (2 if found or trail[0] >= 0x80 else 1)
+        both = found or (lead in leads and trail[0] >= 0x80)
+        return found or "\ufffd", error.start + (2 if both else 1)
 
     return handle
 
 
 _MORE = {"big5": _big5, "euc-jp": _euc_jp}
 _SINGLE = {"gbk": {0x80: "€"}, "gb18030": {0x80: "€"}}
+_LEADS = {"euc-jp": {0x8E, 0x8F, *range(0xA1, 0xFF)}}
 HANDLERS = {name: f"bloomery-{name}" for name in MULTI_BYTE}
 for _name, _handler_name in HANDLERS.items():
-    codecs.register_error(_handler_name, _handler(_MORE.get(_name, _none), _SINGLE.get(_name, {})))
+    codecs.register_error(
+        _handler_name,
+        _handler(_MORE.get(_name, _none), _SINGLE.get(_name, {}), _LEADS.get(_name, range(0x81, 0xFF))),
+    )

@@ -26,10 +26,11 @@ from data_prep.config import DecontaminateConfig
 from data_prep.dedup import lines
 from data_prep.documents import seeded_order, write_array, write_table
 from data_prep.filters import c4, pii
-from data_prep.filters.rules import Rule, judge, rules
-from data_prep.filters.settings import C4Filter, FilterConfig
+from data_prep.filters.rules import TOO_SLOW, judge_by_language, reasons
+from data_prep.filters.settings import FilterConfig
+from data_prep.limit import OverTimeError, limited
 
-VERSION = 2
+VERSION = 3
 VERDICT = np.dtype([("rule", "<i2"), ("value", "<f8")])
 KEPT, NOT_TAKEN = -1, -2
 """Verdicts that are no rule's number; documents beyond the recipe's cap are neither kept nor rejected."""
@@ -48,22 +49,25 @@ def judge_part(
 
     The part's first documents are taken until they have `most_bytes`; null takes all.
     """
-    order = _rules(filters, decontaminate)
+    config, clean = _rules(filters, decontaminate)
     table = pq.read_table(signals)
-    verdict, value = judge(table, order, filters["language"]["keep"])
+    verdict, value = judge_by_language(table, config, clean)
     sizes = table["bytes"].to_numpy()
     if most_bytes is not None:
         verdict[np.cumsum(sizes) - sizes >= most_bytes] = NOT_TAKEN
     rows = np.empty(len(verdict), VERDICT)
     rows["rule"], rows["value"] = verdict, value
     write_array(output.with_suffix(".verdicts.npy"), rows)
-    names = Counter(order[index].name for index in verdict[verdict >= 0])
+    order = reasons(config, clean)
+    names = Counter(order[index] for index in verdict[verdict >= 0])
     taken, kept = verdict != NOT_TAKEN, verdict == KEPT
     return {"taken": _sizes(sizes, taken), "kept": _sizes(sizes, kept), "rejected": dict(names)}
 
 
-def _rules(filters: Mapping[str, Any], decontaminate: Mapping[str, Any]) -> list[Rule]:
-    return rules(FilterConfig.model_validate(filters), DecontaminateConfig.model_validate(decontaminate))
+def _rules(
+    filters: Mapping[str, Any], decontaminate: Mapping[str, Any]
+) -> tuple[FilterConfig, DecontaminateConfig]:
+    return FilterConfig.model_validate(filters), DecontaminateConfig.model_validate(decontaminate)
 
 
 def _sizes(sizes: NDArray[np.int64], which: NDArray[np.bool_]) -> dict[str, int]:
@@ -102,26 +106,20 @@ def decide_part(
     """
     marks: NDArray[Any] = np.load(verdicts)
     table = _joined(pq.read_table(documents), pq.read_table(signals))
-    sizes = table["bytes"].to_numpy()
-    names = np.array([rule.name for rule in _rules(filters, decontaminate)], object)
-    reason = np.full(len(marks), "", object)
-    reason[marks["rule"] >= 0] = names[marks["rule"][marks["rule"] >= 0]]
-    duplicate_of = np.zeros(len(marks), np.uint64)
-    for name, paths in drops.items():
-        found = drops_of(paths, part)
-        reason[found["row"]], duplicate_of[found["row"]] = name, found["kept"]
-    taken = marks["rule"] != NOT_TAKEN
-    stays = (reason == "") & taken
+    names = reasons(*_rules(filters, decontaminate))
+    taken, values = marks["rule"] != NOT_TAKEN, marks["value"].copy()
+    reason, duplicate_of = _reasons(marks, names, drops, part)
     finish = Finisher(filters, mask, lines.by_row(lines.lost_of(lost, part)) if lost else None)
-    kept = finish.table(table.filter(pa.array(stays)), np.flatnonzero(stays))
+    stays = (reason == "") & taken
+    kept, slow = finish.table(table.filter(pa.array(stays)), np.flatnonzero(stays))
+    reason[slow] = TOO_SLOW
+    for row in np.flatnonzero(reason == lines.REASON).tolist():
+        values[row] = finish.sentences(row, table["text"][row].as_py())
     keys = seeded_order(kept["id"].to_numpy(), seed, "split")
     split = np.where(keys < np.uint64(validation_below), "validation", "train")
     write_table(
         output.with_suffix(".kept.parquet"), kept.append_column("split", pa.array(split, pa.string()))
     )
-    values = marks["value"].copy()
-    for row in np.flatnonzero(reason == lines.REASON).tolist():
-        values[row] = lines.sentences(finish.unmasked(row, table["text"][row].as_py())[0])
     rejected = (
         table.append_column("rule", pa.array(reason, pa.string()))
         .append_column("value", pa.array(values))
@@ -129,12 +127,28 @@ def decide_part(
         .filter(pa.array((reason != "") & taken))
     )
     write_table(output.with_suffix(".rejected.parquet"), rejected)
-    left = kept["bytes"].to_numpy()
+    left, sizes = kept["bytes"].to_numpy(), table["bytes"].to_numpy()
+    late = (reason == TOO_SLOW) & (marks["rule"] == KEPT)
     return {
         "splits": {name: _sizes(left, split == name) for name in ("train", "validation")},
-        "dropped": {name: _sizes(sizes, reason == name) for name in drops},
+        "dropped": {TOO_SLOW: _sizes(sizes, late)}
+        | {name: _sizes(sizes, reason == name) for name in drops if name != TOO_SLOW},
         "masked": finish.masked,
     }
+
+
+def _reasons(
+    marks: NDArray[Any], names: Sequence[str], drops: Mapping[str, Sequence[Path]], part: int
+) -> tuple[NDArray[Any], NDArray[np.uint64]]:
+    """Why each document goes ("" where it stays), and the one that stays in place of a duplicate."""
+    reason = np.full(len(marks), "", object)
+    rejected = marks["rule"] >= 0
+    reason[rejected] = np.array(names, object)[marks["rule"][rejected]]
+    duplicate_of = np.zeros(len(marks), np.uint64)
+    for name, paths in drops.items():
+        found = drops_of(paths, part)
+        reason[found["row"]], duplicate_of[found["row"]] = name, found["kept"]
+    return reason, duplicate_of
 
 
 def _joined(documents: pa.Table, signals: pa.Table) -> pa.Table:
@@ -150,22 +164,33 @@ class Finisher:
     def __init__(
         self, filters: Mapping[str, Any], mask: bool, lost: Mapping[int, frozenset[int]] | None
     ) -> None:
-        c4_settings = filters["c4"] | {"bad_words": None}  # a rule for pages, which leaves the text as it is
-        self.c4_lines = C4Filter.model_validate(c4_settings) if "c4" in filters["use"] else None
+        rules = c4.line_settings(FilterConfig.model_validate(filters))
+        self.c4_lines = c4.Lines(rules) if rules else None
         self.mask, self.lost = mask, lost
         self.masked = 0
         """Placeholders in the texts so far."""
 
-    def table(self, table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
-        """The documents, which are these rows of their part, with their final texts and sizes."""
+    def table(self, table: pa.Table, rows: NDArray[np.int64]) -> tuple[pa.Table, list[int]]:
+        """The documents, which are these rows of their part, with their final texts and sizes; and those of
+        the rows that are not among them since they took too long."""
         if not self.c4_lines and not self.mask and self.lost is None:
-            return table
-        texts, gone, sizes = [], [], []
-        for row, text in zip(rows.tolist(), table["text"].to_pylist(), strict=True):
-            text, count = self.unmasked(row, text)
+            return table, []
+        texts, gone, sizes, slow = [], [], [], []
+        in_time = np.ones(len(rows), bool)
+        for number, (row, text) in enumerate(zip(rows.tolist(), table["text"].to_pylist(), strict=True)):
+            try:
+                with limited(text):
+                    text, count = self.unmasked(row, text)
+                    masked = pii.replace(text) if self.mask else (text, 0)
+            except OverTimeError:
+                in_time[number] = False
+                slow.append(row)
+                continue
             gone.append(count)
             sizes.append((len(text.encode()), len(text)))
-            texts.append(self._masked(text) if self.mask else text)
+            texts.append(masked[0])
+            self.masked += masked[1]
+        table = table.filter(pa.array(in_time))
         columns = {name: table[name] for name in table.column_names} | {
             "text": pa.array(texts, pa.large_string())
         }
@@ -173,17 +198,20 @@ class Finisher:
             columns["bytes"] = pa.array([size for size, _ in sizes], pa.int64())
             columns["characters"] = pa.array([size for _, size in sizes], pa.int64())
             columns["duplicate_lines"] = pa.array(gone, pa.int64())
-        return pa.table(columns)
+        return pa.table(columns), slow
+
+    def sentences(self, row: int, text: str) -> int:
+        """Sentences in what is left of a document; 0 where that cannot be said in time."""
+        try:
+            with limited(text):
+                return lines.sentences(self.unmasked(row, text)[0])
+        except OverTimeError:
+            return 0
 
     def unmasked(self, row: int, text: str) -> tuple[str, int]:
         """A document's text before names go, and how many lines it lost because others have them."""
         if self.c4_lines:
-            text, _ = c4.clean_lines(text, self.c4_lines)
+            text, _ = self.c4_lines.clean(text)
         return (
             lines.without_lines(text, self.lost.get(row, frozenset())) if self.lost is not None else (text, 0)
         )
-
-    def _masked(self, text: str) -> str:
-        text, count = pii.replace(text)
-        self.masked += count
-        return text

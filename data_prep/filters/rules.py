@@ -99,6 +99,37 @@ def _fineweb(config: FilterConfig) -> Iterable[Rule]:
     yield Rule("fineweb: line ends", "fineweb_newline_ratio", most=bounds.max_newline_ratio)
 
 
+TOO_SLOW = "took too long"
+"""The reason of a document whose signals could not be had in time, which no rule can judge."""
+
+
+def reasons(config: FilterConfig, decontaminate: DecontaminateConfig) -> list[str]:
+    """Every name that a document may be rejected under before deduplication."""
+    books = [config, *map(config.of_language, config.by_language)]
+    names = (rule.name for book in books for rule in rules(book, decontaminate))
+    return [TOO_SLOW, *dict.fromkeys(names)]
+
+
+def judge_by_language(
+    signals: pa.Table, config: FilterConfig, decontaminate: DecontaminateConfig
+) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
+    """For each document the index among `reasons` under which it is rejected (-1: none), and the value."""
+    names = reasons(config, decontaminate)
+    verdict, value = np.full(signals.num_rows, -1, np.int16), np.zeros(signals.num_rows)
+    languages = (
+        signals["language"].to_numpy() if config.by_language else np.full(signals.num_rows, "", object)
+    )
+    for code in ("", *config.by_language):
+        rows = languages == code if code else ~np.isin(languages, [*config.by_language])
+        order = rules(config.of_language(code), decontaminate)
+        found, values = judge(signals.filter(pa.array(rows)), order, config.language.keep)
+        numbers = np.array([names.index(rule.name) for rule in order] + [-1], np.int16)
+        verdict[rows], value[rows] = numbers[found], values
+    slow = signals["over_time"].to_numpy()
+    verdict[slow], value[slow] = names.index(TOO_SLOW), 0.0
+    return verdict, value
+
+
 def judge(
     signals: pa.Table, order: list[Rule], languages: list[str]
 ) -> tuple[NDArray[np.int16], NDArray[np.float64]]:

@@ -113,7 +113,7 @@ def records(
     a compressed file start (`streams.Members`); in one that has none, an offset is one in the stream.
     """
     while True:
-        line = _after_blank_lines(cursor)
+        line = after_blank_lines(cursor)
         start = cursor.position - len(line)
         if not line:
             return
@@ -133,7 +133,8 @@ def records(
             yield _record(cursor, headers, offset, int(length), wanted, most)
 
 
-def _after_blank_lines(cursor: Cursor) -> bytes:
+def after_blank_lines(cursor: Cursor) -> bytes:
+    """The next line that is not empty; nothing at the end."""
     while (line := cursor.line(CHUNK)) in (b"\r\n", b"\n", b"\r"):
         pass
     return line
@@ -173,20 +174,18 @@ def _record(
 
 def fields(lines: Sequence[bytes]) -> dict[str, str]:
     """Small names and values of header lines; the first of a name counts, folded lines are joined."""
-    found: dict[str, str] = {}
-    name = ""
+    found: dict[str, list[str]] = {}
+    last: list[str] = []
     for line in lines:
         text = line.decode("utf-8", "replace").rstrip("\r\n")
-        if text[:1] in (" ", "\t") and name:
-            found[name] += " " + text.strip()
+        if text[:1] in (" ", "\t"):
+            last.append(text.strip())
             continue
         name, colon, value = text.partition(":")
-        name = name.strip().lower()
-        if not colon or name in found:
-            name = ""
-        else:
-            found[name] = value.strip()
-    return found
+        name, last = name.strip().lower(), [value.strip()]
+        if colon:
+            found.setdefault(name, last)
+    return {name: " ".join(parts) for name, parts in found.items()}
 
 
 def http_answer(content: bytes) -> tuple[int | None, dict[str, str], int]:

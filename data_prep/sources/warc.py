@@ -35,6 +35,9 @@ def _read(file: InputFile, page_bytes: int, wanted: tuple[str, ...], page: ReadR
             last = found.offset
             if isinstance(found, Gap):
                 yield Failure(file.name, found.offset, found.reason, f"{found.size} bytes")
+            elif found.cut:
+                detail = f"{len(found.content)} of {found.length} bytes"
+                yield Failure(file.name, found.offset, "record cut off", detail, address(found))
             elif found.kind not in wanted:
                 kind = found.kind if found.kind in KINDS else "unknown"
                 yield Passed(f"record of type {kind}")
@@ -54,8 +57,6 @@ def text_page(record: Record, source: str, page_bytes: int) -> Item:
     url = address(record)
     if record.length > page_bytes:
         return Failure(source, record.offset, "page too large", f"{record.length} bytes", url)
-    if record.cut:
-        return cut_off(record, source, url, record.length)
     return Page(source, record.offset, record.content.decode("utf-8", "replace"), url)
 
 
@@ -72,18 +73,11 @@ def html_page(record: Record, source: str, page_bytes: int) -> Item:
         return Passed("record that is no HTML")
     if status not in (200, None):
         return Passed("record with another status than 200")
-    expected = record.length - len(record.content) + len(content) if not record.cut else record.length
+    expected = record.length - len(record.content) + len(content)
     if expected > page_bytes:
         return Failure(source, record.offset, "page too large", f"{expected} bytes", url)
-    if record.cut:
-        return cut_off(record, source, url, expected)
     try:
         page = decode_body(content, *encodings, page_bytes)
     except BodyError as error:
         return Failure(source, record.offset, str(error), url=url)
     return Page(source, record.offset, page, url, charset_of(kind))
-
-
-def cut_off(record: Record, source: str, url: str, expected: int) -> Failure:
-    found = len(record.content)
-    return Failure(source, record.offset, "record cut off", f"{found} of {expected} bytes", url)

@@ -1,5 +1,6 @@
 """This machine: versions, GPUs, shared memory, and the tracking server as seen from here."""
 
+import base64
 import os
 import shutil
 import sys
@@ -8,12 +9,14 @@ import urllib.request
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import Requirement
 
 from launch.doctor.finding import Finding, fail, ok, size, warn
 from launch.local import count_gpus
-from pipeline.tracking.server import tracking_uri
+from pipeline.tracking.pages import without_user
+from pipeline.tracking.server import shown, tracking_uri
 
 USES = {"train": "training", "prep": "data preparation"}
 SHARED_MEMORY = 1 << 30
@@ -107,18 +110,31 @@ def tracking(work: Path) -> Finding:
     if uri.startswith("http"):
         return _server(uri)
     if find_spec("sqlalchemy") is None:
-        return warn("tracking", f"{uri}, a file that needs all of mlflow", "pip install 'bloomery[tracking]'")
-    return ok("tracking", f"{uri}, no server")
+        return warn(
+            "tracking", f"{shown(uri)}, a file that needs all of mlflow", "pip install 'bloomery[tracking]'"
+        )
+    return ok("tracking", f"{shown(uri)}, no server")
 
 
 def _server(uri: str) -> Finding:
     later = "training goes on without it; start it or correct MLFLOW_TRACKING_URI, then `bloomery sync`"
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/version", timeout=SECONDS) as answer:
-            return ok("tracking", f"{uri}, MLflow {answer.read().decode().strip()[:20]}")
+        with urllib.request.urlopen(_version_of(uri), timeout=SECONDS) as answer:
+            return ok("tracking", f"{shown(uri)}, MLflow {answer.read().decode().strip()[:20]}")
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
-            return warn("tracking", f"{uri} wants credentials", "set MLFLOW_TRACKING_USERNAME and _PASSWORD")
-        return warn("tracking", f"{uri} answers {error.code}", later)
+            return warn(
+                "tracking", f"{shown(uri)} wants credentials", "set MLFLOW_TRACKING_USERNAME and _PASSWORD"
+            )
+        return warn("tracking", f"{shown(uri)} answers {error.code}", later)
     except (OSError, ValueError) as error:
-        return warn("tracking", f"{uri} does not answer ({getattr(error, 'reason', error)})", later)
+        return warn("tracking", f"{shown(uri)} does not answer ({getattr(error, 'reason', error)})", later)
+
+
+def _version_of(uri: str) -> urllib.request.Request:
+    """What asks a server for its version, with the user and password of its address."""
+    request, parts = urllib.request.Request(f"{without_user(uri)}/version"), urlsplit(uri)
+    if parts.username is not None:
+        both = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        request.add_header("Authorization", f"Basic {base64.b64encode(both.encode()).decode()}")
+    return request

@@ -5,6 +5,7 @@ Every function here is called by all ranks together.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch.distributed as dist
 
@@ -61,12 +62,57 @@ def load(engine: Engine, checkpoint: Checkpoint) -> int:
     return index.step
 
 
-def load_weights(engine: Engine, checkpoint: Checkpoint) -> None:
+def load_weights(engine: Engine, checkpoint: Checkpoint, new: tuple[str, ...] = ()) -> str:
     """Take the weights alone, as the start of another training.
 
-    Adapters of the checkpoint are merged into them; those of the engine stay as they were drawn.
+    Adapters of the checkpoint are merged into them; those of the engine stay as they were drawn. So do
+    weights whose names begin with one of `new`, where the checkpoint has none of that name and shape; any
+    other that it lacks is an `InputError`. Returns what was not the same on both sides, in one line.
     """
-    shapes = engine.whole_shapes()
-    drawn = {name for name in shapes if ADAPTER in name}
-    checkpoint.check_fits({name: shape for name, shape in shapes.items() if name not in drawn})
+    shapes, there = engine.whole_shapes(), checkpoint.index.tensors
+    drawn = {
+        name
+        for name, shape in shapes.items()
+        if ADAPTER in name or (name.startswith(new) and (name not in there or there[name].shape != shape))
+    }
+    wanted = {name: shape for name, shape in shapes.items() if name not in drawn}
+    on_all_ranks(lambda: checkpoint.check_fits(wanted), engine.world)
+    stages: list[Any] = [None] * engine.world.size
+    dist.all_gather_object(stages, (set(wanted), drawn))
     state.restore_weights(engine, checkpoint.merged, drawn)
+    unused = {name for name in there if ADAPTER not in name}.difference(*(taken for taken, _ in stages))
+    parts = {"new": set().union(*(new for _, new in stages)), "not taken": unused}
+    return "; ".join(f"{what}: {summary(names)}" for what, names in parts.items() if names)
+
+
+def check_files(checkpoint: Checkpoint, world: World) -> None:
+    """`InputError` on all ranks where a file is damaged; each rank reads its share of them."""
+
+    def check() -> None:
+        if damage := checkpoint.damage(slice(world.rank, None, world.size)):
+            raise InputError(f"{checkpoint.folder}: {damage}; start from another checkpoint")
+
+    on_all_ranks(check, world)
+
+
+def on_all_ranks(check: Callable[[], None], world: World) -> None:
+    """Check something on every rank; an `InputError` on one of them is raised on all, so that none waits."""
+    problem = None
+    try:
+        check()
+    except InputError as error:
+        problem = str(error)
+    problems: list[str | None] = [None] * world.size
+    dist.all_gather_object(problems, problem)
+    for one in problems:
+        if one:
+            raise InputError(one)
+
+
+def summary(names: set[str]) -> str:
+    """Names of weights, those of one module together.
+
+    >>> summary({"head.classify.bias", "head.classify.weight"})
+    'head.classify.*'
+    """
+    return ", ".join(sorted({f"{name.rpartition('.')[0]}.*" for name in names}))

@@ -11,6 +11,7 @@ from pipeline.config.objective import TRAINS, NoiseKind, ObjectiveConfig
 from pipeline.config.optimizer import OptimizerConfig, TrainConfig, TuneConfig
 from pipeline.config.parallel import ParallelConfig
 from pipeline.config.ramp_up import RampUp
+from pipeline.config.rope import RopeScaling
 from pipeline.config.run import EvaluationConfig, PipelineConfig
 from pipeline.config.tracking import TrackingConfig
 
@@ -28,6 +29,7 @@ __all__ = [
     "ParallelConfig",
     "PipelineConfig",
     "RampUp",
+    "RopeScaling",
     "TrackingConfig",
     "TrainConfig",
     "TuneConfig",

@@ -6,6 +6,7 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from data_prep.contract.settings import Settings
 from pipeline.config.presets import PRESETS, suggestion
+from pipeline.config.rope import RopeScaling
 
 GATED = {"swiglu", "geglu"}
 """Activations that multiply two projections, so that the MLP has three matrices."""
@@ -13,12 +14,15 @@ GATED = {"swiglu", "geglu"}
 
 MOST_LAYERS, MOST_WIDTH = 10_000, 2_000_000
 """Bounds of what is taken for meant: the largest published models have 126 layers and a width of 20,480."""
+MOST_POSITIONS = 1 << 31
 Layers = Annotated[int, Field(ge=1, le=MOST_LAYERS)]
 Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
 
 
 class ModelConfig(Settings):
-    later: ClassVar[frozenset[str]] = frozenset({"attention_dropout"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"answers", "attention_dropout", "context_length", "rope_scaling", "language_head", "pooler"}
+    )
 
     preset: str | None = None
     """A published model, such as gpt2-124m: it gives every key of this section that the recipe leaves out."""
@@ -60,6 +64,12 @@ class ModelConfig(Settings):
     """Length of the table of learned positions, in tokens; null is data.sequence_length."""
     rope_base: PositiveFloat = 10_000.0
     """Base of the rotary angles."""
+    rope_scaling: RopeScaling | None = None
+    """How rotary positions are stretched past the length first trained on; null leaves them as they are."""
+    context_length: Annotated[int, Field(ge=1, le=MOST_POSITIONS)] | None = None
+    """Most tokens that an imported model can read, where that is more than data.sequence_length."""
+    answers: bool = False
+    """Whether an imported model was tuned here before, so that it goes out with our chat template."""
     relative_buckets: Width = 32
     """Buckets of relative positions; half of them for either side in an encoder."""
     relative_distance: Width = 128
@@ -76,6 +86,10 @@ class ModelConfig(Settings):
     """Whether the output head shares the word embedding's weights."""
     logit_scale: PositiveFloat = 1.0
     """Factor on what the output head sees; T5 1.0 and PaLM have 1 / sqrt(hidden_size)."""
+    language_head: bool = True
+    """Whether an encoder predicts words; false is a bare one, whose outputs are its hidden states."""
+    pooler: bool = False
+    """Whether a bare encoder has BERT's pooled first token too."""
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     """Dropout probability on embeddings, attention and residual branches."""
     attention_dropout: float | None = Field(None, ge=0.0, lt=1.0)
@@ -105,6 +119,14 @@ class ModelConfig(Settings):
             raise ValueError(f"heads {self.heads} is not divisible by query_groups {self.key_value_heads}")
         if self.positions == "rope" and self.head_width % 2:
             raise ValueError(f"positions rope turns pairs, and a head of {self.head_width} has an odd size")
+        if self.rope_scaling and self.positions != "rope":
+            raise ValueError(f"rope_scaling is for positions rope; positions is {self.positions}")
+        if self.rope_scaling and self.rope_scaling.kind == "dynamic" and self.head_width <= 2:
+            raise ValueError("rope_scaling.kind dynamic needs heads of more than 2")
+        if not self.language_head and self.architecture != "encoder":
+            raise ValueError("language_head false is for architecture encoder")
+        if self.pooler and self.language_head:
+            raise ValueError("pooler is for language_head false; objective.sentence_task has its own")
         if self.architecture != "decoder":
             for name, off in (("local_window", None), ("parallel_block", "none")):
                 if getattr(self, name) != off:

@@ -32,7 +32,8 @@ class PipelineConfig(Settings):
         self.data.check_objective(self.objective)
         self._objective_fits_model()
         self._layout_fits_model()
-        if self.model.max_positions and self.model.max_positions < self.data.sequence_length:
+        learned = self.model.positions == "learned"
+        if learned and self.model.max_positions and self.model.max_positions < self.data.sequence_length:
             raise ValueError(
                 f"model.max_positions {self.model.max_positions} is less than "
                 f"data.sequence_length {self.data.sequence_length}"
@@ -71,6 +72,11 @@ class PipelineConfig(Settings):
     def position_table(self) -> int:
         """Length of the table of learned positions."""
         return self.model.max_positions or self.data.sequence_length
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens that the model reads at once: what it was trained on here, or before it came here."""
+        return max(self.model.context_length or 0, self.data.sequence_length)
 
 
 class EvaluationConfig(PipelineConfig):

@@ -5,6 +5,7 @@ same products in other orders, which moves a deep model's logits by some 1e-6; a
 turned or cut the wrong way moves them by their own size.
 """
 
+import tempfile
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,8 +16,10 @@ import psutil
 import torch
 from torch import Tensor
 
+from data_prep.contract.reading import printable
 from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
+from pipeline.conversion import files
 from pipeline.conversion.reading import Found
 from pipeline.distributed import world
 from pipeline.objectives.model import model_layers
@@ -68,6 +71,9 @@ def ours(config: PipelineConfig, vocabulary_size: int, weights: Iterable[tuple[s
     @torch.inference_mode()
     def run(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         outputs = stack({name: tensor.to(device) for name, tensor in inputs.items()})
+        if "logits" not in outputs:
+            found = {"hidden states": outputs["hidden"].transpose(0, 1).cpu()}
+            return found | ({"pooled": outputs["pooled"].cpu()} if "pooled" in outputs else {})
         found = {"logits": outputs["logits"].transpose(0, 1)[..., :vocabulary_size].cpu()}
         if "next_sentence_logits" in outputs:
             found["next sentence"] = outputs["next_sentence_logits"].cpu()
@@ -84,32 +90,65 @@ PAIR_NAMES = {
 }
 
 
-def theirs(folder: Path, class_name: str, vocabulary_size: int) -> Run | None:
-    """The same of transformers' model of a folder; None where transformers is not installed."""
+ASIDE = ("auto_map", "dtype", "torch_dtype", "attn_implementation", "experts_implementation", "adapters")
+"""Keys of a configuration that have transformers fetch or run something, or count with other precision."""
+
+
+def theirs(found: Found, config: dict[str, Any], class_name: str) -> Run | None:
+    """The same of transformers' model of a folder; None where transformers is not installed.
+
+    It is shown the configuration and the files of weights that were read here, and no other file.
+    """
     if find_spec("transformers") is None:
         return None
     transformers: Any = import_module("transformers")
     transformers.utils.logging.disable_progress_bar()
-    loader = getattr(transformers, class_name)
-    model, report = loader.from_pretrained(
-        folder, dtype=torch.float32, output_loading_info=True, local_files_only=True
-    )
+    loader, options = getattr(transformers, class_name), {}
+    if not found.config.model.language_head and not found.config.model.pooler:
+        options["add_pooling_layer"] = False
+    place = found.source.folder
+    with tempfile.TemporaryDirectory() as folder:
+        shown(Path(folder), found, config)
+        try:
+            model, report = loader.from_pretrained(
+                folder, dtype=torch.float32, output_loading_info=True, local_files_only=True, **options
+            )
+        except Exception as error:  # whatever a configuration makes it raise
+            problem = printable(" ".join(str(error).split()))[:300]
+            raise InputError(
+                f"{place}: transformers cannot load it ({type(error).__name__}: {problem})"
+            ) from None
     for problem in ("missing_keys", "mismatched_keys"):
         if report[problem]:
-            raise InputError(f"{folder}: transformers finds {problem} {sorted(report[problem])}")
+            raise InputError(f"{place}: transformers finds {problem} {sorted(report[problem])}")
     model.eval()
 
     @torch.inference_mode()
     def run(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         names = PAIR_NAMES if "encoder_tokens" in inputs else NAMES
         outputs: Any = model(**{names[name]: tensor for name, tensor in inputs.items()})
+        if not found.config.model.language_head:
+            hidden = {"hidden states": outputs.last_hidden_state}
+            return hidden | ({"pooled": outputs.pooler_output} if found.config.model.pooler else {})
         logits = outputs.logits if "logits" in outputs else outputs.prediction_logits
-        found = {"logits": logits[..., :vocabulary_size]}
+        result = {"logits": logits[..., : found.facts.vocabulary_size]}
         if "seq_relationship_logits" in outputs:
-            found["next sentence"] = outputs.seq_relationship_logits
-        return found
+            result["next sentence"] = outputs.seq_relationship_logits
+        return result
 
     return run
+
+
+def shown(folder: Path, found: Found, config: dict[str, Any]) -> None:
+    """A folder with links to the files of weights that were read, and their configuration."""
+    kept = {name: one for name, one in config.items() if name not in ASIDE and not name.startswith("_")}
+    files.write_json(folder / files.CONFIG, kept)
+    names = sorted(set(found.source.places.values()))
+    for name in names:
+        (folder / name).symlink_to((found.source.folder / name).resolve())
+    if names != [files.SINGLE]:
+        places = {"metadata": {}, "weight_map": found.source.places}
+        files.write_json(folder / files.INDEX, places)
 
 
 def compare(one: Run, other: Run, inputs: dict[str, Tensor], place: str) -> float:
@@ -118,7 +157,8 @@ def compare(one: Run, other: Run, inputs: dict[str, Tensor], place: str) -> floa
     real = inputs.get("segments", torch.ones_like(inputs["tokens"])).bool()
     worst = 0.0
     for name in wanted:
-        pair = [side[name][real] if name == "logits" else side[name] for side in (found, wanted)]
+        by_token = name in ("logits", "hidden states")
+        pair = [side[name][real] if by_token else side[name] for side in (found, wanted)]
         largest = float(pair[1].abs().max())
         difference = float((pair[0] - pair[1]).abs().max()) / largest
         if not difference <= TOLERANCE:  # nor where it is no number, which max() would pass over
@@ -130,14 +170,16 @@ def compare(one: Run, other: Run, inputs: dict[str, Tensor], place: str) -> floa
     return worst
 
 
-def check_models(found: Found, original: Run, folder: Path, class_name: str, say: Say) -> dict[str, Any]:
+def check_models(
+    found: Found, original: Run, config: dict[str, Any], class_name: str, say: Say
+) -> dict[str, Any]:
     """Compare our model with transformers' on one batch, or where that is not installed with what is read
     back; says which it was."""
     inputs = batch(found.config, found.facts.vocabulary_size)
-    reference, against = theirs(folder, class_name, found.facts.vocabulary_size), "transformers"
+    reference, against = theirs(found, config, class_name), "transformers"
     if reference is None:
         say("transformers is not installed: compared with what is read back from the folder alone")
         reference, against = ours(found.config, found.facts.vocabulary_size, found.tensors()), "read back"
-    worst = compare(original, reference, inputs, str(folder))
-    say(f"both models on one batch ({against}): largest difference {worst:.1e} of the largest logit")
+    worst = compare(original, reference, inputs, str(found.source.folder))
+    say(f"both models on one batch ({against}): largest difference {worst:.1e} of the largest value")
     return {"compared_with": against, "difference": worst}

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from data_prep.contract.settings import InputError
 from pipeline.config import ModelConfig
 from pipeline.conversion.families import FAMILIES
-from pipeline.conversion.family import Facts, Family, differences
+from pipeline.conversion.family import Facts, Family, differences, shown
 
 
 def family_of(model: ModelConfig, facts: Facts) -> Family:
@@ -25,11 +25,12 @@ def family_of(model: ModelConfig, facts: Facts) -> Family:
 def in_the_way(family: Family, model: ModelConfig, facts: Facts) -> dict[str, Any]:
     """Our keys that do not come back from the family's configuration, with their values."""
     try:
-        back = ModelConfig(**family.read(family.write(model, facts), family.model_type))
+        bare = {"language_head": model.language_head, "pooler": model.pooler} if family.bare else {}
+        back = ModelConfig(**family.read(family.write(model, facts), family.model_type) | bare)
     except (InputError, ValidationError):
         return {"architecture": model.architecture, "activation": model.activation, "heads": model.heads}
     found = {name: value for name, (value, _) in differences(model, back, facts).items()}
-    if facts.sentence_head and len(family.classes) == 1:
+    if facts.sentence_head and model.language_head and len(family.classes) == 1:
         found["sentence_task"] = "next_sentence"
     return found
 
@@ -41,4 +42,4 @@ def family_named(theirs: dict[str, Any], place: str) -> Family:
         if family.model_type == kind:
             return family
     known = ", ".join(family.model_type for family in FAMILIES)
-    raise InputError(f"{place}: model_type {kind!r} is not supported; {known} are")
+    raise InputError(f"{place}: model_type {shown(kind)} is not supported; {known} are")

@@ -15,19 +15,23 @@ import torch
 from torch import Tensor
 
 from data_prep.contract.dataset import TOKENIZER
+from data_prep.contract.receipt import OLD_KINDS, kind_of, read_receipt
+from data_prep.contract.roles import GENERATION
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
-from pipeline.checkpoints.run_folder import read_config
+from pipeline.checkpoints.run_folder import IDENTITY, read_config
 from pipeline.config import PipelineConfig
 from pipeline.conversion import agreement, files
 from pipeline.conversion.agreement import Say
 from pipeline.conversion.choose import family_of
 from pipeline.conversion.family import Facts, Family
-from pipeline.conversion.links import TOKEN_ROWS, links
+from pipeline.conversion.links import TOKEN_ROWS, Link, links
 from pipeline.conversion.reading import Found, read_folder
 from pipeline.conversion.skeleton import shapes
 from pipeline.conversion.tokenizer import write_tokenizer
 from pipeline.generation.load import find_checkpoint
+from pipeline.objectives.registry import objective_of
+from pipeline.prompting.chat import ChatTemplate
 
 Weights: TypeAlias = Callable[[str], Tensor]
 """Whole weights by our names."""
@@ -44,12 +48,18 @@ def export(path: Path, out: Path, say: Say, average: bool = False) -> dict[str, 
     if damage:
         raise InputError(f"{checkpoint.folder}: {damage}; use an earlier checkpoint")
     config, vocabulary = read_config(run), Vocabulary(run / TOKENIZER)
-    facts = facts_of(config, vocabulary)
+    template = ChatTemplate(vocabulary) if config.can_answer and was_tuned(run, config) else None
+    facts = facts_of(config, vocabulary, template)
     family = family_of(config.model, facts)
     ours = shapes(config, vocabulary.size)
     checkpoint.check_fits(ours)
     weight = partial(checkpoint.merged, average=average)
     the_links = links(family, config.model, facts, ours)
+    base = "" if config.model.language_head else family.base
+
+    def names(link: Link) -> list[str]:
+        return [name.removeprefix(base) for name in link.theirs]
+
     with files.appearing(out) as folder:
         say(f"writing {family.model_type} to {out}")
         files.write_tensors(
@@ -57,41 +67,61 @@ def export(path: Path, out: Path, say: Say, average: bool = False) -> dict[str, 
             (
                 pair
                 for link in the_links
-                for pair in zip(link.theirs, link.out([weight(one) for one in link.ours]), strict=True)
+                for pair in zip(names(link), link.out([weight(one) for one in link.ours]), strict=True)
             ),
         )
         files.write_json(
             folder / files.CONFIG, family.write(config.model, facts) | _starts(config, vocabulary)
         )
-        files.write_json(folder / "generation_config.json", _generation(config, vocabulary))
-        write_tokenizer(folder, vocabulary, facts.positions, say)
+        files.write_json(folder / GENERATION, _generation(config, vocabulary, facts))
+        write_tokenizer(folder, vocabulary, facts.positions, say, template)
         shown = _check(folder, family, weight, config, vocabulary, say)
     return {"model_type": family.model_type, "folder": str(out), "step": checkpoint.index.step} | shown
 
 
-def facts_of(config: PipelineConfig, vocabulary: Vocabulary) -> Facts:
+def was_tuned(run: Path, config: PipelineConfig) -> bool:
+    """Whether a run learned to answer: by a stage of its own, or before it came here."""
+    receipt, identity = read_receipt(run), run / IDENTITY
+    if receipt is not None:
+        kind = kind_of(receipt)
+    else:
+        said = files.read_json(identity) if identity.is_file() else {}
+        kind = said.get("kind") or OLD_KINDS.get(str(said.get("stage")), "pretrain")
+    return config.model.answers or kind not in ("pretrain", "import")
+
+
+def facts_of(config: PipelineConfig, vocabulary: Vocabulary, template: ChatTemplate | None = None) -> Facts:
     """What the folder says beside the model's shape."""
-    learned = config.model.positions == "learned"
+    model, scaling = config.model, config.model.rope_scaling
+    positions = config.position_table if model.positions == "learned" else config.context_length
+    if scaling and scaling.kind == "dynamic":
+        assert scaling.original_positions is not None
+        positions = scaling.original_positions  # transformers stretches from there
+    ends = set(vocabulary.ends if vocabulary.files or template else {vocabulary.eos})
+    if template:
+        ends.add(template.end)
     return Facts(
         vocabulary_size=vocabulary.size,
         pad=vocabulary.pad,
         bos=vocabulary.bos,
         eos=vocabulary.eos,
-        positions=config.position_table if learned else config.data.sequence_length,
+        positions=positions,
         sentence_head=config.objective.sentence_task != "none",
+        ends=tuple(sorted(ends)),
     )
 
 
 def _starts(config: PipelineConfig, vocabulary: Vocabulary) -> dict[str, Any]:
-    """The decoder's first token: T5's is `<pad>`, BART's `<eos>`, as our objectives have it."""
+    """The decoder's first tokens: T5's is `<pad>`, BART's `<eos>`, as our objectives have it."""
     if config.model.architecture != "encoder_decoder":
         return {}
-    start = vocabulary.eos if config.objective.kind == "denoising" else vocabulary.pad
-    return {"decoder_start_token_id": start}
+    start = {"decoder_start_token_id": objective_of(config.objective).decoder_start(vocabulary)}
+    return start | ({} if vocabulary.forced is None else {"forced_bos_token_id": vocabulary.forced})
 
 
-def _generation(config: PipelineConfig, vocabulary: Vocabulary) -> dict[str, Any]:
-    ids = {"pad_token_id": vocabulary.pad, "bos_token_id": vocabulary.bos, "eos_token_id": vocabulary.eos}
+def _generation(config: PipelineConfig, vocabulary: Vocabulary, facts: Facts) -> dict[str, Any]:
+    ends: Any = facts.ends[0] if len(facts.ends) == 1 else list(facts.ends) or None
+    ids = {"pad_token_id": vocabulary.pad, "bos_token_id": vocabulary.bos, "eos_token_id": ends}
     return ids | _starts(config, vocabulary)
 
 
@@ -113,8 +143,9 @@ def _check(
         return shown | {"compared_with": "numbers alone"}
     weights = ((name, weight(name)) for name in found.shapes)
     original = agreement.ours(config, vocabulary.size, weights)
-    class_name = family.write(config.model, found.facts)["architectures"][0]
-    return shown | agreement.check_models(found, original, folder, class_name, say)
+    class_name = family.class_of(config.model, found.facts)
+    written = files.read_json(folder / files.CONFIG)
+    return shown | agreement.check_models(found, original, written, class_name, say)
 
 
 def check_numbers(found: Found, weight: Weights, tokens: int) -> None:

@@ -1,9 +1,14 @@
 """What a family is called in a Hugging Face folder: its tensors and its configuration, each by one table."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from functools import cache
+from typing import Annotated, Any, Literal, NamedTuple
 
+from pydantic import TypeAdapter, ValidationError
+
+from data_prep.contract.reading import printable
 from data_prep.contract.settings import InputError
 from pipeline.config import ModelConfig
 
@@ -38,6 +43,8 @@ class Facts:
     """Length of the table of learned positions, or else the longest sequence that is meant to be fed."""
     sentence_head: bool = False
     """Whether there is a next-sentence head."""
+    ends: tuple[int, ...] = ()
+    """What ends an answer, where that is more than `eos`."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,8 @@ class Family:
     """Its name in config.json."""
     classes: tuple[str, ...]
     """The class that config.json names; the second one is that with a next-sentence head."""
+    bare: str = field(default="", kw_only=True)
+    """The class without a head that predicts words, whose names lack `base`; empty where we have none."""
     base: str
     """Prefix of every name but the head's, which folders of the bare model leave out."""
     table: Callable[[ModelConfig], Table]
@@ -72,19 +81,25 @@ class Family:
     """Names of tensors that we have no place for and that must be zero."""
     write_more: Callable[[dict[str, Any]], dict[str, Any]] = lambda ours: {}
     """Values of their configuration that follow from several of ours."""
-    read_more: Callable[[dict[str, Any]], dict[str, Any]] = lambda theirs: {}
-    """The way back."""
+    read_more: Callable[[dict[str, Any], str], dict[str, Any]] = lambda theirs, place: {}
+    """The way back, with the place of their configuration for what is wrong with it."""
+
+    def class_of(self, model: ModelConfig, facts: Facts) -> str:
+        """The class of transformers that has all of a model."""
+        if not model.language_head:
+            return self.bare
+        return self.classes[facts.sentence_head and len(self.classes) > 1]
 
     def write(self, model: ModelConfig, facts: Facts) -> dict[str, Any]:
         """Their configuration; whether it says all that ours does is up to the caller to check."""
         ours = essence(model, facts)
         written: dict[str, Any] = {
-            "architectures": [self.classes[facts.sentence_head and len(self.classes) > 1]],
+            "architectures": [self.class_of(model, facts)],
             "model_type": self.model_type,
             "vocab_size": facts.vocabulary_size,
             "pad_token_id": facts.pad,
             "bos_token_id": facts.bos,
-            "eos_token_id": facts.eos,
+            "eos_token_id": list(facts.ends) if len(facts.ends) > 1 else facts.eos,
             "dtype": "float32",
             self.positions_key: facts.positions + self.offset_counted * self.position_offset(facts),
         }
@@ -96,35 +111,112 @@ class Family:
 
     def read(self, theirs: dict[str, Any], place: str) -> dict[str, Any]:
         """The values of our `model` section. `InputError` where theirs has something that we do not."""
+        for name in REFUSED:
+            if theirs.get(name):
+                raise InputError(f"{place}: {name} {shown(theirs[name])} is not supported; leave it out")
         for name, value in self.theirs.items():
             if theirs.get(name, value) != value:
-                raise InputError(f"{place}: {name} {theirs[name]!r} is not supported; {value!r} is")
+                raise InputError(f"{place}: {name} {shown(theirs[name])} is not supported; {value!r} is")
         found = dict(self.ours)
         for key in self.keys:
             found[key.ours] = _read_key(key, theirs, place)
-        return found | self.read_more(theirs)
+        return found | self.read_more(theirs, place)
+
+    def key_of(self, ours: str) -> str:
+        """What their configuration calls a key of ours."""
+        for key in self.keys:
+            if key.ours == ours:
+                return key.theirs if isinstance(key.theirs, str) else key.theirs[0]
+        return ours
+
+
+REFUSED = ("quantization_config", "transformers_weights", "pruned_heads")
+"""What changes which numbers a folder's weights are, in ways that are not read."""
+LARGEST = {"layers": 10_000, "encoder_layers": 10_000}
+LARGEST_SIZE = 1 << 20
+"""Largest of every other size: nobody's model comes near, and what is larger is damage or malice."""
 
 
 def _read_key(key: Key, theirs: dict[str, Any], place: str) -> Any:
     names = key.theirs if isinstance(key.theirs, tuple) else (key.theirs,)
-    values = [theirs[name] for name in names if theirs.get(name) is not None]
+    there = [name for name in names if theirs.get(name) is not None]
+    values = [theirs[name] for name in there]
     if not values:
         if key.default is REQUIRED:
             raise InputError(f"{place}: {names[0]} is missing")
         return key.default
+    if not key.words:
+        values = [checked(place, name, theirs[name], key.ours) for name in there]
     if key.ours != "dropout" and any(value != values[0] for value in values):
-        raise InputError(f"{place}: {' and '.join(names)} differ ({values}); they must be equal")
+        raise InputError(f"{place}: {' and '.join(names)} differ ({shown(values)}); they must be equal")
     if not key.words:
         return values[0]
     for ours, word in key.words.items():
         if word == values[0]:
             return ours
     raise InputError(
-        f"{place}: {names[0]} {values[0]!r} is not supported; {', '.join(map(repr, key.words.values()))} is"
+        f"{place}: {names[0]} {shown(values[0])} is not supported; "
+        f"{', '.join(map(repr, key.words.values()))} is"
     )
 
 
-TRAINING_ONLY = {"preset", "dropout", "attention_dropout", "initial_std", "initialization", "mimetic"}
+@cache
+def _kind(ours: str) -> TypeAdapter[Any]:
+    about = ModelConfig.model_fields[ours]
+    kind: Any = about.annotation
+    return TypeAdapter(Annotated[kind, *about.metadata] if about.metadata else kind)
+
+
+def checked(place: str, name: str, value: Any, ours: str) -> Any:
+    """A value of theirs if it is one that our key may have: a number is no word and no infinity."""
+    try:
+        found = _kind(ours).validate_python(value, strict=True)
+    except (ValidationError, OverflowError) as error:
+        problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise InputError(f"{place}: {name} is {shown(value)}; {problem}") from None
+    if type(found) is int and found > LARGEST.get(ours, LARGEST_SIZE):
+        raise InputError(
+            f"{place}: {name} is {shown(value)}; at most {LARGEST.get(ours, LARGEST_SIZE):,} is expected"
+        )
+    if isinstance(found, float) and not math.isfinite(found):
+        raise InputError(f"{place}: {name} is {shown(value)}; a finite number is expected")
+    return found
+
+
+def whole(place: str, name: str, value: Any, least: int, most: int) -> int:
+    """A whole number of theirs within bounds."""
+    if type(value) is not int or not least <= value <= most:
+        raise InputError(
+            f"{place}: {name} is {shown(value)}; a whole number from {least:,} to {most:,} is expected"
+        )
+    return value
+
+
+def flag(theirs: dict[str, Any], name: str, default: bool, place: str) -> bool:
+    """A yes or no of theirs."""
+    value = theirs.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise InputError(f"{place}: {name} is {shown(value)}; true or false is expected")
+    return value
+
+
+def shown(value: Any) -> str:
+    """A value of theirs in a sentence."""
+    return printable(repr(value)[:100])
+
+
+TRAINING_ONLY = {
+    "preset",
+    "dropout",
+    "attention_dropout",
+    "initial_std",
+    "initialization",
+    "mimetic",
+    "context_length",
+    "answers",
+}
 """Keys that do not change what a trained model computes."""
 
 
@@ -144,7 +236,7 @@ def essence(model: ModelConfig, facts: Facts) -> dict[str, Any]:
 def differences(one: ModelConfig, other: ModelConfig, facts: Facts) -> dict[str, tuple[Any, Any]]:
     """The keys in which two configurations compute something else, with both values."""
     idle = set(TRAINING_ONLY) | {"max_positions"}
-    idle |= set() if one.positions == "rope" else {"rope_base"}
+    idle |= set() if one.positions == "rope" else {"rope_base", "rope_scaling"}
     idle |= set() if one.positions == "relative" else {"relative_buckets", "relative_distance"}
     ours, theirs = essence(one, facts), essence(other, facts)
     for both in (ours, theirs):

@@ -8,6 +8,7 @@ Pickled weights are neither read nor written.
 """
 
 import json
+import math
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from data_prep.contract import reading
+from data_prep.contract.reading import plain_name, printable
 from data_prep.contract.settings import InputError
 from pipeline.checkpoints.files import flush
 
@@ -84,32 +87,79 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; `InputError` where it is none."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file; a Hugging Face folder has one")
     try:
-        found = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; a Hugging Face folder has one") from None
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
+        found = reading.read_json(path)
+    except InputError as error:
+        key = _endless(path)
+        raise InputError(f"{error} ({key})") if key else error from None
     if not isinstance(found, dict):
         raise InputError(f"{path}: a JSON object is expected")
     return found
 
 
+def _endless(path: Path) -> str:
+    """The first key of an object whose value is no finite number; nothing where that is not what is wrong."""
+    try:
+        found = json.loads(path.read_text())
+    except (ValueError, OSError, RecursionError, MemoryError):
+        return ""
+    pairs = found.items() if isinstance(found, dict) else ()
+    return next((f"{k} is {v}" for k, v in pairs if isinstance(v, float) and not math.isfinite(v)), "")
+
+
+NUMBERS = ("F64", "F32", "F16", "BF16")
+"""Types of tensors that are weights; what is packed into integers is not read."""
+
+
 class Tensors:
-    """The tensors of a folder, read when asked for. `InputError` where the files are not what they should."""
+    """The tensors of a folder, read when asked for. `InputError` where the files are not what they should.
+
+    Of model.safetensors and an index beside it the first counts, as it does in transformers. Of several files
+    each tensor is in the one that the index says, and in no other.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._files: dict[str, Any] = {}
-        if (folder / INDEX).is_file():
-            places = read_json(folder / INDEX).get("weight_map")
-            if not isinstance(places, dict):
-                raise InputError(f"{folder / INDEX}: weight_map is missing")
-            self.places: dict[str, str] = places
-        elif (folder / SINGLE).is_file():
+        self.passed_over = ""
+        """What transformers does not look at and we neither: an index beside the one file."""
+        if (folder / SINGLE).is_file():
             self.places = dict.fromkeys(self._opened(SINGLE).keys(), SINGLE)
+            self.passed_over = INDEX if (folder / INDEX).is_file() else ""
+        elif (folder / INDEX).is_file():
+            self.places = self._indexed()
         else:
             raise InputError(f"{folder}: no {SINGLE} in it; weights are read from safetensors files alone")
+
+    def _indexed(self) -> dict[str, str]:
+        index = read_json(self.folder / INDEX)
+        if not isinstance(index.get("metadata"), dict):
+            raise InputError(
+                f"{self.folder / INDEX}: metadata is missing, without which transformers reads none"
+            )
+        places = index.get("weight_map")
+        if not isinstance(places, dict) or not places:
+            raise InputError(f"{self.folder / INDEX}: weight_map is missing, the file of each tensor")
+        for name, file in places.items():
+            if not isinstance(file, str) or "/" in file or not file.endswith(".safetensors"):
+                shown = printable(f"{name} is in {file!r}"[:200])
+                raise InputError(
+                    f"{self.folder / INDEX}: {shown}; a safetensors file of the folder is expected"
+                )
+            plain_name(file, self.folder / INDEX)
+        found: dict[str, str] = {}
+        for file in sorted(set(places.values())):
+            for name in self._opened(file).keys():  # noqa: SIM118 - a safetensors file has keys alone
+                if name in found or places.get(name, file) != file:
+                    other = found.get(name, places.get(name))
+                    raise InputError(f"{self.folder / file}: {name} is in it and, by the index, in {other}")
+                found[name] = file
+        for name, file in places.items():
+            if name not in found:
+                raise InputError(f"{self.folder / file}: {name} is not in it, where the index says so")
+        return found
 
     def __contains__(self, name: str) -> bool:
         return name in self.places
@@ -122,19 +172,28 @@ class Tensors:
         """A tensor's shape; its numbers are not read."""
         return list(self._call(name, lambda file: file.get_slice(name).get_shape()))
 
+    def check_type(self, name: str) -> None:
+        """`InputError` unless a tensor is of floating-point numbers."""
+        kind = self._call(name, lambda file: file.get_slice(name).get_dtype())
+        if kind not in NUMBERS:
+            raise InputError(
+                f"{self.folder / self.places[name]}: {name} is of type {kind}; {', '.join(NUMBERS)} are read"
+            )
+
     def _call(self, name: str, ask: Any) -> Any:
         file = self.places[name]
-        if Path(file).name != file:
-            raise InputError(f"{self.folder / INDEX}: {file!r} is no file of the folder")
         try:
             return ask(self._opened(file))
-        except SafetensorError as error:
+        except (SafetensorError, ValueError, RuntimeError, TypeError) as error:
             raise InputError(f"{self.folder / file}: {name} cannot be read ({error})") from error
 
     def _opened(self, file: str) -> Any:
-        try:
-            if file not in self._files:
-                self._files[file] = safe_open(self.folder / file, "pt")
-            return self._files[file]
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"{self.folder / file}: cannot be read ({error})") from error
+        path = self.folder / file
+        if file not in self._files:
+            if not path.is_file():
+                raise InputError(f"{path}: no such file; the index names it")
+            try:
+                self._files[file] = safe_open(path, "pt")
+            except (OSError, SafetensorError, ValueError) as error:
+                raise InputError(f"{path}: cannot be read ({error})") from error
+        return self._files[file]

@@ -32,6 +32,8 @@ def import_folder(source: Path, out: Path, say: Say) -> dict[str, Any]:
     theirs = files.read_json(source / files.CONFIG)
     vocabulary = Vocabulary(source)
     found = read_folder(source, vocabulary.size, out.name)
+    if found.source.passed_over:
+        say(f"{files.SINGLE} is read, as transformers does; {found.source.passed_over} beside it is not")
     if found.rows > vocabulary.size:
         say(f"{found.rows - vocabulary.size} rows of the word table are of no token and are left out")
     with files.appearing(out) as run:
@@ -42,7 +44,7 @@ def import_folder(source: Path, out: Path, say: Say) -> dict[str, Any]:
         for name, tensor in found.tensors():
             if not torch.equal(tensor, checkpoint.weight(name)):
                 raise InputError(f"{source}: {name} does not come back as it was; nothing was written")
-        shown = _check(source, found, checkpoint, theirs, say)
+        shown = _check(found, checkpoint, theirs, say)
         hashes = {name: file_hash(source / name) for name in sorted({*found.source.places.values()})}
         receipt = Receipt(
             stage="import",
@@ -89,9 +91,7 @@ def _portions(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[dict[str, Tenso
     yield held
 
 
-def _check(
-    source: Path, found: Found, checkpoint: Checkpoint, theirs: dict[str, Any], say: Say
-) -> dict[str, Any]:
+def _check(found: Found, checkpoint: Checkpoint, theirs: dict[str, Any], say: Say) -> dict[str, Any]:
     parameters = sum(torch.Size(shape).numel() for shape in found.shapes.values())
     shown = {"tensors": len(found.names), "parameters": parameters}
     say(f"{len(found.names)} tensors read back, every number equal")
@@ -100,5 +100,5 @@ def _check(
         return shown | {"compared_with": "numbers alone"}
     weights = ((name, checkpoint.weight(name)) for name in found.shapes)
     original = agreement.ours(found.config, found.facts.vocabulary_size, weights)
-    class_name = found.family.write(found.config.model, found.facts)["architectures"][0]
-    return shown | agreement.check_models(found, original, source, class_name, say)
+    class_name = found.family.class_of(found.config.model, found.facts)
+    return shown | agreement.check_models(found, original, theirs, class_name, say)

@@ -15,12 +15,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from data_prep.contract.settings import InputError
 from pipeline.config import TRAINS, DataConfig, ModelConfig, ObjectiveConfig, PipelineConfig
 from pipeline.conversion import files
+from pipeline.conversion.chat_files import has_template
 from pipeline.conversion.choose import family_named
-from pipeline.conversion.family import Facts, Family
+from pipeline.conversion.family import Facts, Family, shown, whole
 from pipeline.conversion.links import Link, exported, links
 from pipeline.conversion.skeleton import Shapes, shapes
 
 SENTENCE_HEAD = "cls.seq_relationship.weight"
+MOST_ROWS, LONGEST = 1 << 24, 1 << 31
+"""Bounds of tokens and of positions that are far above anybody's."""
 DEFAULT_LENGTH = 512
 """Sequence length of a run whose folder names none, in tokens."""
 
@@ -45,8 +48,15 @@ class Found:
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every tensor of ours, float32."""
         for link in self.links:
-            there = [self.source[self.names[name]].float() for name in link.theirs]
+            there = [self._finite(self.names[name]) for name in link.theirs]
             yield from zip(link.ours, link.back(there), strict=True)
+
+    def _finite(self, name: str) -> Tensor:
+        tensor = self.source[name].float()
+        if not tensor.isfinite().all():
+            place = self.source.folder / self.source.places[name]
+            raise InputError(f"{place}: {name} has values that are no finite numbers")
+        return tensor
 
 
 def read_folder(folder: Path, vocabulary_size: int, name: str) -> Found:
@@ -56,29 +66,86 @@ def read_folder(folder: Path, vocabulary_size: int, name: str) -> Found:
     theirs = files.read_json(folder / files.CONFIG)
     family = family_named(theirs, place)
     source = files.Tensors(folder)
-    names = {canonical(one, family): one for one in source.places}
-    rows = theirs.get("vocab_size", 0)
-    if not isinstance(rows, int) or rows < vocabulary_size:
+    names = _canonical_names(source, family)
+    rows = whole(place, "vocab_size", theirs.get("vocab_size", 0), 0, MOST_ROWS)
+    if rows < vocabulary_size:
         raise InputError(f"{place}: vocab_size {rows} is less than the {vocabulary_size} of the tokenizer")
-    positions = int(theirs.get(family.positions_key) or DEFAULT_LENGTH)
-    facts = Facts(
-        vocabulary_size=vocabulary_size,
-        pad=theirs.get("pad_token_id"),
-        bos=theirs.get("bos_token_id"),
-        eos=theirs.get("eos_token_id"),
-        sentence_head=SENTENCE_HEAD in names,
-    )
-    offset = family.offset_counted * family.position_offset(facts)
-    facts = replace(facts, positions=positions - offset)
-    values = family.read(theirs, place) | {"tied_output": not _untied(family, names, source)}
-    config = _run_config(name, values, facts, place)
-    ours = shapes(config, vocabulary_size)
+    facts = _facts(family, theirs, place, rows, names)
+    facts = replace(facts, vocabulary_size=vocabulary_size)
+    values = family.read(theirs, place)
+    _check_depth(family, values, source, place)
+    values |= _bare(family, theirs, names) or _output(family, values, names, source)
+    _check_start(values, facts, theirs, place)
+    config = _run_config(name, values, facts, place, has_template(folder))
+    try:
+        ours = shapes(config, vocabulary_size)
+    except (RuntimeError, OverflowError, MemoryError) as error:
+        raise InputError(f"{place}: its sizes make no model ({error})") from None
     the_links = links(family, config.model, facts, ours)
     _repeat(family.table(config.model)["words.table"], names)
     found = Found(family, config, facts, rows, the_links, ours, source, names)
     _check_names(found)
     _check_shapes(found)
     return found
+
+
+def _canonical_names(source: files.Tensors, family: Family) -> dict[str, str]:
+    """The names that transformers' class has to those in the files; no two of these may be one of them."""
+    names: dict[str, str] = {}
+    for one in sorted(source.places):
+        name = canonical(one, family)
+        if name in names:
+            raise InputError(f"{source.folder}: {names[name]} and {one} are both {name}; one is expected")
+        names[name] = one
+    return names
+
+
+def _facts(family: Family, theirs: dict[str, Any], place: str, rows: int, names: dict[str, str]) -> Facts:
+    ids = {kind: _token(theirs, f"{kind}_token_id", place, rows) for kind in ("pad", "bos", "eos")}
+    facts = Facts(rows, ids["pad"], ids["bos"], ids["eos"], sentence_head=SENTENCE_HEAD in names)
+    said = theirs.get(family.positions_key)
+    positions = whole(place, family.positions_key, DEFAULT_LENGTH if said is None else said, 1, LONGEST)
+    offset = family.offset_counted * family.position_offset(facts)
+    return replace(facts, positions=whole(place, family.positions_key, positions - offset, 1, LONGEST))
+
+
+def _token(theirs: dict[str, Any], name: str, place: str, rows: int) -> int | None:
+    """The id of a token, or the first of several; one that is no row's is what some folders have for none."""
+    value = theirs.get(name)
+    several = value if isinstance(value, list) else [value]
+    if any(one is not None and type(one) is not int for one in several):
+        raise InputError(f"{place}: {name} is {shown(value)}; the id of a token is expected")
+    return next((one for one in several if one is not None and 0 <= one < rows), None)
+
+
+def _check_depth(family: Family, values: dict[str, Any], source: files.Tensors, place: str) -> None:
+    """`InputError` for more layers than there are tensors, before any of them is made."""
+    for name in ("layers", "encoder_layers"):
+        if (values.get(name) or 0) > len(source.places):
+            raise InputError(
+                f"{place}: {family.key_of(name)} is {values[name]} where the folder has {len(source.places)} "
+                "tensors in all"
+            )
+
+
+def _bare(family: Family, theirs: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """Whether an encoder comes without the head that predicts words, as its class says it does."""
+    said = theirs.get("architectures") or [family.bare]
+    table = family.table(ModelConfig())
+    if not family.bare or said != [family.bare] or f"{table['masked_head.dense']}.weight" in names:
+        return {}
+    return {"language_head": False, "pooler": f"{table['pooler.dense']}.weight" in names, "tied_output": True}
+
+
+def _check_start(values: dict[str, Any], facts: Facts, theirs: dict[str, Any], place: str) -> None:
+    """`InputError` where a decoder behind an encoder begins otherwise than T5's by pad, or BART's by eos."""
+    name = "decoder_start_token_id"
+    start = _token(theirs, name, place, facts.vocabulary_size)
+    if values.get("architecture") != "encoder_decoder" or start is None:
+        return
+    wanted = facts.eos if values.get("positions", "learned") == "learned" else facts.pad
+    if wanted is not None and start != wanted:
+        raise InputError(f"{place}: {name} {start} is not supported; {wanted} is")
 
 
 def canonical(name: str, family: Family) -> str:
@@ -89,8 +156,26 @@ def canonical(name: str, family: Family) -> str:
     return name if name.startswith((family.base, *heads)) else family.base + name
 
 
+def _output(
+    family: Family, values: dict[str, Any], names: dict[str, str], source: files.Tensors
+) -> dict[str, Any]:
+    """Whether the output head is the word table; `InputError` where one of its own is missing."""
+    head = f"{_head(family)}.weight"
+    if not values.get("tied_output", True) and head not in names:
+        raise InputError(
+            f"{source.folder}: tensor {head} is missing, and config.json says that it is not tied"
+        )
+    return {"tied_output": not _untied(family, names, source)}
+
+
+def _head(family: Family) -> str:
+    head = family.table(ModelConfig())["head.table"]
+    assert isinstance(head, str)
+    return head
+
+
 def _untied(family: Family, names: dict[str, str], source: files.Tensors) -> bool:
-    """Whether the output head has numbers of its own."""
+    """Whether the output head has numbers of its own, which is up to the files, as it is to transformers."""
     table = family.table(ModelConfig())
     words, head = (table[name] for name in ("words.table", "head.table"))
     words = words if isinstance(words, str) else words[0]
@@ -99,12 +184,13 @@ def _untied(family: Family, names: dict[str, str], source: files.Tensors) -> boo
     return not torch.equal(source[names[f"{words}.weight"]], source[names[f"{head}.weight"]])
 
 
-def _run_config(name: str, values: dict[str, Any], facts: Facts, place: str) -> PipelineConfig:
+def _run_config(name: str, values: dict[str, Any], facts: Facts, place: str, answers: bool) -> PipelineConfig:
     architecture = values.get("architecture", "decoder")
     kind = TRAINS[architecture][0]
     if values.get("positions", "learned") == "learned":
         values = values | {"max_positions": facts.positions}
         kind = "denoising" if architecture == "encoder_decoder" else kind
+    values = values | {"context_length": facts.positions, "answers": answers}
     task = "next_sentence" if facts.sentence_head else "none"
     try:
         return PipelineConfig(
@@ -114,7 +200,10 @@ def _run_config(name: str, values: dict[str, Any], facts: Facts, place: str) -> 
             data=DataConfig(sequence_length=facts.positions),
         )
     except ValidationError as error:
-        raise InputError(f"{place}: {error.errors()[0]['msg']}") from error
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        problem = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{place}: {f'{key}: ' if key else ''}{problem}") from None
 
 
 def _repeat(words: str | tuple[str, ...], names: dict[str, str]) -> None:
@@ -141,16 +230,17 @@ def _check_names(found: Found) -> None:
 
 
 def _check_shapes(found: Found) -> None:
-    whole = replace(found.facts, vocabulary_size=found.rows)
+    every_row = replace(found.facts, vocabulary_size=found.rows)
     ours = shapes(found.config, found.rows)
     with FakeTensorMode():
         wanted = dict(
             exported(
-                links(found.family, found.config.model, whole, ours),
+                links(found.family, found.config.model, every_row, ours),
                 {name: torch.empty(shape) for name, shape in ours.items()},
             )
         )
     for name, tensor in wanted.items():
+        found.source.check_type(found.names[name])
         shape = found.source.shape(found.names[name])
         if shape != list(tensor.shape):
             raise InputError(

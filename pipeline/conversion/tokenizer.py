@@ -22,27 +22,40 @@ from typing import Any
 
 from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.pieces import SPACE
+from data_prep.contract.roles import SETTINGS, TEMPLATE
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import CLS, MASK, SEP, UNK, Vocabulary
 from pipeline.conversion.agreement import Say
-from pipeline.conversion.files import write_json
+from pipeline.conversion.chat_files import check_markers, jinja, with_markers
+from pipeline.conversion.files import read_json, write_json
 from pipeline.conversion.tokenizer_check import compare
+from pipeline.prompting.chat import ChatTemplate
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 
 
-def write_tokenizer(folder: Path, vocabulary: Vocabulary, longest: int, say: Say) -> None:
-    """Write the files. `InputError` where the model does something that tokenizer.json cannot say, or where a
-    large sample of text gets other ids."""
+def write_tokenizer(
+    folder: Path, vocabulary: Vocabulary, longest: int, say: Say, template: ChatTemplate | None = None
+) -> None:
+    """Write the files, with the chat template that a model was tuned on.
+
+    `InputError` where the model does something that tokenizer.json cannot say, or where a large sample of
+    text gets other ids.
+    """
     for name, file in vocabulary.files.items():
         (folder / name).write_bytes(file)
     if vocabulary.files:
+        if template:
+            _replace_template(folder, vocabulary, template)
         return
     (folder / TOKENIZER).write_bytes(vocabulary.content)
     if find_spec("tokenizers") is None:
         say("the library tokenizers is not installed: tokenizer.json cannot be checked and is left out")
         return
     content = tokenizer_json(read_model(vocabulary.path), vocabulary)
+    if template and template.marked:
+        content = with_markers(content, content["model"]["type"] == "BPE")
+        check_markers(content, vocabulary)
     compare(content, vocabulary, say)
     write_json(folder / "tokenizer.json", content)
     ids = {"unk": vocabulary.id_of(UNK), "pad": vocabulary.pad, "bos": vocabulary.bos, "eos": vocabulary.eos}
@@ -55,7 +68,19 @@ def write_tokenizer(folder: Path, vocabulary: Vocabulary, longest: int, say: Say
         "split_special_tokens": True,
         "clean_up_tokenization_spaces": False,
     }
+    if template:
+        settings["chat_template"] = jinja(template)
     write_json(folder / "tokenizer_config.json", settings | names)
+
+
+def _replace_template(folder: Path, vocabulary: Vocabulary, template: ChatTemplate) -> None:
+    """What a published tokenizer's files say of talking is of the model that it was."""
+    (folder / TEMPLATE).unlink(missing_ok=True)
+    path = folder / SETTINGS[0]
+    said = read_json(path) if path.is_file() else {}
+    ids = {"bos": vocabulary.bos, "eos": vocabulary.eos}
+    unsaid = {f"{name}_token": vocabulary.piece_of(index) for name, index in ids.items()}
+    write_json(path, (said if said else unsaid) | {"chat_template": jinja(template)})
 
 
 def read_model(path: Path) -> Any:

@@ -121,5 +121,5 @@ def _say(model: LanguageModel, texts: list[str], chat: bool, max_tokens: int, se
     most = longest if has_encoder(model) else max(1, longest - max_tokens)
     cut = [prompt_ids(model, text, chat)[-most:] for text in texts]
     sampling = Sampling(TEMPERATURE, top_p=TOP_P, seed=seed)
-    answers = generate(model, cut, max_tokens, sampling, stop_ids(vocabulary))
+    answers = generate(model, cut, max_tokens, sampling, stop_ids(vocabulary, chat))
     return [vocabulary.decode(one) for one in answers]

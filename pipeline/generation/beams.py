@@ -142,7 +142,7 @@ def take(values: Tensor, places: Tensor) -> Tensor:
 
 
 def _that_fit(model: GenerativeModel, prompts: Prompts, max_tokens: int) -> int:
-    longest = model.config.data.sequence_length
+    longest = model.config.context_length
     if has_encoder(model):
         return min(max_tokens, longest)
     together = max(map(len, prompts)) + max_tokens

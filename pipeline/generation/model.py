@@ -65,10 +65,11 @@ def begin(model: GenerativeModel, prompts: Prompts, room: int) -> tuple[Session,
     """A session, what its rows are so far, and the logits [B, V] of what follows each.
 
     A prompt is what a decoder goes on with or what an encoder reads; a decoder behind an encoder begins with
-    its start token. `InputError` where an encoder's prompt is too long for it.
+    its start token and what all its texts are made to begin with. `InputError` where an encoder's prompt is
+    too long for it.
     """
     assert all(len(prompt) > 0 for prompt in prompts)
-    longest = model.config.data.sequence_length
+    longest = model.config.context_length
     if not has_encoder(model):
         rows = [[int(token) for token in prompt] for prompt in prompts]
         session = model.session()
@@ -76,8 +77,10 @@ def begin(model: GenerativeModel, prompts: Prompts, room: int) -> tuple[Session,
     for prompt in prompts:
         if len(prompt) > longest:
             raise InputError(f"a prompt of {len(prompt)} tokens; the model's encoder reads at most {longest}")
-    start = objective_of(model.config.objective).decoder_start(model.vocabulary)
-    rows = [[start] for _ in prompts]
+    first = [objective_of(model.config.objective).decoder_start(model.vocabulary)]
+    if model.vocabulary.forced is not None:
+        first.append(model.vocabulary.forced)
+    rows = [list(first) for _ in prompts]
     session = model.session(prompts)
     return session, rows, session.start(rows, room)
 

@@ -55,7 +55,7 @@ def stream(
     stop_ids: Collection[int] = (),
 ) -> Iterator[tuple[int, int]]:
     """The same as it comes: the number of a prompt and an id that follows it."""
-    longest = model.config.data.sequence_length
+    longest = model.config.context_length
     if has_encoder(model):
         max_tokens = min(max_tokens, longest)
     session, rows, logits_BV = begin(model, prompts, max_tokens)

@@ -20,6 +20,7 @@ from pipeline.models.cache import columns_before
 from pipeline.models.layer import Flow
 from pipeline.models.linear import mark_sharded, whole_length
 from pipeline.models.mimetic import near
+from pipeline.models.rotary import turn_rates
 
 
 class Mask(nn.Module):
@@ -110,6 +111,7 @@ class Rotary(nn.Module):
     def __init__(self, model: ModelConfig, megatron: ModelParallelConfig) -> None:
         super().__init__()
         self.megatron, self.size, self.base = megatron, model.head_width, model.rope_base
+        self.scaling = model.rope_scaling
 
     def forward(self, flow: Flow) -> Flow:
         """Add `rotary` [2, S, D], or [2, B, 1, S, D] where positions restart with each document."""
@@ -119,10 +121,12 @@ class Rotary(nn.Module):
             positions = torch.arange(whole_length(flow["hidden"], self.megatron), device=device)
         else:
             positions = positions.unsqueeze(1)
-        steps = torch.arange(0, self.size, 2, dtype=torch.float32, device=device)
-        angles = positions.float().unsqueeze(-1) * self.base ** (-steps / self.size)
+        rates = turn_rates(self.size, self.base, self.scaling, positions)
+        angles = positions.float().unsqueeze(-1) * rates
         angles = torch.cat((angles, angles), dim=-1)
-        return {"rotary": torch.stack((angles.cos(), angles.sin()))}
+        rotary = torch.stack((angles.cos(), angles.sin()))
+        scale = self.scaling.attention_factor if self.scaling else 1.0
+        return {"rotary": rotary if scale == 1.0 else rotary * scale}
 
 
 def allowed(segments_BT: Tensor | None, prefix_B: Tensor | None, length: int) -> Tensor | None:

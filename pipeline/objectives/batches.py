@@ -36,7 +36,7 @@ Batch = dict[str, NDArray[Any]]
 
 def count_tokens(batch: Batch) -> int:
     """Tokens that a decoder reads, and the encoder before it: a row of it ends with its last weight."""
-    weighted = batch["weights"] > 0
+    weighted = batch["weights"] > 0 if "weights" in batch else np.ones(batch["tokens"].shape, bool)
     rows = np.where(weighted.any(axis=1), weighted.shape[1] - weighted[:, ::-1].argmax(axis=1), 0)
     return int(rows.sum()) + int(batch.get("encoder_segments", np.zeros(1)).sum())
 

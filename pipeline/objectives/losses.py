@@ -6,6 +6,7 @@ An engine scales the weights of a step, so a sum here becomes a mean over the gl
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from megatron.core import parallel_state
 from megatron.core.tensor_parallel import vocab_parallel_cross_entropy
@@ -29,12 +30,17 @@ def weighted_cross_entropy(
 ) -> Tensor:
     """Sum over positions of weight times cross-entropy; the logits are this tensor rank's columns.
 
+    Over several tensor ranks float32 logits are overwritten, so whatever else reads them comes before.
+
     With `smoothing` e the wanted distribution is (1 - e) at the target and e spread evenly over the
     vocabulary (Szegedy et al. 2016, section 7). Logits of minus infinity, those of the rows that fill up the
     word table, take no part of it.
     """
     targets_SB, weights_SB = targets_BS.t().contiguous(), weights_BS.t().contiguous()
-    if parallel_state.get_tensor_model_parallel_world_size() > 1:
+    parts = parallel_state.get_tensor_model_parallel_world_size() > 1
+    if parts and smoothing:  # Megatron-core's overwrites the logits, which smoothing has yet to see
+        total = -(token_log_probabilities(logits_SBV, targets_BS) * weights_BS).sum()
+    elif parts:
         total = (vocab_parallel_cross_entropy(logits_SBV.float(), targets_SB) * weights_SB).sum()
     else:
         total = _WeightedCrossEntropy.apply(
@@ -59,6 +65,20 @@ def above_mean(logits_SBV: Tensor, targets_SB: Tensor) -> Tensor:
     sums = reduce_from_tensor_model_parallel_region(torch.stack([chosen_SB, sums_SB]))
     count_SB = reduce_from_tensor_model_parallel_region(real_SBV.sum(2, dtype=torch.float32))
     return sums[0] - sums[1] / count_SB
+
+
+def token_log_probabilities(logits_SBV: Tensor, targets_BS: Tensor) -> Tensor:
+    """[B, S] the log-probability of each target; the logits, this tensor rank's columns, stay as they are."""
+    group = parallel_state.get_tensor_model_parallel_group()
+    columns = logits_SBV.shape[-1]
+    own_SB = targets_BS.t() - columns * parallel_state.get_tensor_model_parallel_rank()
+    largest_SB = logits_SBV.detach().amax(2).float()
+    dist.all_reduce(largest_SB, dist.ReduceOp.MAX, group=group)
+    shifted_SBV = logits_SBV.float() - largest_SB.unsqueeze(2)
+    chosen_SB = shifted_SBV.gather(2, own_SB.clamp(0, columns - 1).unsqueeze(2)).squeeze(2)
+    chosen_SB = chosen_SB.where((own_SB >= 0) & (own_SB < columns), 0.0)
+    sums = reduce_from_tensor_model_parallel_region(torch.stack([chosen_SB, shifted_SBV.exp().sum(2)]))
+    return (sums[0] - sums[1].log()).t()
 
 
 def weighted_classes(

@@ -5,13 +5,18 @@ import torch
 from pipeline.config import PipelineConfig
 from pipeline.models.build import Builder, Head
 from pipeline.models.layer import Layer
+from pipeline.models.pooler import bare
 from pipeline.objectives.registry import objective_of
 
 
 def model_layers(
     config: PipelineConfig, vocabulary_size: int, dtype: torch.dtype, head: Head | None = None
 ) -> list[Layer]:
-    """Every layer from tokens to the outputs of the objective's head, or of another `head`."""
+    """Every layer from tokens to the outputs of the objective's head, or of another `head`.
+
+    A bare encoder has no head but its pooled first token.
+    """
     objective = objective_of(config.objective)
+    own = objective.head if config.model.language_head else bare
     lengths = objective.shape(config.data).lengths
-    return Builder(config, lengths, vocabulary_size, dtype).layers(head or objective.head)
+    return Builder(config, lengths, vocabulary_size, dtype).layers(head or own)

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 import deepspeed
-import numpy as np
 import torch
 import torch.distributed as dist
 from deepspeed.runtime.utils import is_model_parallel_parameter
@@ -26,20 +25,26 @@ from pipeline.models.layer import Flow, Layer
 from pipeline.models.lora import add_adapters
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.loss import Loss
-from pipeline.objectives.losses import spread
+from pipeline.objectives.losses import spread, token_log_probabilities
 from pipeline.optim.build import build, set_rate
 from pipeline.optim.groups import group_keys
+from pipeline.parallel.examples import alike, filled_up, tensors, unmarked, weight_sum
+from pipeline.parallel.forward import forward
 from pipeline.parallel.freezing import check_patterns, freeze, with_anchors
 from pipeline.parallel.masters import Masters
 from pipeline.parallel.stack import Stack
-from pipeline.parallel.stages import Stages
+from pipeline.parallel.stages import Stages, input_names
 
 Example: TypeAlias = tuple[Flow, Flow]
 """Inputs and labels of a micro batch by name."""
 
 
 class Engine:
-    """A model, its optimizer and its layout."""
+    """A model, its loss, its optimizer and its layout.
+
+    `metrics` are those of the loss in the last step or evaluation, weighted means over the global batch;
+    `tokens` is how many tokens that held, padding left out.
+    """
 
     def __init__(
         self,
@@ -54,6 +59,10 @@ class Engine:
         self.loss, self.world, self.parallel, self.optim = loss, world, parallel, optim
         self.zero_stage = parallel.zero_stage
         self.staged = parallel.pipeline > 1
+        self.metrics: dict[str, float] = {}
+        self.tokens = 0
+        self._sums = torch.zeros(1 + len(loss.metrics), device=world.device)
+        self._inputs = input_names(layers)
         self._shapes: dict[str, torch.Size] = {}
         module = (
             Stages(layers, world, parallel, self._staged_loss) if self.staged else Stack(layers, parallel)
@@ -98,31 +107,57 @@ class Engine:
         set_rate(self.engine.optimizer, learning_rate)
         examples = self._examples(batches)
         if self.staged:
-            mean = self.engine.train_batch(data_iter=self._staged(examples))
-            return float(mean), self._gradient_norm()
-        total = torch.zeros((), device=self.world.device)
+            mean = float(self.engine.train_batch(data_iter=self._staged(examples)))
+            self._staged_means(len(examples))
+            return mean, self._gradient_norm()
         self.engine.train()
         for inputs, labels in examples:
-            value = self._loss(self.engine(inputs), labels)
-            self.engine.backward(value)
+            self.engine.backward(self._loss(self.engine(inputs), labels))
             self.engine.step()
-            total += value.detach()
-        return self._mean(total, len(examples)), self._gradient_norm()
+        return self._means(len(examples)), self._gradient_norm()
 
     @torch.no_grad()
     def evaluate(self, batches: list[Batch]) -> float:
-        """Weighted mean cross-entropy in nats over every rank's batches; all ranks bring equally many."""
+        """The loss, a weighted mean over every rank's batches; all ranks bring equally many."""
         examples = self._examples(batches)
         if self.staged:
-            mean = self.engine.eval_batch(self._staged(examples), num_micro_batches=len(examples))
-            self.engine.train()
-            return float(mean)
-        self.engine.eval()
-        total = torch.zeros((), device=self.world.device)
-        for inputs, labels in examples:
-            total += self._loss(self.engine(inputs), labels)
+            mean = float(self.engine.eval_batch(self._staged(examples), num_micro_batches=len(examples)))
+            self._staged_means(len(examples))
+        else:
+            self.engine.eval()
+            for inputs, labels in examples:
+                self._loss(self.engine(inputs), labels)
+            mean = self._means(len(examples))
         self.engine.train()
-        return self._mean(total, len(examples))
+        return mean
+
+    @torch.no_grad()
+    def forward(self, batches: list[Batch]) -> list[Flow]:
+        """Outputs by name of each micro batch, on the last pipeline stage alone; all ranks call this.
+
+        The model is as in evaluation, without dropout. Of a batch it takes what its layers read.
+        """
+        inputs = [
+            {name: tensor for name, tensor in self._tensors(unmarked(batch)).items() if name in self._inputs}
+            for batch in batches
+        ]
+        self.engine.eval()
+        if self.staged:
+            stages = self.engine.module
+            found = forward(stages.run, stages.before, stages.own, inputs, self.world)
+        else:
+            found = [self.engine(flow) for flow in inputs]
+        self.engine.train()
+        return found
+
+    def log_probabilities(self, batches: list[Batch], targets: str = "targets") -> list[Tensor]:
+        """Of each batch's `targets` [B, S] the log-probability [B, S], on the last pipeline stage alone."""
+        outputs = self.forward(batches)
+        wanted = [self._tensors({name: batch[name] for name in ("tokens", targets)}) for batch in batches]
+        return [
+            token_log_probabilities(flow["logits"], labels[targets])
+            for flow, labels in zip(outputs, wanted if outputs else [], strict=True)
+        ]
 
     def whole_shapes(self) -> dict[str, list[int]]:
         """Shape of every parameter of this stage as a model without parallelism would hold it."""
@@ -130,7 +165,11 @@ class Engine:
         return {name: list(sharding.whole_shape(p, size)) for name, p in self.parameters.items()}
 
     def _loss(self, outputs: Flow, labels: Flow) -> Tensor:
-        return spread(self.loss(outputs, labels)[0])
+        """The loss of a micro batch; it and the metrics are added to the step's."""
+        total, metrics = self.loss(outputs, labels)
+        total = spread(total)
+        self._sums += torch.stack([total, *(metrics[name] for name in self.loss.metrics)]).detach()
+        return total
 
     def _staged_loss(self, outputs: Flow, labels: tuple[Tensor, ...]) -> Tensor:
         return self._loss(outputs, dict(zip(self.loss.labels, labels, strict=True)))
@@ -142,9 +181,25 @@ class Engine:
             self.engine.set_train_batch_size(samples)
             self.engine.micro_steps = 0  # DeepSpeed steps where its count divides by that number
 
-    def _mean(self, total: Tensor, count: int) -> float:
-        dist.all_reduce(total, group=self.engine.data_parallel_group)
-        return float(total) / (count * self.world.data_size)
+    def _means(self, count: int) -> float:
+        """The loss over the `count` micro batches of every rank; the metrics are kept."""
+        dist.all_reduce(self._sums, group=self.engine.data_parallel_group)
+        return self._take(count)
+
+    def _staged_means(self, count: int) -> None:
+        """Keep the metrics, which the last pipeline stage knows; the loss DeepSpeed has told already."""
+        if self.loss.metrics:
+            last = parallel_state.get_pipeline_model_parallel_last_rank()
+            if self.world.rank == last:
+                dist.all_reduce(self._sums, group=self.engine.data_parallel_group)
+            dist.broadcast(self._sums, last, group=parallel_state.get_pipeline_model_parallel_group())
+        self._take(count)
+
+    def _take(self, count: int) -> float:
+        loss, *others = [total / (count * self.world.data_size) for total in self._sums.tolist()]
+        self.metrics = dict(zip(self.loss.metrics, others, strict=True))
+        self._sums.zero_()
+        return loss
 
     def _staged(self, examples: list[Example]) -> Iterator[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
         """Examples as a pipeline's first and last stage take them.
@@ -165,26 +220,29 @@ class Engine:
         DeepSpeed averages over micro batches and data-parallel ranks, so weights are scaled to make that mean
         the weighted mean over all of them: for each array of weights its own.
         """
-        kinds = [name for name in self.loss.labels if name.endswith("weights")]
-        sums = [sum(float(np.sum(batch[kind], dtype=np.float64)) for batch in batches) for kind in kinds]
-        totals = torch.tensor(sums, dtype=torch.float64, device=self.world.device)
+        kinds = [name for name in self.loss.labels if name.endswith("weights") and name in batches[0]]
+        sums = [weight_sum(batches, kind) for kind in kinds]
+        held = float(sum(self.loss.tokens(batch) for batch in batches))
+        totals = torch.tensor([*sums, held], dtype=torch.float64, device=self.world.device)
         dist.all_reduce(totals, group=self.engine.data_parallel_group)
-        factors = (len(batches) * self.world.data_size / totals.clamp(min=1e-9)).float()
+        factors = (len(batches) * self.world.data_size / totals[:-1].clamp(min=1e-9)).float()
         scales = dict(zip(kinds, factors, strict=True))
+        self.tokens = round(float(totals[-1]))
         batches = alike(batches) if self.staged else [unmarked(batch) for batch in batches]
         return [self._example(batch, scales) for batch in batches]
 
     def _example(self, batch: Batch, scales: dict[str, Tensor]) -> Example:
+        inputs = self._tensors(batch)
+        for name, scale in scales.items():
+            inputs[name] = inputs[name] * scale
+        # A label that a companion made is on the last pipeline stage alone.
+        labels = {name: inputs.pop(name) for name in self.loss.labels if name in inputs}
+        return inputs, labels
+
+    def _tensors(self, batch: Batch) -> Flow:
         if self.parallel.sequence:
             batch = filled_up(batch, self.world.tensor_size)
-        tensors = {
-            name: torch.from_numpy(array).to(self.world.device, non_blocking=True)
-            for name, array in batch.items()
-        }
-        for name, scale in scales.items():
-            tensors[name] = tensors[name] * scale
-        labels = {name: tensors.pop(name) for name in self.loss.labels}
-        return tensors, labels
+        return tensors(batch, self.world.device)
 
     def _gradient_norm(self) -> float:
         return float(self.engine.get_global_grad_norm())
@@ -237,32 +295,6 @@ def add_up_parts(parameters: Iterable[nn.Parameter]) -> None:
     for parameter in parameters:
         if getattr(parameter, "partial_gradient", False):
             parameter.register_hook(add_up)
-
-
-def alike(batches: list[Batch]) -> list[Batch]:
-    """The batches of a step with the same names: where one has padding, all say which tokens are none."""
-    names = max(batches, key=len)
-    if all(len(batch) == len(names) for batch in batches):
-        return batches
-    ones = {"segments": np.ones(names["segments"].shape, names["segments"].dtype)}
-    return [{name: (ones | batch)[name] for name in names} for batch in batches]
-
-
-def unmarked(batch: Batch) -> Batch:
-    """A batch without `encoder_segments` where no padding is marked, so that no mask is made and applied."""
-    segments = batch.get("encoder_segments")
-    if segments is None or not segments.all():
-        return batch
-    return {name: array for name, array in batch.items() if name != "encoder_segments"}
-
-
-def filled_up(batch: Batch, multiple: int) -> Batch:
-    """A batch whose decoder's sequences are a multiple long, with positions of no weight at their ends."""
-    short = -batch["targets"].shape[1] % multiple
-    if not short:
-        return batch
-    names = {"tokens", "targets", "weights"}
-    return {name: np.pad(a, ((0, 0), (0, short))) if name in names else a for name, a in batch.items()}
 
 
 def _is_counted(parameter: nn.Parameter) -> bool:

@@ -27,14 +27,14 @@ class Stages(PipelineModule):
     ) -> None:
         stages = stage_layers(layers, world.pipeline_size)
         self._bounds = [0, *accumulate(len(stage) for stage in stages)]
-        self._own = stages[world.pipeline_rank]
-        self._before = list(chain(*stages[: world.pipeline_rank]))
+        self.own = stages[world.pipeline_rank]
+        self.before = list(chain(*stages[: world.pipeline_rank]))
         topology = PipeModelDataParallelTopology(
             num_pp=world.pipeline_size, num_mp=world.tensor_size, num_dp=world.data_size
         )
         super().__init__([_spec(layer) for layer in chain(*stages)], topology=topology, loss_fn=loss)
-        self._modules_in_turn = [self._module(layer, index) for index, layer in enumerate(self._own)]
-        self._calls = calls(self._own, self._modules_in_turn, parallel)
+        self._modules_in_turn = [self._module(layer, index) for index, layer in enumerate(self.own)]
+        self._calls = calls(self.own, self._modules_in_turn, parallel)
         self.anchors = nn.ParameterList()  # see `pipeline.parallel.freezing`
         self._names_in: list[str] = []
         self._names_out: list[str] = []
@@ -51,12 +51,12 @@ class Stages(PipelineModule):
 
     def expect(self, names: Iterable[str]) -> None:
         """Tell the stage which inputs the batches have, in the order in which they come."""
-        self._names_in = stage_inputs(self._before, names)
-        self._names_out = stage_inputs([*self._before, *self._own], names)
+        self._names_in = stage_inputs(self.before, names)
+        self._names_out = stage_inputs([*self.before, *self.own], names)
 
     def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | Flow:
         """What the stage before sent to what the next one needs; the last stage gives the outputs by name."""
-        flow = run(self._calls, dict(zip(self._names_in, inputs, strict=True)))
+        flow = self.run(dict(zip(self._names_in, inputs, strict=True)))
         if self._local_stop == self._num_layers:
             return flow
         return tuple(self._anchored(flow[name]) for name in self._names_out)
@@ -67,10 +67,14 @@ class Stages(PipelineModule):
             return sent
         return sent + 0.0 * self.anchors[0].sum() if len(self.anchors) else sent.detach().requires_grad_()
 
+    def run(self, flow: Flow) -> Flow:
+        """This stage's layers, from tensors by name to tensors by name."""
+        return run(self._calls, flow)
+
     def layers(self) -> Iterator[tuple[str, nn.Module]]:
         """Every layer of this stage by name; a tied one on every stage that has it, and there once."""
         seen: set[str] = set()
-        for layer, module in zip(self._own, self._modules_in_turn, strict=True):
+        for layer, module in zip(self.own, self._modules_in_turn, strict=True):
             if layer.tie in seen:
                 continue
             if layer.tie:
@@ -95,6 +99,11 @@ def stage_inputs(layers: Iterable[Layer], inputs: Iterable[str]) -> list[str]:
         added = [name for name in layer.gives if name not in names and not layer.local]
         names = [name for name in [*names, *added] if name not in layer.ends]
     return sorted(names, key=lambda name: FLOATS.index(name) if name in FLOATS else len(FLOATS))
+
+
+def input_names(layers: Iterable[Layer]) -> set[str]:
+    """What layers read of a batch: the names that they end, some of which layers have made."""
+    return {name for layer in layers for name in layer.ends}
 
 
 def stage_layers(layers: list[Layer], stages: int) -> list[list[Layer]]:

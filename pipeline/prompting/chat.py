@@ -4,7 +4,9 @@
 
 Markers are composed as ids and never read from text: the tokenizer cannot encode text into them, so a message
 that contains the letters `<|end|>` ends nothing. A published tokenizer has no such markers: roles are then
-written out as its text, and what ends a turn is the end of a text, which no message can have in it either.
+written out as its text, and what ends a turn is the end of a text, which no message can have in it either:
+
+    <s> "<|user|> text" </s> "<|assistant|> text" </s>
 """
 
 from collections.abc import Sequence
@@ -39,29 +41,41 @@ class ChatTemplate:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        marked = all(vocabulary.has(piece) for piece in (END, *MARKERS.values()))
-        self.end = vocabulary.id_of(END) if marked else vocabulary.eos
+        self.marked = all(vocabulary.has(piece) for piece in (END, *MARKERS.values()))
+        """Whether roles are tokens of their own, and not words."""
+        self.end = vocabulary.id_of(END) if self.marked else vocabulary.eos
         self._markers = {
-            role: [vocabulary.id_of(piece)] if marked else vocabulary.encode(piece)
+            role: [vocabulary.id_of(piece)] if self.marked else vocabulary.encode_behind(piece, self.end)
             for role, piece in MARKERS.items()
         }
 
     def encode(self, conversations: Sequence[Sequence[Message]]) -> list[Encoded]:
         """The ids of whole conversations: assistants' words and the <|end|> after them are learned."""
-        contents = self.vocabulary.encode_batch(
-            message.content for messages in conversations for message in messages
-        )
-        pieces = iter(contents)
-        return [self._compose([(message.role, next(pieces)) for message in one]) for one in conversations]
+        return [self._compose(messages) for messages in conversations]
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """The ids after which the assistant speaks: the conversation so far and an open <|assistant|>."""
         return [*self.encode([messages])[0].tokens, *self._markers["assistant"]]
 
-    def _compose(self, turns: list[tuple[Role, list[int]]]) -> Encoded:
+    def _compose(self, messages: Sequence[Message]) -> Encoded:
         tokens, learned = [self.vocabulary.bos], [False]
-        for role, content in turns:
-            marker = self._markers[role]
+        for message in messages:
+            marker = self._markers[message.role]
+            content = self._content(message)
             tokens += [*marker, *content, self.end]
-            learned += [False] * len(marker) + [role == "assistant"] * (len(content) + 1)
+            learned += [False] * len(marker) + [message.role == "assistant"] * (len(content) + 1)
         return Encoded(tokens, learned)
+
+    def _content(self, message: Message) -> list[int]:
+        """The ids of what is said, behind its marker.
+
+        In words the two are one text, cut as one; where that would join the marker's end to what is said,
+        which no answer could then begin with, they are cut apart.
+        """
+        if self.marked:
+            return self.vocabulary.encode(message.content)
+        text, marker = f" {message.content}", self._markers[message.role]
+        both = self.vocabulary.encode_behind(MARKERS[message.role] + text, self.end)
+        if both[: len(marker)] == marker:
+            return both[len(marker) :]
+        return self.vocabulary.encode_inside(text)

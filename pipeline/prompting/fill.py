@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from data_prep.contract.cleaning import clean
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import MASK, SENTINELS, Vocabulary
 from pipeline.generation.beams import Beams, beam_search
@@ -53,6 +54,9 @@ def fill(
     An encoder names as many `candidates` for each blank; a decoder has at most `max_tokens` for each text,
     found by beam search. `InputError` where a text has no blank or the model is a decoder alone.
     """
+    texts = [clean(text) for text in texts]
+    if not model.config.model.language_head:
+        raise InputError("a bare encoder predicts no words and fills in no blanks; it has no language head")
     for text in texts:
         if MASK not in text:
             raise InputError(f"{text!r} has no blank to fill in; write {MASK} where one is")
@@ -147,6 +151,6 @@ def blanks_in(told: str, text: str) -> list[list[Candidate]]:
 
 
 def _check_length(model: GenerativeModel, ids: Sequence[int]) -> None:
-    longest = model.config.data.sequence_length
+    longest = model.config.context_length
     if len(ids) > longest:
         raise InputError(f"a text of {len(ids)} tokens; the model reads at most {longest}")

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from data_prep.contract.vocabulary import CLS, END, MASK, SENTINELS, SEP, Vocabulary
+from data_prep.contract.cleaning import clean
+from data_prep.contract.vocabulary import CLS, MASK, SENTINELS, SEP, Vocabulary
 from pipeline.generation.model import GenerativeModel, has_encoder
 from pipeline.prompting.chat import ChatTemplate, Message
 
@@ -21,7 +22,7 @@ def prompt_ids(model: GenerativeModel, text: str, chat: bool) -> list[int]:
     An encoder-decoder that learned to fill in blanks goes on by filling in one behind the text, unless the
     text has its own.
     """
-    vocabulary = model.vocabulary
+    vocabulary, text = model.vocabulary, clean(text)
     if chat:
         return ChatTemplate(vocabulary).prompt([Message("user", text)])
     if not has_encoder(model):
@@ -42,15 +43,15 @@ def framed(objective: str, vocabulary: Vocabulary, ids: Sequence[int]) -> list[i
     return [*ids, vocabulary.eos]
 
 
-def stop_ids(vocabulary: Vocabulary) -> set[int]:
-    """What ends an answer."""
-    return {vocabulary.eos, *(vocabulary.id_of(piece) for piece in (END,) if vocabulary.has(piece))}
+def stop_ids(vocabulary: Vocabulary, chat: bool = False) -> set[int]:
+    """What ends what a model says: what a published folder says; a `chat`'s turns have an end too."""
+    return {*vocabulary.ends, *([ChatTemplate(vocabulary).end] if chat else [])}
 
 
 def blanked(vocabulary: Vocabulary, text: str) -> list[int]:
     """The ids of a text with blanks. A space before a blank belongs to what fills it, as in training."""
     ids: list[int] = []
-    parts = BLANK.split(text)
+    parts = BLANK.split(clean(text))
     for place, part in enumerate(parts):
         if place % 2:
             ids.append(vocabulary.id_of(part))
@@ -77,10 +78,11 @@ def with_names(vocabulary: Vocabulary, ids: Sequence[int]) -> str:
 
 def readable(model: GenerativeModel, text: str, chat: bool, answer: Sequence[int]) -> str:
     """What a person reads: a text with what follows it, or what the model says to it."""
-    vocabulary = model.vocabulary
+    vocabulary, text = model.vocabulary, clean(text)
     if not chat and not has_encoder(model):
         return vocabulary.decode([*vocabulary.encode(text), *answer])
-    return with_names(vocabulary, answer) if BLANK.search(text) else vocabulary.decode(answer)
+    told = with_names(vocabulary, answer) if BLANK.search(text) else vocabulary.decode(answer)
+    return told.removeprefix(" ") if chat else told
 
 
 def growing(model: GenerativeModel, text: str, chat: bool, answer: Iterable[int]) -> Iterator[str]:

@@ -203,7 +203,7 @@ def sync(folder: Path, notify: Callable[[str], None] = print) -> int:
             ) from None
         except Exception as error:  # MLflow raises what its backends raise
             raise InputError(
-                f"{record.path.parent}: MLflow at {courier.uri} cannot be used ({one_line(error)}); "
+                f"{record.path.parent}: MLflow at {courier.shown} cannot be used ({one_line(error)}); "
                 "start it or set MLFLOW_TRACKING_URI, then sync again"
             ) from error
     return steps

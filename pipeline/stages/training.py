@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.distributed.world import World
     from pipeline.objectives.batches import BatchSource
     from pipeline.training.job import Job
+    from pipeline.training.task import MakeTask
 
 DATA = Input("data", (DATASET,))
 START = Input("from", (RUN,), required=False)
@@ -34,11 +35,13 @@ class Training(Kind):
     """A kind of stage that trains. `job` says what, `batches` on what."""
 
     gives = RUN
-    inputs = (DATA, START)
+    inputs: ClassVar[tuple[Input, ...]] = (DATA, START)
     sections = ("model", "objective", "data", "parallel", "tracking")
     inherits = "from"
     settings: ClassVar[type[Settings]] = OptimizerConfig
     trains = True
+    companions: ClassVar[tuple[str, ...]] = ()
+    """The inputs that are frozen models beside the one that learns."""
     mark: ClassVar[str] = ""
     """What stands for the kind in fingerprints, where that is not its name."""
     title: ClassVar[str] = ""
@@ -55,6 +58,12 @@ class Training(Kind):
     @abstractmethod
     def batches(self, stage: Stage, job: "Job", world: "World") -> "BatchSource":
         """This rank's data."""
+
+    def task(self, stage: Stage, job: "Job") -> "MakeTask":
+        """What is learned on them: the recipe's own objective, unless a kind says otherwise."""
+        from pipeline.training.task import own_objective
+
+        return own_objective
 
     def make_job(
         self, stage: Stage, dataset: Dataset | None, inputs: dict[str, str], start_from: Path | None
@@ -142,11 +151,16 @@ def check_model(config: PipelineConfig, run: Path, label: str) -> None:
 
 def check_layout(job: "Job") -> None:
     """`InputError` where tensor parallelism cannot cut the token embedding evenly."""
-    tensor, rows = job.config.parallel.tensor, padded_vocabulary(job.vocabulary.size)
+    check_rows(job.config.parallel.tensor, job.vocabulary.size)
+
+
+def check_rows(tensor: int, pieces: int) -> None:
+    """The same for a tensor parallel size and a vocabulary of so many pieces."""
+    rows = padded_vocabulary(pieces)
     if rows % tensor:
         raise InputError(
             f"parallel.tensor {tensor} does not divide the {rows} rows of the token embedding (a vocabulary "
-            f"of {job.vocabulary.size}, filled up to a multiple of {VOCABULARY_MULTIPLE}); powers of two do"
+            f"of {pieces}, filled up to a multiple of {VOCABULARY_MULTIPLE}); powers of two do"
         )
 
 

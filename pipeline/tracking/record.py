@@ -68,10 +68,12 @@ class State(Settings):
     """Name of the MLflow experiment."""
     subject: str = ""
     """Fingerprint of what the run is a run of; another one starts another MLflow run."""
+    number: int = 1
+    """Counts the MLflow runs of the stage: one more for each that began from nothing with another subject."""
     started: float = Field(default_factory=time.time)
     """When the run began, in seconds since the epoch."""
     uri: str | None = None
-    """The tracking server that `run_id` belongs to."""
+    """The tracking server that `run_id` belongs to, without passwords."""
     experiment_id: str | None = None
     """The MLflow experiment."""
     run_id: str | None = None
@@ -100,7 +102,10 @@ class Record:
     def reset(self, subject: str) -> None:
         """Begin another MLflow run under the same name."""
         with self._lock:
-            self.state = State(name=self.state.name, experiment=self.state.experiment, subject=subject)
+            was = self.state
+            self.state = State(
+                name=was.name, experiment=was.experiment, subject=subject, number=was.number + 1
+            )
             self._write({})
 
     def stream(self, name: str) -> Stream:

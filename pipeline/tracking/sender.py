@@ -5,7 +5,7 @@ is sent again.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,18 @@ METRICS_PER_CALL = 1000
 
 
 class MetricsSender:
-    """Sends the lines of a file of metrics in order, each once, whatever happens to this process."""
+    """Sends the lines of a file of metrics in order, each once, whatever happens to this process.
 
-    def __init__(self, path: Path, record: Record) -> None:
-        self.path, self.record, self._offset, self._rewound = path, record, 0, 0
+    `names` are the metrics to send with what they are called there, all as they are where it is None. A file
+    that is sent to several runs has a `stream` for each.
+    """
+
+    def __init__(
+        self, path: Path, record: Record, stream: str = "", names: Mapping[str, str] | None = None
+    ) -> None:
+        self.path, self.record, self.names = path, record, names
+        self.stream = stream or path.name
+        self._offset, self._rewound = 0, 0
 
     def rewind(self) -> None:
         """Forget how far the file was read, for it was written anew; what is sent stays sent."""
@@ -30,15 +38,15 @@ class MetricsSender:
     def send(self, client: Any, run_id: str) -> int:
         """Send all lines that wait, in batches; returns how many."""
         count, rewound = 0, self._rewound
-        if self.record.stream(self.path.name).sending is not None:
+        if self.record.stream(self.stream).sending is not None:
             self._settle(client, run_id)
         lines = self._lines()
         while batch := list(_limited(lines)):
             line, place, _ = batch[-1]
             name = next(iter(line.keys() - {"step", "time"}), None)
-            self.record.reached(self.path.name, self.record.stream(self.path.name).sent, place, name)
+            self.record.reached(self.stream, self.record.stream(self.stream).sent, place, name)
             send_lines(client, run_id, [line for line, _, _ in batch])
-            self.record.reached(self.path.name, place)
+            self.record.reached(self.stream, place)
             count += len(batch)
             if rewound != self._rewound:
                 return count
@@ -47,26 +55,33 @@ class MetricsSender:
 
     def _lines(self) -> Iterator[tuple[Line, Place, int]]:
         """Lines beyond the place that is sent, each with its place and the offset after it."""
-        sent, place = self.record.stream(self.path.name).sent, Place()
+        sent, place = self.record.stream(self.stream).sent, Place()
         if self._offset:
             place = sent
         for line, offset in read_from(self.path, self._offset):
             place = place.next(line["step"])
-            if place > sent:
-                yield line, place, offset
+            if place > sent and (chosen := self._chosen(line)):
+                yield chosen, place, offset
+
+    def _chosen(self, line: Line) -> Line:
+        """What is sent of a line; empty where it has none of the metrics."""
+        if self.names is None:
+            return line
+        values = {there: line[name] for name, there in self.names.items() if name in line}
+        return {"step": line["step"], "time": line["time"], **values} if values else {}
 
     def _settle(self, client: Any, run_id: str) -> None:
         """Learn from MLflow whether the batch arrived during which a process was killed.
 
         MLflow stores a batch in one transaction, so one of its metrics stands for all.
         """
-        stream = self.record.stream(self.path.name)
+        stream = self.record.stream(self.stream)
         sent = stream.sent
         if stream.sending is not None and stream.metric is not None:
             history = client.get_metric_history(run_id, stream.metric)
             if any(metric.step == stream.sending.step for metric in history):
                 sent = stream.sending
-        self.record.reached(self.path.name, sent)
+        self.record.reached(self.stream, sent)
 
 
 def send_lines(client: Any, run_id: str, lines: list[Line]) -> None:

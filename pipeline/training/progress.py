@@ -21,6 +21,7 @@ class Progress:
         self.job, self.notify, self.peak = job, notify, peak
         self.started = time.time()
         self._seconds: list[float] = []  # by the sample, of which a step may have more or fewer
+        self._tokens = self._samples = 0
         self._last: dict[str, float] = {}
         self.tracker = Tracker(
             job.folder,
@@ -47,12 +48,16 @@ class Progress:
             said = f"{self.peak.flops / TERA:,.2f} TFLOP/s ({self.peak.words})"
             self.tracker.tags({"mlflow.note.content": f"mfu = {FORMULA}. The peak is {said}."})
 
-    def step(self, done: int, metrics: dict[str, float], seconds: float, waited: float) -> None:
-        """A step that took `seconds`, `waited` of them for data."""
+    def step(self, done: int, metrics: dict[str, float], tokens: int, seconds: float, waited: float) -> None:
+        """A step on so many tokens, padding left out; it took `seconds`, `waited` of them for data.
+
+        An encoder's tokens and its decoder's both count.
+        """
         samples = self.job.optim.batch_at(done - 1)
         self._seconds.append(seconds / samples)
+        self._tokens, self._samples = self._tokens + tokens, self._samples + samples
         metrics |= {
-            "tokens_per_second": samples * self.job.config.data.sequence_length / seconds,
+            "tokens_per_second": tokens / seconds,
             "model_flops_per_second": samples * self.job.sample_flops / seconds,
             "data_wait_share": waited / seconds,
             "restarts": float(self.job.restarts),
@@ -105,12 +110,12 @@ class Progress:
         write_receipt(job.folder, receipt)
 
     def _summary(self) -> dict[str, Any]:
-        optim, length = self.job.optim, self.job.config.data.sequence_length
+        optim, length = self.job.optim, self._tokens / max(1, self._samples)
         typical = median(self._seconds) if self._seconds else float("inf")
         return {
             "parameters": self.job.parameters,
             "steps": optim.steps,
-            "tokens": optim.samples_before(optim.steps) * length,
+            "tokens": round(optim.samples_before(optim.steps) * length),
             "loss": self._last.get("loss", float("nan")),
             "validation_loss": self._last.get("validation_loss", float("nan")),
             "tokens_per_second": length / typical,

@@ -22,9 +22,7 @@ from pipeline.distributed.world import World
 from pipeline.health import memory
 from pipeline.health.stopping import StopRequest
 from pipeline.health.watchdog import Watchdog
-from pipeline.objectives.batches import BatchSource
-from pipeline.objectives.model import model_layers
-from pipeline.objectives.registry import objective_of
+from pipeline.objectives.batches import Batch, BatchSource
 from pipeline.parallel.engine import Engine
 from pipeline.tracking.tracker import Status
 from pipeline.training.job import Job
@@ -32,6 +30,7 @@ from pipeline.training.loss_guard import LossGuard
 from pipeline.training.lr_schedule import learning_rate
 from pipeline.training.peak_flops import find_peak
 from pipeline.training.progress import Progress
+from pipeline.training.task import MakeTask, Task, own_objective
 
 
 def train(
@@ -41,23 +40,23 @@ def train(
     notify: Callable[[str], None],
     watch: Watchdog,
     stop: StopRequest,
+    make_task: MakeTask = own_objective,
 ) -> bool:
     """Train to the last step, from the newest checkpoint of the run where there is one.
 
     Returns whether the last step is done; False where the run was asked to stop, and saved what it has.
     """
     dtype = precision(job.optim, job.config.parallel.zero_stage, world.device)
-    layers = model_layers(job.config, job.vocabulary.size, dtype)
-    objective = objective_of(job.config.objective)
-    engine = Engine(layers, objective, world, job.config.parallel, job.optim, dtype, job.config.seed)
-    index = resume(engine, job, notify)
+    task = make_task(job, world, dtype)
+    engine = Engine(task.layers, task.loss, world, job.config.parallel, job.optim, dtype, job.config.seed)
+    index = resume(engine, job, notify, task.new)
     start = index.step if index else 0
     peak = find_peak(world, dtype)
     progress = Progress(job, start, notify, peak) if world.is_main else None
     status: Status = "FAILED"
     try:
         guard = LossGuard(job, source, progress, index, notify)
-        finished = Loop(job, engine, source, progress, guard, watch, stop).run(start)
+        finished = Loop(job, task, engine, source, progress, guard, watch, stop).run(start)
         status = "FINISHED" if finished else "KILLED"
         return finished
     finally:
@@ -81,8 +80,13 @@ def precision(optim: OptimizerConfig, zero_stage: int, device: torch.device) -> 
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
 
 
-def resume(engine: Engine, job: Job, notify: Callable[[str], None]) -> Index | None:
-    """Load what there is to go on from; returns what is known of the checkpoint where it is the run's own."""
+def resume(
+    engine: Engine, job: Job, notify: Callable[[str], None], new: tuple[str, ...] = ()
+) -> Index | None:
+    """Load what there is to go on from; returns what is known of the checkpoint where it is the run's own.
+
+    Weights whose names begin with one of `new` are drawn where the checkpoint to start from has none.
+    """
     found = saving.newest(job.folder, engine.world, notify)
     if found is not None:
         notify(f"{job.stage}: going on from {found.folder}")
@@ -90,10 +94,10 @@ def resume(engine: Engine, job: Job, notify: Callable[[str], None]) -> Index | N
         return found.index
     if job.start_from is not None:
         start = Checkpoint(job.start_from)
-        if damage := start.damage(slice(engine.world.rank, None, engine.world.size)):
-            raise InputError(f"{start.folder}: {damage}; start from another checkpoint")
+        saving.check_files(start, engine.world)
         notify(f"{job.stage}: starting with the weights of {start.folder}")
-        saving.load_weights(engine, start)
+        if told := saving.load_weights(engine, start, new):
+            notify(f"{job.stage}: {told}")
     return None
 
 
@@ -103,6 +107,7 @@ class Loop:
     def __init__(
         self,
         job: Job,
+        task: Task,
         engine: Engine,
         source: BatchSource,
         progress: Progress | None,
@@ -110,7 +115,7 @@ class Loop:
         watch: Watchdog,
         stop: StopRequest,
     ) -> None:
-        self.job, self.engine, self.source, self.progress = job, engine, source, progress
+        self.job, self.task, self.engine, self.source, self.progress = job, task, engine, source, progress
         self.guard, self.watch, self.stop = guard, watch, stop
         self.validation = list(source.validation())
         self.writer = Writer(engine, job.folder, job.optim)
@@ -130,12 +135,13 @@ class Loop:
             waited = time.perf_counter() - began
             self.watch.phase("step", done)
             rate = learning_rate(step, optim)
-            loss, norm = self.engine.train_step(batches, rate)
-            metrics = {"loss": loss, "learning_rate": rate, "gradient_norm": norm}
-            seconds = time.perf_counter() - began
+            loss, norm = self.engine.train_step(self._prepared(batches), rate)
+            metrics = {"loss": loss, "learning_rate": rate, "gradient_norm": norm} | self.engine.metrics
+            tokens, seconds = self.engine.tokens, time.perf_counter() - began
             if last or done % optim.validate_every == 0:
                 self.watch.phase("validation", done)
-                metrics["validation_loss"] = self.engine.evaluate(self.validation)
+                metrics["validation_loss"] = self.engine.evaluate(self._prepared(self.validation))
+                metrics |= {f"validation_{name}": value for name, value in self.engine.metrics.items()}
             agreed, written = self._agree(loss, norm)
             metrics |= written
             if back := self.guard.apply(step, loss, norm, agreed, partial(self._newest, done)):
@@ -145,12 +151,15 @@ class Loop:
                 self.watch.phase("save", done)
                 metrics |= self.writer.begin(done, self.guard.memory)
             if self.progress:
-                self.progress.step(done, metrics, seconds, waited)
+                self.progress.step(done, metrics, tokens, seconds, waited)
             if agreed.stop and not last:
                 return self._stop(done)
             step = done
         self._finish()
         return True
+
+    def _prepared(self, batches: list[Batch]) -> list[Batch]:
+        return self.task.prepare(batches, self.task.companions)
 
     def _agree(self, loss: float, norm: float) -> tuple[Signals, dict[str, float]]:
         """What the ranks agree on at the end of a step; metrics of memory and of a complete checkpoint."""

@@ -6,17 +6,22 @@ A row is either of these, other keys are ignored:
     {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}
 
 Files may be compressed (.gz, .xz). A row of any other shape is an `InputError` that names its file and line.
+Texts are cleaned of halves of surrogate pairs and control characters, as data preparation cleans documents.
 """
 
 import gzip
 import json
 import lzma
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, cast
 
+from data_prep.contract.cleaning import clean
 from data_prep.contract.dataset import Dataset
+from data_prep.contract.reading import printable
 from data_prep.contract.settings import InputError
+from data_prep.contract.utf8 import as_utf8
 from pipeline.prompting.chat import ROLES, Message
 
 Conversation = tuple[Message, ...]
@@ -53,51 +58,60 @@ def read_conversations(path: Path) -> list[Conversation]:
         raise InputError(f"{path}: no such file; a JSONL file of instructions is expected here")
     try:
         return [_conversation(row, f"{path}, {where}") for where, row in _rows(path)]
-    except (EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
+    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
         raise InputError(f"{path}: the compressed file is truncated or corrupt ({error})") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _open(path: Path) -> TextIO:
+def _open(path: Path) -> IO[bytes] | gzip.GzipFile:
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
+        return gzip.open(path, "rb")
     if path.suffix == ".xz":
-        return lzma.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
+        return lzma.open(path, "rb")
+    return path.open("rb")
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     """Each row with the words for where it stands."""
     with _open(path) as file:
+        lines = as_utf8(cast(IO[bytes], file))
         if path.name.removesuffix(path.suffix if path.suffix in {".gz", ".xz"} else "").endswith(".json"):
-            rows = _parse(file.read(), str(path))
+            rows = _parse(lines.read(), str(path))
             if not isinstance(rows, list):
                 raise InputError(f"{path}: a .json file must hold an array of rows; name JSON lines .jsonl")
             yield from ((f"row {number}", row) for number, row in enumerate(rows, 1))
         else:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield f"line {number}", _parse(line, f"{path}, line {number}")
 
 
-def _parse(text: str, where: str) -> Any:
+def _parse(content: bytes, where: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(content.decode())
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: not UTF-8 text at byte {error.start}") from None
     except json.JSONDecodeError as error:
-        raise InputError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
+        line = f" of line {error.lineno}" if error.lineno > 1 else ""
+        raise InputError(f"{where}: not JSON ({error.msg} at column {error.colno}{line})") from None
+    except RecursionError:
+        raise InputError(f"{where}: nested too deep for JSON") from None
+    except (ValueError, MemoryError) as error:  # an integer of more digits than Python takes
+        raise InputError(f"{where}: JSON that cannot be read ({error})") from None
 
 
 def _conversation(row: Any, where: str) -> Conversation:
     if isinstance(row, dict) and "messages" in row:
         return _from_messages(row["messages"], where)
     if isinstance(row, dict) and {"instruction", "output"} <= row.keys():
-        texts = [row["instruction"], row.get("input") or "", row["output"]]
+        given = row.get("input")
+        texts = [row["instruction"], "" if given is None else given, row["output"]]
         if all(isinstance(text, str) for text in texts):
-            instruction, given, output = texts
+            instruction, given, output = map(clean, texts)
             return (Message("user", user_message(instruction, given)), Message("assistant", output))
         raise InputError(f"{where}: instruction, input and output must be strings")
-    found = ", ".join(row) if isinstance(row, dict) else f"a {type(row).__name__}"
+    found = printable(", ".join(row)[:200]) if isinstance(row, dict) else f"a {type(row).__name__}"
     raise InputError(f"{where}: a row needs instruction and output, or messages; this one has {found}")
 
 
@@ -107,9 +121,9 @@ def _from_messages(rows: Any, where: str) -> Conversation:
     messages = []
     for row in rows:
         role, content = (row.get("role"), row.get("content")) if isinstance(row, dict) else (None, None)
-        if role not in ROLES or not isinstance(content, str):
+        if not isinstance(role, str) or role not in ROLES or not isinstance(content, str):
             raise InputError(f"{where}: a message needs a role ({', '.join(ROLES)}) and content (a string)")
-        messages.append(Message(role, content))
+        messages.append(Message(role, clean(content)))
     if not any(message.role == "assistant" for message in messages):
         raise InputError(f"{where}: a conversation needs a message of the assistant to learn from")
     return tuple(messages)

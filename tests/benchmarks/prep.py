@@ -31,6 +31,7 @@ from data_prep.dedup.minhash import MinHash
 from data_prep.documents import Page, normalise, write_table
 from data_prep.extract.html import ExtractionError, decode, extract
 from data_prep.filters import words as word_rule
+from data_prep.filters.gopher import STOP_WORDS
 from data_prep.filters.rules import judge, rules
 from data_prep.filters.tag import signaller, tag_settings
 from data_prep.parts import Part, do_part
@@ -67,9 +68,8 @@ def read_pages(step: int) -> list[Page]:
 
 def our_filters(use: Sequence[str]) -> Callable[[Sequence[str]], list[str]]:
     """A function from texts to the rule that rejects each, or nothing."""
-    corpus = CorpusConfig.model_validate(
-        {"filters": {"use": list(use), "c4": FINEWEB_C4}, "dedup": {"near": {"enabled": False}}}
-    )
+    filters = {"use": list(use), "c4": FINEWEB_C4, "gopher_quality": {"stop_words": sorted(STOP_WORDS)}}
+    corpus = CorpusConfig.model_validate({"filters": filters, "dedup": {"near": {"enabled": False}}})
     signals, order = signaller(*tag_settings(corpus)), rules(corpus.filters, corpus.decontaminate)
 
     def verdicts(texts: Sequence[str]) -> list[str]:
@@ -179,7 +179,7 @@ def compare(texts: Sequence[str]) -> None:
     for name in ("its own words", "our words"):
         if name == "our words":
             for module in (fineweb_quality_filter, gopher_quality_filter, gopher_repetition_filter):
-                module.split_into_words = lambda text, language="": word_rule.WORD.findall(text)
+                module.split_into_words = lambda text, language="": word_rule.words_of(text)
         theirs = their_filters(FILTERS[1:])(texts)
         differ = [pair for pair in zip(mine, theirs, strict=True) if bool(pair[0]) != bool(pair[1])]
         kept = sum(not one for one in mine), sum(not one for one in theirs)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pipeline.config import PipelineConfig
 from pipeline.distributed import world
 from pipeline.models.initialize import initialize
-from pipeline.objectives.losses import weighted_cross_entropy
+from pipeline.objectives.losses import spread, weighted_cross_entropy
 from pipeline.objectives.model import model_layers
 from pipeline.parallel.stack import Stack
 from pipeline.training.lr_schedule import learning_rate
@@ -136,7 +136,8 @@ def batch_loss(stack: Stack, number: int) -> Tensor:
     """Mean over the weights of one of the toy's global batches."""
     batch = {name: torch.from_numpy(array) for name, array in toy.global_batch(number).items()}
     weights = batch["weights"] / batch["weights"].sum()
-    return weighted_cross_entropy(stack({"tokens": batch["tokens"]})["logits"], batch["targets"], weights)
+    logits_SBV = stack({"tokens": batch["tokens"]})["logits"]
+    return spread(weighted_cross_entropy(logits_SBV, batch["targets"], weights))
 
 
 def in_layouts(run: Path) -> list[tuple[str, list[float]]]:

@@ -134,7 +134,7 @@ def test_an_imported_model_is_tuned_as_it_is(place: Path, work: Path, tmp_path: 
     tuned, vocabulary = job(place, tmp_path, "tune", sets), Vocabulary(place / "imported")
     [batch] = InstructionBatches(tuned.config, vocabulary, [place / "pairs.jsonl"], [], 0, 1).step(0)
     read = vocabulary.decode(batch["tokens"][0])
-    assert read.startswith("<|user|>Say ")
+    assert read.startswith("<|user|> Say ")
     assert "<|assistant|>" in read
     answers = [
         row[weights > 0].tolist() for row, weights in zip(batch["targets"], batch["weights"], strict=True)

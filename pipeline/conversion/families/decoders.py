@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from data_prep.contract.settings import InputError
 from pipeline.config import ModelConfig
 from pipeline.conversion.families.common import GELUS, ROBUST_BLOCK, TIED, within
-from pipeline.conversion.family import Family, Key, Table
+from pipeline.conversion.families.rope import read_rope, write_rope
+from pipeline.conversion.family import Family, Key, Table, checked, flag
 
 GPT2_TABLE: Table = {
     "words.table": "transformer.wte",
@@ -78,12 +78,13 @@ OPT = Family(
     theirs={"_remove_final_layer_norm": False, "layer_norm_elementwise_affine": True, "layerdrop": 0.0},
     position_offset=lambda facts: 2,
     write_more=lambda ours: {"word_embed_proj_dim": ours["word_size"] or ours["hidden_size"]},
-    read_more=lambda theirs: {"word_size": _narrower(theirs)},
+    read_more=lambda theirs, place: {"word_size": _narrower(theirs, place)},
 )
 
 
-def _narrower(theirs: dict[str, Any]) -> int | None:
-    width: int | None = theirs.get("word_embed_proj_dim")
+def _narrower(theirs: dict[str, Any], place: str) -> int | None:
+    name = "word_embed_proj_dim"
+    width: int | None = checked(place, name, theirs.get(name), "word_size")
     return width if width != theirs["hidden_size"] else None
 
 
@@ -140,33 +141,18 @@ def _write_falcon(ours: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read_falcon(theirs: dict[str, Any]) -> dict[str, Any]:
-    newer, heads = theirs.get("new_decoder_architecture", False), theirs["num_attention_heads"]
-    parallel = newer or theirs.get("parallel_attn", True)
+def _read_falcon(theirs: dict[str, Any], place: str) -> dict[str, Any]:
+    newer, heads = flag(theirs, "new_decoder_architecture", False, place), theirs["num_attention_heads"]
+    parallel = newer or flag(theirs, "parallel_attn", True, place)
     two = newer and (theirs.get("num_ln_in_parallel_attn") or 2) == 2
     groups = (theirs.get("num_kv_heads") or heads) if newer else 1
-    if not newer and not theirs.get("multi_query", True):
+    if not newer and not flag(theirs, "multi_query", True, place):
         groups = heads
     return {
         "query_groups": groups,
         "parallel_block": "two_norms" if two else "one_norm" if parallel else "none",
-        "rope_base": rope_base(theirs),
+        **read_rope(theirs, place),
     }
-
-
-def rope_base(theirs: dict[str, Any]) -> float:
-    """The base of rotary angles, which newer configurations keep in a section of its own."""
-    section = theirs.get("rope_parameters") or theirs.get("rope_scaling") or {}
-    kind = section.get("rope_type", section.get("type", "default"))
-    if kind != "default" or section.get("partial_rotary_factor", 1.0) != 1.0:
-        raise InputError(f"config.json: rotary positions of type {kind} are not supported; default is")
-    return float(section.get("rope_theta") or theirs.get("rope_theta") or 10_000.0)
-
-
-def write_rope(ours: dict[str, Any]) -> dict[str, Any]:
-    """The base of rotary angles where older and newer versions of transformers look for it."""
-    base = ours["rope_base"]
-    return {"rope_theta": base, "rope_parameters": {"rope_type": "default", "rope_theta": base}}
 
 
 FALCON = Family(
@@ -230,5 +216,5 @@ LLAMA = Family(
     ours={"positions": "rope", "norm": "rmsnorm"},
     copies=("model.layers.*.self_attn.rotary_emb.inv_freq",),
     write_more=write_rope,
-    read_more=lambda theirs: {"rope_base": rope_base(theirs)},
+    read_more=read_rope,
 )

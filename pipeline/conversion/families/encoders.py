@@ -30,12 +30,14 @@ BERT_TABLE: Table = _bert_body("bert.") | {
     "head.table": "cls.predictions.decoder",
     "next_sentence.pool": "bert.pooler.dense",
     "next_sentence.classify": "cls.seq_relationship",
+    "pooler.dense": "bert.pooler.dense",
 }
 ROBERTA_TABLE: Table = _bert_body("roberta.") | {
     "masked_head.dense": "lm_head.dense",
     "masked_head.norm": "lm_head.layer_norm",
     "masked_head": "lm_head",
     "head.table": "lm_head.decoder",
+    "pooler.dense": "roberta.pooler.dense",
 }
 BERT_KEYS = (
     Key("layers", "num_hidden_layers"),
@@ -53,6 +55,7 @@ BERT_NEEDS = {"position_embedding_type": "absolute", "is_decoder": False, "add_c
 BERT = Family(
     model_type="bert",
     classes=("BertForMaskedLM", "BertForPreTraining"),
+    bare="BertModel",
     base="bert.",
     table=lambda model: BERT_TABLE,
     keys=(*BERT_KEYS, Key("token_types", "type_vocab_size", 2)),
@@ -64,6 +67,7 @@ BERT = Family(
 ROBERTA = Family(
     model_type="roberta",
     classes=("RobertaForMaskedLM",),
+    bare="RobertaModel",
     base="roberta.",
     table=lambda model: ROBERTA_TABLE,
     keys=BERT_KEYS,

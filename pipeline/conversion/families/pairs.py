@@ -4,7 +4,7 @@ from typing import Any
 
 from pipeline.config import ModelConfig
 from pipeline.conversion.families.common import GELUS, ROBUST_BLOCK, TIED, within
-from pipeline.conversion.family import Family, Key, Table
+from pipeline.conversion.family import Family, Key, Table, flag
 
 
 def _t5_stack(stack: str, mlp: int) -> Table:
@@ -85,7 +85,7 @@ T5 = Family(
         "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.*",
     ),
     write_more=lambda ours: _write_t5(ours),
-    read_more=lambda theirs: _read_t5(theirs),
+    read_more=lambda theirs, place: _read_t5(theirs, place),
 )
 
 
@@ -94,9 +94,9 @@ def _write_t5(ours: dict[str, Any]) -> dict[str, Any]:
     return {"tie_word_embeddings": scaled, "scale_decoder_outputs": scaled}
 
 
-def _read_t5(theirs: dict[str, Any]) -> dict[str, Any]:
-    tied = theirs.get("tie_word_embeddings", True)
-    scaled = theirs.get("scale_decoder_outputs", tied)
+def _read_t5(theirs: dict[str, Any], place: str) -> dict[str, Any]:
+    tied = flag(theirs, "tie_word_embeddings", True, place)
+    scaled = flag(theirs, "scale_decoder_outputs", tied, place)
     found = {"tied_output": tied, "logit_scale": theirs["d_model"] ** -0.5 if scaled else 1.0}
     return found if theirs.get("num_decoder_layers") else found | {"layers": theirs["num_layers"]}
 

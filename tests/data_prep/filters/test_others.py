@@ -25,7 +25,7 @@ from data_prep.filters.language import detect
 )
 def test_blocklist(url: str, hit: bool, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("# a comment\nbad.test\nhttps://ok.test/spam/ # its spam\n")
-    assert urls.blocked(url, urls.read_blocklist(tmp_path / "list.txt")) == hit
+    assert urls.Blocklist.read([tmp_path / "list.txt"]).blocks(url) == hit
 
 
 @pytest.mark.parametrize(

@@ -259,7 +259,7 @@ def test_a_damaged_tokenizer_json_is_refused_by_its_name(content: str, tmp_path:
 def test_a_damaged_archive_is_refused(made: Made, tmp_path: Path) -> None:
     packed = (made("gpt2") / "run" / TOKENIZER).read_bytes()
     (tmp_path / TOKENIZER).write_bytes(packed[: len(packed) // 2])
-    with pytest.raises(InputError, match="not a packed tokenizer"):
+    with pytest.raises(InputError, match="no zip archive that can be read"):
         Vocabulary(tmp_path / TOKENIZER)
     with zipfile.ZipFile(tmp_path / TOKENIZER, "w") as other:
         other.writestr("x", "y")

@@ -16,6 +16,7 @@ from pipeline.costs.lengths import Lengths
 from pipeline.distributed import world
 from pipeline.objectives.model import model_layers
 from pipeline.objectives.registry import objective_of
+from pipeline.parallel.companion import Companion
 from pipeline.parallel.engine import Engine
 from pipeline.parallel.stack import Stack
 from pipeline.parallel.stages import stage_bounds
@@ -63,6 +64,29 @@ def whole_shapes(given: PipelineConfig) -> dict[str, list[int]]:
     world.start_alone(given.seed)
     stack = Stack(model_layers(given, toy.VOCABULARY, torch.float32))
     return {name: list(parameter.shape) for name, parameter in stack.named()}
+
+
+def companion_held(given: PipelineConfig) -> int:
+    """What a companion and the logits of its samples hold."""
+    here = world.start(given.parallel, given.seed)
+    before = storages()
+    frozen = Companion(model_layers(given, toy.VOCABULARY, torch.float32), here, given.parallel)
+    kept = frozen.forward([toy.global_batch(0)])
+    held = sum(size for place, size in storages().items() if place not in before)
+    assert len(kept) == (here.pipeline_rank == here.pipeline_size - 1)
+    world.stop()
+    return held
+
+
+@pytest.mark.parametrize(("tensor", "pipeline", "data"), [(1, 1, 2), (2, 1, 1), (1, 2, 1)])
+def test_a_companion_holds_its_weights_and_the_logits_that_are_kept(
+    tensor: int, pipeline: int, data: int
+) -> None:
+    """To 2 %, as engines; what the largest rank holds."""
+    given = toy.config(toy.LLAMA | WIDE, tensor, pipeline)
+    measured = run_world(tensor * pipeline * data, companion_held, given)
+    expected = memory.companion_bytes(given, lengths_of(given), ROWS, 4, toy.GLOBAL_BATCH)
+    assert max(measured) == pytest.approx(expected, rel=0.02)
 
 
 def train_bytes(all_given: list[PipelineConfig]) -> list[int]:

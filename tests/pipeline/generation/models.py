@@ -13,7 +13,7 @@ from pipeline.parallel.stack import Stack
 from tests.pipeline import tiny
 
 VOCABULARY, LONGEST = 384, 40
-IDS: Any = SimpleNamespace(size=VOCABULARY, pad=0, eos=3)
+IDS: Any = SimpleNamespace(size=VOCABULARY, pad=0, eos=3, forced=None)
 
 DECODERS: dict[str, dict[str, Any]] = {
     "gpt1": {"norm_placement": "post"},

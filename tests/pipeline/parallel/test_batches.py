@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.parallel.engine import unmarked
+from pipeline.parallel.examples import unmarked
 
 
 def test_a_batch_without_padding_goes_without_marks() -> None:

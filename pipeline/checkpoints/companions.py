@@ -1,0 +1,32 @@
+"""A companion from the checkpoint of its own run, whatever layout wrote it."""
+
+from pathlib import Path
+
+import torch
+
+from data_prep.contract.dataset import TOKENIZER
+from data_prep.contract.vocabulary import Vocabulary
+from pipeline.checkpoints import saving
+from pipeline.checkpoints.format import Checkpoint
+from pipeline.checkpoints.run_folder import read_config
+from pipeline.config import ParallelConfig
+from pipeline.distributed.world import World
+from pipeline.objectives.model import model_layers
+from pipeline.parallel.companion import Companion
+
+
+def open_companion(
+    checkpoint: Path, run: Path, world: World, parallel: ParallelConfig, dtype: torch.dtype
+) -> Companion:
+    """The model of a run's checkpoint in the layout of a training; all ranks call this together.
+
+    `InputError` where the checkpoint is damaged or does not fit its run's configuration.
+    """
+    found = Checkpoint(checkpoint)
+    saving.check_files(found, world)
+    config = read_config(run).model_copy(update={"parallel": parallel})
+    layers = model_layers(config, Vocabulary(run / TOKENIZER).size, dtype)
+    companion = Companion(layers, world, parallel)
+    saving.on_all_ranks(lambda: found.check_fits(companion.whole_shapes()), world)
+    companion.restore(found.merged)
+    return companion

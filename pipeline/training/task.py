@@ -1,0 +1,54 @@
+"""What a training learns, beside its data: the model's layers, the loss, the models that help.
+
+The plain case is the recipe's own objective. A stage that learns something else makes another `Task`: a head
+of its own, the prefixes of the weights that are new with it, companions, and what they add to a batch.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from pipeline.distributed.world import World
+from pipeline.models.layer import Layer
+from pipeline.objectives.batches import Batch
+from pipeline.objectives.loss import Loss
+from pipeline.objectives.model import model_layers
+from pipeline.objectives.registry import objective_of
+from pipeline.parallel.companion import Companion
+from pipeline.training.job import Job
+
+Companions = Mapping[str, Companion]
+
+
+def unchanged(batches: list[Batch], companions: Companions) -> list[Batch]:
+    """The batches as they are."""
+    del companions
+    return batches
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the training loop is given."""
+
+    layers: list[Layer]
+    """The model that learns."""
+    loss: Loss
+    """Its loss, with the names of its labels and metrics."""
+    new: tuple[str, ...] = ()
+    """Prefixes of the weights that the checkpoint it starts from need not have."""
+    companions: Companions = field(default_factory=dict)
+    """Frozen models by name."""
+    prepare: Callable[[list[Batch], Companions], list[Batch]] = unchanged
+    """What is done to a rank's micro batches before a step or a validation, by all ranks together: labels
+    that companions make are added on the last pipeline stage."""
+
+
+MakeTask = Callable[[Job, World, torch.dtype], Task]
+
+
+def own_objective(job: Job, world: World, dtype: torch.dtype) -> Task:
+    """The recipe's model and objective."""
+    del world
+    layers = model_layers(job.config, job.vocabulary.size, dtype)
+    return Task(layers, objective_of(job.config.objective))
