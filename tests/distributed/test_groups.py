@@ -154,3 +154,23 @@ def test_frozen_weights_stay_and_take_no_states(expected: dict[str, Trained], tm
     assert frozen
     assert all(entries[name].states == () for name in frozen)
     assert all(entries[name].states == ("exp_avg", "exp_avg_sq", "average") for name in set(entries) - frozen)
+
+
+def every_optimizer() -> dict[tuple[str, str], list[float]]:
+    """Each optimizer with a first pipeline stage that is frozen, in stages and without."""
+    found = {}
+    for name in ("adafactor", "lamb", "muon"):
+        train = {"optimizer": name, "freeze": FIRST_STAGE, "average": DECAY}
+        for layout in ({"zero_stage": 0}, {"pipeline": 2, "zero_stage": 0}, {"pipeline": 2, "zero_stage": 1}):
+            given = toy.config(toy.GPT, steps=STEPS, train=train, **layout)
+            found[name, str(layout)] = toy.train_on(given)
+            parallel_state.destroy_model_parallel()
+    world.stop()
+    return found
+
+
+def test_every_optimizer_steps_where_a_stage_has_nothing_to_train() -> None:
+    """Without stages they equal other implementations (`test_optimizers`)."""
+    found = run_world(2, every_optimizer, seconds=400)[0]
+    for (name, what), result in found.items():
+        toy.assert_follows(result, found[name, "{'zero_stage': 0}"], f"{name} {what}")
