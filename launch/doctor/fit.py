@@ -143,7 +143,7 @@ def fits(
 ) -> Finding:
     """The rank that needs most memory, against what it has: a GPU, or its share of a host with so many."""
     lengths = objective_of(config.objective).shape(config.data).lengths
-    need = memory.peak(config, lengths, config.train, rows, data_size, devices.gpu)
+    need = memory.peak(config, lengths, config.train, rows, data_size, devices.gpu, what_trains(config, rows))
     there, wanted = devices.bytes_each, (1 if devices.gpu else ranks) * (need.total + beside)
     parts = ", ".join(
         f"{name} {size(getattr(need, name))}"
@@ -155,6 +155,15 @@ def fits(
     if wanted <= TIGHT * there:
         return ok("memory", found)
     return (fail if wanted > there else warn)("memory", found, _less(config, need))
+
+
+def what_trains(config: PipelineConfig, rows: int) -> memory.Trained:
+    """How much of the model is trained; only names that are frozen or adapted ask for the model's."""
+    if not config.train.freeze and config.train.lora is None:
+        return memory.ALL
+    from pipeline.conversion.skeleton import shapes
+
+    return memory.trained_of(shapes(config, rows), config.train)
 
 
 def _less(config: PipelineConfig, need: memory.Memory) -> str:
@@ -172,7 +181,7 @@ def _less(config: PipelineConfig, need: memory.Memory) -> str:
 
 def disk(config: PipelineConfig, work: Path, rows: int) -> Finding:
     """Room for the checkpoints that the recipe keeps, and one that is being written."""
-    each = memory.checkpoint_bytes(config, config.train, rows)
+    each = memory.checkpoint_bytes(config, config.train, rows, what_trains(config, rows))
     train = config.train
     kept = train.keep_checkpoints + 1 + (train.steps // train.keep_every if train.keep_every else 0)
     place = existing(work)

@@ -28,5 +28,5 @@ def open_companion(
     layers = model_layers(config, Vocabulary(run / TOKENIZER).size, dtype)
     companion = Companion(layers, world, parallel)
     saving.on_all_ranks(lambda: found.check_fits(companion.whole_shapes()), world)
-    companion.restore(found.weight)
+    companion.restore(found.merged)
     return companion

@@ -75,7 +75,14 @@ def _write_all(descriptor: int, data: memoryview) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def index(temporary: Path, world: World, step: int, updates: int, memory: LoopState) -> Index:
+def index(
+    temporary: Path,
+    world: World,
+    step: int,
+    updates: int,
+    memory: LoopState,
+    adapter_scale: float = 1.0,
+) -> Index:
     """The index of a checkpoint of which every rank has written its share."""
     paths = [share_path(temporary, rank) for rank in range(world.size)]
     shares = [Share.model_validate_json(path.read_bytes()) for path in paths]
@@ -83,6 +90,7 @@ def index(temporary: Path, world: World, step: int, updates: int, memory: LoopSt
         step=step,
         updates=updates,
         memory=memory,
+        adapter_scale=adapter_scale,
         layout={"tensor": world.tensor_size, "pipeline": world.pipeline_size, "data": world.data_size},
         tensors=_merged(shares),
         files={name: entry for share in shares for name, entry in share.files.items()},

@@ -26,6 +26,7 @@ from data_prep.contract.settings import InputError, Settings
 from pipeline.checkpoints.loop_state import LoopState
 from pipeline.checkpoints.run_folder import INDEX, checkpoint_folder, saved_steps
 from pipeline.distributed.sharding import UNCUT, Cut, shard_shape, unshard
+from pipeline.optim.names import AVERAGE, NARROW, WIDEN, merge
 
 INDEX_BYTES = 4 << 30
 """Largest index: a tensor takes some hundred bytes, and as many for each rank that has a part of it."""
@@ -97,6 +98,8 @@ class Index(Settings):
     """How many of them updated the weights; those whose numbers were not finite did not."""
     memory: LoopState = Field(default_factory=LoopState)
     """What the training loop remembers of its numbers, and the batches that it leaves out."""
+    adapter_scale: float = 1.0
+    """Factor on what adapters give, where the checkpoint has any."""
     layout: dict[str, int]
     """Tensor, pipeline and data parallel sizes that wrote it."""
     tensors: dict[str, TensorEntry]
@@ -130,6 +133,25 @@ class Checkpoint:
     def weight(self, name: str) -> Tensor:
         """A whole weight, float32."""
         return self._read("weights", name)
+
+    def merged(self, name: str, average: bool = False) -> Tensor:
+        """A whole weight with what its adapter adds to it, float32; or its moving average.
+
+        `InputError` where averages are asked for and none were kept.
+        """
+        weight = self._averaged(name) if average else self.weight(name)
+        stem = name.removesuffix("weight")
+        if stem + NARROW not in self.index.tensors:
+            return weight
+        read = self._averaged if average else self.weight
+        return merge(weight, read(stem + NARROW), read(stem + WIDEN), self.index.adapter_scale)
+
+    def _averaged(self, name: str) -> Tensor:
+        """The average of a weight; one that is frozen is its own."""
+        if not any(AVERAGE in entry.states for entry in self.index.tensors.values()):
+            raise InputError(f"{self.folder}: no average of the weights was kept; train with `average`")
+        has_one = AVERAGE in self.index.tensors[name].states
+        return self.state(name, AVERAGE) if has_one else self.weight(name)
 
     def state(self, name: str, kind: str) -> Tensor:
         """A whole optimizer state of a tensor; `InputError` where another optimizer wrote the checkpoint."""

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from data_prep.contract.settings import InputError, Settings
+from pipeline.config.lora import LoRA
 from pipeline.config.ramp_up import RampUp
 
 PUBLISHED: dict[str, dict[str, float]] = {
@@ -24,7 +25,20 @@ class OptimizerConfig(Settings):
     """The optimizer, its learning rate and its batches; shared by all trainings."""
 
     later: ClassVar[frozenset[str]] = frozenset(
-        {"optimizer", "parameter_scaling", "schedule", "decay_steps", "decay_from", "ramp_up"}
+        {
+            "optimizer",
+            "parameter_scaling",
+            "schedule",
+            "decay_steps",
+            "decay_from",
+            "ramp_up",
+            "rates",
+            "layer_decay",
+            "no_decay",
+            "freeze",
+            "average",
+            "lora",
+        }
     )
     not_in_fingerprint: ClassVar[frozenset[str]] = frozenset(
         {
@@ -74,6 +88,18 @@ class OptimizerConfig(Settings):
     """Adam's and LAMB's epsilon; LAMB has 1e-6."""
     parameter_scaling: bool = True
     """Whether Adafactor's steps are relative to each parameter's size, as T5's are."""
+    rates: dict[str, PositiveFloat] = Field(default_factory=dict)
+    """Factors on the learning rate by pattern (* and ?) of parameters' names; the first that fits counts."""
+    layer_decay: float = Field(1.0, gt=0.0, le=1.0)
+    """Factor on the learning rate for each block between a layer and the head; embeddings have the most."""
+    no_decay: list[str] = Field(default_factory=list)
+    """Patterns of further parameters without weight decay."""
+    freeze: list[str] = Field(default_factory=list)
+    """Patterns of parameters that stay as they are, without gradients and optimizer states."""
+    lora: LoRA | None = None
+    """Low-rank adapters of linear layers, while all else stays as it is; null trains the layers."""
+    average: float = Field(0.0, ge=0.0, lt=1.0)
+    """Decay of an exponential moving average of the weights, kept beside them; 0 keeps none."""
     clip: float = Field(1.0, ge=0.0)
     """Largest norm of the whole gradient; 0 does not clip, as with Adafactor."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

@@ -45,9 +45,10 @@ class LoadedModel:
         return Session(self.module, self.device, self.config.context_length, prefix, sources)
 
 
-def load_model(path: Path) -> LoadedModel:
+def load_model(path: Path, average: bool = False) -> LoadedModel:
     """Load the newest checkpoint of a run folder, or the very checkpoint that `path` names.
 
+    Adapters are merged into the weights; with `average` these are their moving average.
     Raises `InputError` where there is none, where it is damaged, or where it does not fit its configuration.
     """
     checkpoint, run = find_checkpoint(path)
@@ -62,7 +63,7 @@ def load_model(path: Path) -> LoadedModel:
     checkpoint.check_fits({name: list(parameter.shape) for name, parameter in named.items()})
     with torch.no_grad():
         for name, parameter in named.items():
-            parameter.copy_(checkpoint.weight(name))
+            parameter.copy_(checkpoint.merged(name, average))
     return LoadedModel(config, vocabulary, device, module, checkpoint.index.step)
 
 

@@ -26,7 +26,12 @@ from tests.distributed.processes import run_world
 ROWS = flops.padded_vocabulary(toy.VOCABULARY)
 WIDE = {"hidden_size": 256}
 BATCH, INPUTS = 4, 64
-TRAININGS: list[dict[str, Any]] = [{"optimizer": name} for name in ("lamb", "adafactor", "muon")]
+TRAININGS: list[dict[str, Any]] = [
+    *({"optimizer": name} for name in ("lamb", "adafactor", "muon")),
+    {"average": 0.9},
+    {"freeze": ["words.*", "blocks.0.*"]},
+    {"lora": {"rank": 4}},
+]
 
 
 def lengths_of(given: PipelineConfig) -> Lengths:
@@ -52,6 +57,13 @@ def engine_bytes(given: PipelineConfig, dtype: torch.dtype) -> int:
     assert engine.parameters
     world.stop()
     return held
+
+
+def whole_shapes(given: PipelineConfig) -> dict[str, list[int]]:
+    """The shape of every parameter."""
+    world.start_alone(given.seed)
+    stack = Stack(model_layers(given, toy.VOCABULARY, torch.float32))
+    return {name: list(parameter.shape) for name, parameter in stack.named()}
 
 
 def companion_held(given: PipelineConfig) -> int:
@@ -83,7 +95,11 @@ def train_bytes(all_given: list[PipelineConfig]) -> list[int]:
 
 
 def test_states_of_every_optimizer() -> None:
-    """To 2 %, as below; vectors and Adafactor's means are counted as matrices are."""
+    """To 2 %, as below; vectors and Adafactor's means are counted as matrices are.
+
+    So for what is frozen, what adapters add, and an average of the weights.
+    """
+    whole = run_world(1, whole_shapes, toy.config(toy.LLAMA | WIDE))
     all_given = [
         toy.config(toy.LLAMA | WIDE, zero_stage=zero_stage, train=train)
         for zero_stage in (0, 1)
@@ -92,7 +108,8 @@ def test_states_of_every_optimizer() -> None:
     for given, held in zip(all_given, run_world(1, train_bytes, all_given)[0], strict=True):
         lengths = lengths_of(given)
         blocks = memory.stage_blocks(given, lengths, ROWS)[0]
-        expected = memory.on_stage(given, lengths, given.train, ROWS, 1, False, 0, blocks)
+        trained = memory.trained_of(whole[0], given.train)
+        expected = memory.on_stage(given, lengths, given.train, ROWS, 1, False, 0, blocks, trained)
         assert held == pytest.approx(expected.weights + expected.optimizer, rel=0.02), given.train
 
 
