@@ -27,6 +27,8 @@ from data_prep.filters.tag import signaller, tag_settings
 from data_prep.sources import read_file
 from data_prep.sources.files import find_local
 
+ENOUGH = 20
+"""Texts of a language that counts for the last line."""
 FILTERS = ("gopher_quality", "gopher_repetition", "c4", "fineweb")
 _NAMES = (
     "am:amh_Ethi ar:arb_Arab bn:ben_Beng de:deu_Latn el:ell_Grek en:eng_Latn es:spa_Latn fa:fas_Arab "
@@ -120,8 +122,10 @@ def main() -> None:
         reasons: Counter[str] = sum((one[2] for one, _ in pairs), Counter())
         if reasons:
             print("             " + ", ".join(f"{count} {name}" for name, count in reasons.most_common(4)))
-        mine[code] = min(one[1] for one, _ in pairs)
-    print(f"languages ratio={min(mine.values()) / (mine.get('en') or 1.0):.2f}")
+        if len(texts) >= ENOUGH:
+            mine[code] = min(one[1] for one, _ in pairs)
+    least = min(mine.values(), default=0.0)
+    print(f"languages ratio={least / (mine.get('en') or 1.0):.2f}")
 
 
 if __name__ == "__main__":

@@ -13,18 +13,18 @@ import pytest
 from data_prep import limit
 from data_prep.config import CorpusConfig
 from data_prep.dedup import lines
-from data_prep.filters import c4, decide, pii, tag
+from data_prep.filters import c4, decide, gopher, pii, tag
 from data_prep.filters.phrases import Phrases
 from data_prep.filters.sentences import sentences
 from data_prep.filters.settings import C4Filter
 from data_prep.filters.urls import Blocklist
-from data_prep.filters.words import shingles, words_of
+from data_prep.filters.words import Parsed, shingles, words_of
 from data_prep.limit import OverTimeError, limited
 
 CHARACTERS = (
     *("a", "A", "1", " ", "\n", "\t", ".", "!", ",", ";", "-", "_", "'", '"', "@", "#", "%", "/", "[", "]"),
     *("{", "(", "…", "•", "é", "ß", "İ", "Σ", "я", "ا", "अि", "好", "か", "ก", "가", "。", "।", "\u00a0"),
-    *("\u00ad", "\u0301", "\u200d", "😀"),
+    *("\u00ad", "\u0301", "\u0323", "\u200d", "😀"),
 )
 SECONDS = 10.0
 """Of processor time, for what takes a tenth of a second; a pattern that is quadratic would take hours."""
@@ -33,6 +33,7 @@ PHRASES = Phrases(
 )
 STEPS: dict[str, Callable[[str], Any]] = {
     "words": words_of,
+    "quality": lambda text: gopher.quality(Parsed.of(text)),
     "shingles": lambda text: shingles(text, 5),
     "lines": lambda text: c4.clean_lines(text, C4Filter(terminal_punctuation=False, min_line_words=0)),
     "sentences": sentences,
@@ -70,6 +71,14 @@ def test_any_two_characters_in_turn(step: str) -> None:
         text = between(pair * (200_000 // len(pair)))
         with limited(text):
             STEPS[step](text)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_marks_in_turn_are_not_sorted(step: str) -> None:
+    """Normalisation sorts the marks on a letter, which takes quadratic time."""
+    text = between("\u0301\u0323" * 500_000)
+    with limited(text):
+        STEPS[step](text)
 
 
 def stuck(*arguments: Any) -> Any:
