@@ -5,6 +5,7 @@
         2-1f9c2b/         there while this attempt, after two restarts, is the one that counts
             go            touched while the supervisor lives, taken away to ask the ranks to save and leave
             rank-00005    what rank 5 has to report: its exit status and host
+            said          there as soon as a rank says what is wrong with the input
 
 A shared file system is all that the hosts of a job have in common when a link is cut or a process is stopped;
 touching and removing work on a full disk too. A rank whose attempt is gone ends itself: what is left of an
@@ -16,6 +17,7 @@ import fcntl
 import os
 import shutil
 import socket
+import tempfile
 import threading
 import time
 import uuid
@@ -27,6 +29,7 @@ from typing import IO, NamedTuple
 from data_prep.contract.receipt import write_atomic
 from data_prep.contract.settings import InputError
 
+SAID = "said"
 POLL_SECONDS = 1.0
 SILENCE_SECONDS = 120.0
 """Time without a touch after which the supervisor is taken to be gone."""
@@ -131,3 +134,24 @@ def report(attempt: Path, status: int) -> None:
     rank = int(os.environ.get("RANK", "0"))
     with suppress(OSError):  # a full disk, or an attempt that is gone; the exit status tells the same
         write_atomic(attempt / f"rank-{rank:05d}", f"{status} {socket.gethostname()}")
+
+
+def speaks(attempt: Path | None) -> bool:
+    """A rank's side: whether this rank is the first to ask, and so the one that tells the user for all ranks.
+
+    Where nobody supervises, and there is no attempt, the ranks that one launcher has started agree on it.
+    """
+    try:
+        (attempt / SAID if attempt else _file_of_launcher()).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError:
+        return True  # a full disk, or an attempt that is gone: better said twice than never
+    return True
+
+
+def _file_of_launcher() -> Path:
+    """A temporary file that is this launcher's alone: its pid comes again, but with another time of start."""
+    launcher = os.getppid()
+    begun = Path(f"/proc/{launcher}/stat").read_text().rsplit(")", 1)[1].split()[19]
+    return Path(tempfile.gettempdir()) / f"bloomery-{SAID}-{launcher}-{begun}"

@@ -88,7 +88,7 @@ class Recipe(Settings):
     @property
     def plain(self) -> dict[str, Any]:
         """What the file and the overrides say, and nothing else."""
-        return self._plain
+        return self._plain or self.model_dump(mode="json", exclude_unset=True)
 
     @property
     def can_answer(self) -> bool:

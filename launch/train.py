@@ -10,7 +10,6 @@ SIGTERM and `--max-minutes` save after the step at hand and leave with status 75
 import argparse
 import os
 import sys
-import time
 import traceback
 from dataclasses import replace
 from functools import partial
@@ -19,7 +18,7 @@ from typing import NoReturn
 
 from data_prep.contract.settings import InputError
 from launch import recipe
-from launch.attempts import folder_of, follow, report, restarts_of
+from launch.attempts import folder_of, follow, report, restarts_of, speaks
 from launch.family import die_with_parent
 from launch.graph import graph
 from launch.quiet import quieten
@@ -39,9 +38,8 @@ def main() -> None:
         if not _train(loaded, arguments):
             _leave(RESUME, arguments)
     except InputError as error:
-        if os.environ.get("RANK", "0") != "0":
-            time.sleep(5)  # where rank 0 met it too, it speaks for all and the launcher ends this one
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1 or speaks(_attempt(arguments)):
+            print(f"error: {error}", file=sys.stderr, flush=True)
         _leave(2, arguments)
     except Exception:
         traceback.print_exc()
@@ -53,9 +51,9 @@ def _train(loaded: recipe.Recipe, arguments: argparse.Namespace) -> bool:
     stop = StopRequest(arguments.max_minutes)
     stop.listen(siblings=int(os.environ.get("LOCAL_SIZE") or os.environ.get("LOCAL_WORLD_SIZE") or 1))
     restarts = 0
-    if arguments.attempt:
-        restarts = restarts_of(arguments.attempt)
-        follow(folder_of(arguments.work, arguments.stage) / arguments.attempt, stop.ask)
+    if attempt := _attempt(arguments):
+        restarts = restarts_of(attempt.name)
+        follow(attempt, stop.ask)
     quieten()
     found = graph(loaded, arguments.work)
     stage = found.trainings(arguments.stage)
@@ -71,11 +69,18 @@ def _train(loaded: recipe.Recipe, arguments: argparse.Namespace) -> bool:
 
 def _leave(status: int, arguments: argparse.Namespace) -> NoReturn:
     """End now: other ranks may be waiting in a collective that this one will not join."""
-    if arguments.attempt and arguments.work:
-        report(folder_of(arguments.work, arguments.stage) / arguments.attempt, status)
+    if attempt := _attempt(arguments):
+        report(attempt, status)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def _attempt(arguments: argparse.Namespace) -> Path | None:
+    """The folder of the supervisor's attempt; None where nobody supervises."""
+    if not (arguments.attempt and arguments.work):
+        return None
+    return folder_of(Path(arguments.work), arguments.stage) / str(arguments.attempt)
 
 
 def _parser() -> argparse.ArgumentParser:

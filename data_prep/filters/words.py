@@ -26,6 +26,7 @@ from data_prep.filters.scripts import (
     MAYBE_UNSPACED,
     SEPARATORS,
     spaced,
+    unspaced,
 )
 
 # Possessive, so that a word of millions of letters keeps no way back for each of them.
@@ -103,7 +104,7 @@ class Parsed:
         """Which of the words are estimates."""
         if self.text.isascii() or not IS_UNSPACED.search(self.text):
             return np.zeros(len(self.words), bool)
-        return np.array([IS_UNSPACED.match(word) is not None for word in self.words], bool)
+        return unspaced("".join([word[0] for word in self.words]))
 
     @cached_property
     def spaces(self) -> NDArray[np.int64]:

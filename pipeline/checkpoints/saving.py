@@ -73,19 +73,38 @@ def load_weights(engine: Engine, checkpoint: Checkpoint, new: tuple[str, ...] = 
         for name, shape in shapes.items()
         if name.startswith(new) and (name not in there or there[name].shape != shape)
     }
+    wanted = {name: shape for name, shape in shapes.items() if name not in drawn}
+    on_all_ranks(lambda: checkpoint.check_fits(wanted), engine.world)
+    stages: list[Any] = [None] * engine.world.size
+    dist.all_gather_object(stages, (set(wanted), drawn))
+    state.restore_weights(engine, checkpoint.weight, drawn)
+    unused = set(there).difference(*(taken for taken, _ in stages))
+    parts = {"new": set().union(*(new for _, new in stages)), "not taken": unused}
+    return "; ".join(f"{what}: {summary(names)}" for what, names in parts.items() if names)
+
+
+def check_files(checkpoint: Checkpoint, world: World) -> None:
+    """`InputError` on all ranks where a file is damaged; each rank reads its share of them."""
+
+    def check() -> None:
+        if damage := checkpoint.damage(slice(world.rank, None, world.size)):
+            raise InputError(f"{checkpoint.folder}: {damage}; start from another checkpoint")
+
+    on_all_ranks(check, world)
+
+
+def on_all_ranks(check: Callable[[], None], world: World) -> None:
+    """Check something on every rank; an `InputError` on one of them is raised on all, so that none waits."""
     problem = None
     try:
-        checkpoint.check_fits({name: shape for name, shape in shapes.items() if name not in drawn})
+        check()
     except InputError as error:
         problem = str(error)
-    stages: list[Any] = [None] * engine.world.size
-    dist.all_gather_object(stages, (set(shapes) - drawn, drawn, problem))
-    if problems := [one for _, _, one in stages if one]:
-        raise InputError(problems[0])
-    state.restore_weights(engine, checkpoint.weight, drawn)
-    unused = set(there).difference(*(taken for taken, _, _ in stages))
-    parts = {"new": set().union(*(new for _, new, _ in stages)), "not taken": unused}
-    return "; ".join(f"{what}: {summary(names)}" for what, names in parts.items() if names)
+    problems: list[str | None] = [None] * world.size
+    dist.all_gather_object(problems, problem)
+    for one in problems:
+        if one:
+            raise InputError(one)
 
 
 def summary(names: set[str]) -> str:

@@ -1,6 +1,6 @@
 """The recipe's `model` section: what a transformer is made of. A family is a set of values of these keys."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
@@ -20,7 +20,9 @@ Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
 
 
 class ModelConfig(Settings):
-    later = frozenset({"answers", "context_length", "rope_scaling", "language_head", "pooler"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"answers", "attention_dropout", "context_length", "rope_scaling", "language_head", "pooler"}
+    )
 
     preset: str | None = None
     """A published model, such as gpt2-124m: it gives every key of this section that the recipe leaves out."""
@@ -90,6 +92,9 @@ class ModelConfig(Settings):
     """Whether a bare encoder has BERT's pooled first token too."""
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     """Dropout probability on embeddings, attention and residual branches."""
+    attention_dropout: float | None = Field(None, ge=0.0, lt=1.0)
+    """Dropout probability on attention where it differs (fairseq's Transformer has 0.1 beside 0.3); null is
+    dropout."""
     initial_std: PositiveFloat = 0.02
     """Standard deviation of initial weights."""
     initialization: Literal["scaled", "plain", "t5"] = "scaled"
@@ -143,6 +148,11 @@ class ModelConfig(Settings):
         if self.norm_placement == "post" and self.parallel_block != "none":
             raise ValueError(f"parallel_block {self.parallel_block} needs norm_placement pre")
         return self
+
+    @property
+    def attention_drop(self) -> float:
+        """Dropout probability on attention."""
+        return self.dropout if self.attention_dropout is None else self.attention_dropout
 
     @property
     def head_width(self) -> int:

@@ -207,7 +207,16 @@ def shown(value: Any) -> str:
     return printable(repr(value)[:100])
 
 
-TRAINING_ONLY = {"preset", "dropout", "initial_std", "initialization", "mimetic", "context_length", "answers"}
+TRAINING_ONLY = {
+    "preset",
+    "dropout",
+    "attention_dropout",
+    "initial_std",
+    "initialization",
+    "mimetic",
+    "context_length",
+    "answers",
+}
 """Keys that do not change what a trained model computes."""
 
 

@@ -91,6 +91,22 @@ def on_stage(
     )
 
 
+def companion_bytes(config: PipelineConfig, lengths: Lengths, rows: int, width: int, samples: int = 0) -> int:
+    """Bytes of a frozen model on the rank that holds most, beside those of the model that learns.
+
+    `config` has the companion's model and the training's layout, `width` is that of a value. No gradients,
+    optimizer or activations are kept, and ZeRO does not divide it; but where its logits become labels, those
+    of all `samples` of a rank's step are.
+    """
+    found = []
+    for stage, blocks in enumerate(stage_blocks(config, lengths, rows)):
+        last = stage == config.parallel.pipeline - 1
+        values = stage_parameters(config, rows, stage, blocks)
+        values += samples * (lengths.targets or lengths.inputs) * rows if last else 0
+        found.append(width * (values // config.parallel.tensor))
+    return max(found)
+
+
 def bytes_per_value(optim: OptimizerConfig, gpu: bool) -> int:
     """Width of weights and activations: 4 for float32, 2 for the others."""
     precision = ("bfloat16" if gpu else "float32") if optim.precision == "auto" else optim.precision

@@ -15,6 +15,7 @@ from pipeline.config import PipelineConfig
 from pipeline.distributed import world
 from pipeline.generation.session import Rows, Session
 from pipeline.objectives.model import model_layers
+from pipeline.objectives.registry import objective_of
 from pipeline.parallel.stack import Stack
 
 
@@ -40,7 +41,7 @@ class LoadedModel:
 
     def session(self, sources: Rows | None = None) -> Session:
         """Rows that the decoder goes on with, each behind an encoder's source where there is an encoder."""
-        prefix = self.config.objective.kind == "prefix_lm"
+        prefix = objective_of(self.config.objective).prefix
         return Session(self.module, self.device, self.config.context_length, prefix, sources)
 
 

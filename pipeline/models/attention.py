@@ -37,7 +37,7 @@ class Attention(nn.Module):
 
     def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, causal: bool) -> None:
         super().__init__()
-        self.causal, self.dropout, self.size = causal, model.dropout, model.head_width
+        self.causal, self.dropout, self.size = causal, model.attention_drop, model.head_width
         self.grouped = model.heads != model.key_value_heads
         self.scale = model.head_width**-0.5 if model.scaled_attention else 1.0
         width = model.heads * model.head_width

@@ -38,6 +38,7 @@ class Distill(Pretrain):
     name, section, title = "distill", "", "Distillation"
     inputs = (DATA, Input("teacher", (RUN,)), START)
     settings = DistillConfig
+    companions = ("teacher",)
 
     def job(self, stage: Stage) -> "Job":
         """Pretraining; the teacher reads and predicts what the student does."""

@@ -40,6 +40,8 @@ class Training(Kind):
     inherits = "from"
     settings: ClassVar[type[Settings]] = OptimizerConfig
     trains = True
+    companions: ClassVar[tuple[str, ...]] = ()
+    """The inputs that are frozen models beside the one that learns."""
     mark: ClassVar[str] = ""
     """What stands for the kind in fingerprints, where that is not its name."""
     title: ClassVar[str] = ""
@@ -149,11 +151,16 @@ def check_model(config: PipelineConfig, run: Path, label: str) -> None:
 
 def check_layout(job: "Job") -> None:
     """`InputError` where tensor parallelism cannot cut the token embedding evenly."""
-    tensor, rows = job.config.parallel.tensor, padded_vocabulary(job.vocabulary.size)
+    check_rows(job.config.parallel.tensor, job.vocabulary.size)
+
+
+def check_rows(tensor: int, pieces: int) -> None:
+    """The same for a tensor parallel size and a vocabulary of so many pieces."""
+    rows = padded_vocabulary(pieces)
     if rows % tensor:
         raise InputError(
             f"parallel.tensor {tensor} does not divide the {rows} rows of the token embedding (a vocabulary "
-            f"of {job.vocabulary.size}, filled up to a multiple of {VOCABULARY_MULTIPLE}); powers of two do"
+            f"of {pieces}, filled up to a multiple of {VOCABULARY_MULTIPLE}); powers of two do"
         )
 
 
