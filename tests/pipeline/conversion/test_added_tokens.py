@@ -4,18 +4,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
 
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import BOS, EOS, PAD, Vocabulary
+from pipeline.checkpoints.run_folder import read_config
 from pipeline.conversion.export import export
 from pipeline.conversion.imports import import_folder
 from pipeline.generation.load import load_model
 from pipeline.generation.sampling import GREEDY, generate
 from pipeline.prompting.chat import ChatTemplate, Message
 from pipeline.prompting.text import prompt_ids, stop_ids
+from pipeline.tuning.forms import form_of
 from tests.pipeline.conversion import published
 
 START, STOP = "<|im_start|>", "<|im_end|>"
@@ -283,3 +286,25 @@ def test_padding_is_the_one_that_a_tokenizer_names(tmp_path: Path) -> None:
     import_folder(tmp_path / "model", tmp_path / "run", quiet)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")
     assert (Vocabulary(tmp_path / "run").id_of(PAD), theirs.pad_token_id) == (size, size)
+
+
+def test_a_tuned_bart_learns_answers_that_begin_as_its_texts_do(tmp_path: Path) -> None:
+    published.build("bart", tmp_path / "model")
+    import_folder(tmp_path / "model", tmp_path / "run", quiet)
+    config, vocabulary = read_config(tmp_path / "run"), Vocabulary(tmp_path / "run")
+    form = form_of(config, vocabulary)
+    talk = ChatTemplate(vocabulary).encode([[Message("user", "a file"), Message("assistant", "two")]])[0]
+    [sample] = form.samples(talk)
+    row = np.array(sample.tokens, dtype=np.uint32), np.array(sample.learned)
+    batch = form.batch([row], int(row[1].sum()))
+    start, begins, *answer = batch["tokens"][0].tolist()
+    assert (start, begins) == (vocabulary.eos, vocabulary.bos)
+    assert batch["targets"][0].tolist() == [begins, *answer, vocabulary.eos]
+    assert batch["weights"][0].all()
+
+
+def test_a_decoder_that_starts_otherwise_is_refused(tmp_path: Path) -> None:
+    published.build("bart", tmp_path / "model")
+    write(tmp_path / "model", "config.json", {"decoder_start_token_id": 5}, kept=1)
+    with pytest.raises(InputError, match=r"decoder_start_token_id 5 is not supported; 2 is"):
+        import_folder(tmp_path / "model", tmp_path / "run", quiet)
