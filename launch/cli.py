@@ -53,6 +53,9 @@ Work = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+Average = Annotated[
+    bool, typer.Option("--average", help="Take the moving average of the weights (train.average).")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Refuse to start from nothing.")]
 Minutes = Annotated[
     float | None,
@@ -176,6 +179,7 @@ def generate(
     length_penalty: Annotated[
         float, typer.Option(help="Beams: power of the length that scores are divided by; more favours long.")
     ] = 1.0,
+    average: Average = False,
     as_json: Json = False,
 ) -> None:
     """Texts from a model: what follows a prompt, or what fills in a blank."""
@@ -188,7 +192,7 @@ def generate(
 
         search = Beams(beams or Beams.count, length_penalty)
         if fill:
-            filled = blanks(checkpoint, fill, tokens, search)
+            filled = blanks(checkpoint, fill, tokens, search, average)
             result |= {
                 "texts": [one.text for one in filled],
                 "blanks": [asdict(one)["blanks"] for one in filled],
@@ -196,7 +200,7 @@ def generate(
             say("\n".join(line for one in filled for line in filled_lines(one)))
         elif prompt:
             how = search if beams else Sampling(temperature, top_k, top_p, seed)
-            result["texts"] = answers(checkpoint, prompt, chat, tokens, how, write)
+            result["texts"] = answers(checkpoint, prompt, chat, tokens, how, write, average)
 
 
 @app.command(epilog="Example: bloomery export runs/quickstart/pretrain my-model")
@@ -205,13 +209,14 @@ def export(
         Path, typer.Argument(metavar="CHECKPOINT", help="A run or its checkpoints/step-N.")
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; it must not exist.")],
+    average: Average = False,
     as_json: Json = False,
 ) -> None:
     """A checkpoint to a Hugging Face folder; refused where transformers' model does not compute the same."""
     with told(as_json) as result:
         from pipeline.conversion.export import export as write
 
-        result |= write(checkpoint, out, say)
+        result |= write(checkpoint, out, say, average)
         say(f"{out}: transformers loads it with AutoModel.from_pretrained")
 
 

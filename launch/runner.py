@@ -16,6 +16,7 @@ from data_prep.stage import storage_of
 from data_prep.standing_in import stand_in
 from launch.attempts import folder_of
 from launch.doctor.finding import host_memory, size
+from launch.doctor.fit import what_trains
 from launch.graph import Graph, graph
 from launch.hosts import HostsLauncher
 from launch.local import LocalLauncher, choose_processes, count_gpus
@@ -131,7 +132,8 @@ class Runner:
         processes = choose_processes(job.config.parallel, job.optim, min(2, os.cpu_count() or 1), exact=True)
         data = job.config.parallel.data_size(processes)
         lengths = objective_of(job.config.objective).shape(job.config.data).lengths
-        need = memory.peak(job.config, lengths, job.optim, rows, data, gpu=False)
+        trained = what_trains(job.config, rows)
+        need = memory.peak(job.config, lengths, job.optim, rows, data, False, trained)
         wanted = processes * (need.weights + need.gradients + need.optimizer)
         if wanted > there:
             raise InputError(

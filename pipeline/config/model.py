@@ -20,6 +20,8 @@ Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
 
 
 class ModelConfig(Settings):
+    # What a model may read beyond its training, and how it is asked, change no number of a training.
+    not_in_fingerprint: ClassVar[frozenset[str]] = frozenset({"answers", "context_length"})
     later: ClassVar[frozenset[str]] = frozenset(
         {"answers", "attention_dropout", "context_length", "rope_scaling", "language_head", "pooler"}
     )

@@ -133,6 +133,7 @@ def inherited(run: Path) -> dict[str, dict[str, Any]]:
     model = config.model.model_dump(mode="json", exclude={"preset"})
     if config.model.positions == "learned":
         model["max_positions"] = config.position_table
+    model["context_length"] = config.context_length
     return {"model": model, "objective": config.objective.model_dump(mode="json")}
 
 
