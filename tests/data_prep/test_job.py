@@ -22,6 +22,7 @@ from tests.data_prep.helpers import prep_config, prepare_here, story, write_json
 
 pytest.importorskip("aiohttp_cors", reason="jobs need ray[default]")
 
+pytestmark = pytest.mark.xdist_group("ray")
 RAY = str(Path(sys.executable).with_name("ray"))
 STEPS = ("collect", "tag", "judge", "exact", "edges", "components", "decide", "sample", "tokenizer", "encode")
 
@@ -59,14 +60,14 @@ def submit(address: str, *command: str) -> str:
     """Submit a job as soon as the dashboard answers; what it printed until its end."""
     environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
     line = [RAY, "job", "submit", "--address", address, "--", *command]
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         try:
-            urllib.request.urlopen(f"{address}/api/jobs/", timeout=5).close()
+            urllib.request.urlopen(f"{address}/api/jobs/", timeout=60).close()
             break
         except OSError:
             time.sleep(0.5)
-    ended = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=240)
+    ended = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=900)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 
@@ -90,7 +91,7 @@ def test_a_submitted_job_makes_the_same_dataset_and_names_its_steps(dashboard: s
     made, alone = (Dataset(folder).manifest for folder in (tmp_path / "work" / "dataset", tmp_path / "alone"))
     assert made.fingerprint == alone.fingerprint
     assert '"stage": "prep"' in printed
-    with urllib.request.urlopen(f"{dashboard}/api/v0/tasks?limit=1000", timeout=30) as answer:
+    with urllib.request.urlopen(f"{dashboard}/api/v0/tasks?limit=1000", timeout=600) as answer:
         tasks: list[dict[str, Any]] = json.load(answer)["data"]["result"]["result"]
     names = {task["name"] for task in tasks}
     assert {f"Map({step})" for step in STEPS} <= names

@@ -19,6 +19,7 @@ from data_prep.run import prepare
 from data_prep.storage import Storage
 from tests.data_prep.helpers import fingerprints, prep_config, story, write_jsonl
 
+pytestmark = pytest.mark.xdist_group("ray")
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -63,7 +64,7 @@ def finish(corpus: Path, out: Path, workers: int) -> str:
 
 
 def wait(process: "subprocess.Popen[str]") -> str:
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=900)
     assert process.returncode == 0, output
     return output
 

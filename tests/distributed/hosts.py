@@ -22,7 +22,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -113,7 +113,7 @@ class Host:
         assert self.maker.stdin is not None
         self.maker.stdin.write("\n")
         self.maker.stdin.close()
-        _wait(lambda: "listening" in (self.folder / f"{self.name}.log").read_text(), f"{self.name}'s sshd")
+        wait(lambda: "listening" in (self.folder / f"{self.name}.log").read_text(), f"{self.name}'s sshd")
 
     def end(self) -> None:
         """Kill the first process, and with it the host."""
@@ -145,7 +145,7 @@ class Host:
         self,
         command: Sequence[str],
         variables: Mapping[str, str] | None = None,
-        seconds: float = 300.0,
+        seconds: float = 900.0,
         **options: Any,
     ) -> subprocess.CompletedProcess[str]:
         """A command's status and all it printed, stderr in stdout; after `seconds` it is killed."""
@@ -275,7 +275,7 @@ def why_not() -> str | None:
         return "making network namespaces with their own sshd needs root"
     try:
         with hosts(1) as cluster:
-            cluster.login.check(["ssh", "host1", "true"], seconds=20)
+            cluster.login.check(["ssh", "host1", "true"], seconds=300)
     except (RuntimeError, AssertionError) as error:
         return f"namespaces cannot be made here: {error}"
     return None
@@ -315,7 +315,8 @@ def _signal(pid: int, number: int) -> None:
         return  # it has ended by itself
 
 
-def _wait(condition: Any, what: str, seconds: float = 20.0) -> None:
+def wait(condition: Callable[[], bool], what: str, seconds: float = 300.0) -> None:
+    """Until something is so."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

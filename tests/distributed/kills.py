@@ -97,7 +97,7 @@ class Disturbed:
         reached = metrics.newest_step(self.run / metrics.METRICS)
         assert self.wait(lambda: metrics.newest_step(self.run / metrics.METRICS) > reached)
         self.process.terminate()
-        assert self.process.wait(60) == RESUME, self.log.read_text()
+        assert self.process.wait(600) == RESUME, self.log.read_text()
         steps = saved_steps(self.run)
         assert steps[-1] == metrics.newest_step(self.run / metrics.METRICS), "it saved its last step"
         self.start()
@@ -111,7 +111,7 @@ class Disturbed:
             return bool(written)
         return moment == "step" or any((folder / "share-00001.json").exists() for folder in written)
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 400.0) -> bool:
+    def wait(self, condition: Callable[[], bool], seconds: float = 900.0) -> bool:
         """Until something is so; False where the training ends first."""
         assert self.process is not None
         end = time.monotonic() + seconds
@@ -174,7 +174,7 @@ def disturb(folder: Path, plan: list[tuple[str, str]], chance: random.Random) ->
         assert training.kill(moment, target), f"it ended before all kills:\n{training.log.read_text()}"
     training.ask_to_stop()
     assert training.process is not None
-    status = training.process.wait(timeout=600)
+    status = training.process.wait(timeout=900)
     assert status == 0, training.log.read_text()
     return training
 

@@ -95,7 +95,7 @@ def disturb(cluster: Cluster, folder: Path, host: int, steps: int) -> Result:
 
 
 def wait(
-    condition: Callable[[], bool], process: subprocess.Popen[str], log: Path, seconds: float = 400.0
+    condition: Callable[[], bool], process: subprocess.Popen[str], log: Path, seconds: float = 900.0
 ) -> None:
     """Until something is so while a process runs."""
     end = time.monotonic() + seconds
@@ -107,7 +107,7 @@ def wait(
 
 def ended(process: subprocess.Popen[str], log: Path) -> None:
     """Wait for a process that has to end well."""
-    assert process.wait(timeout=300) == 0, log.read_text()
+    assert process.wait(timeout=900) == 0, log.read_text()
 
 
 def main() -> int:

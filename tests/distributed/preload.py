@@ -3,6 +3,8 @@
 Each rank would spend three to four seconds of a core on these imports.
 """
 
+import gc
+
 import deepspeed  # noqa: F401
 import torch
 
@@ -11,3 +13,4 @@ import tests.launch.cluster.small
 import tests.pipeline.conversion.references  # noqa: F401
 
 torch.set_num_threads(1)
+gc.freeze()  # ZeRO-3 collects garbage when it starts, and would take three seconds to look through all this

@@ -16,7 +16,7 @@ ENVIRONMENT = {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DE
 os.environ.update(ENVIRONMENT)
 
 
-def run_world(size: int, function: Callable[..., Any], *arguments: Any, seconds: float = 120.0) -> list[Any]:
+def run_world(size: int, function: Callable[..., Any], *arguments: Any, seconds: float = 900.0) -> list[Any]:
     """Call `function(*arguments)` in `size` processes of one world; returns what each returned, by rank.
 
     A rank that raises fails the test with its traceback; ranks still there after `seconds` are ended.
@@ -35,7 +35,7 @@ def run_world(size: int, function: Callable[..., Any], *arguments: Any, seconds:
         return [_receive(pipe[0], rank, seconds) for rank, pipe in enumerate(pipes)]
     finally:
         for process in ranks:
-            process.join(5)
+            process.join(60)
             if process.is_alive():
                 process.kill()
 

@@ -91,7 +91,7 @@ def train_planted(work: Path, keys: dict[str, Any], plan: dict[str, Any]) -> str
     lock = together(lambda: open_folder(job, notify) if here.is_main else None)
     together(lambda: watchdog.open_folder(work / ".beats") if here.is_main else None)
     source = Planted(here, optim, job.dataset.manifest.vocabulary_size, plan)
-    with Watchdog(work / ".beats", job.folder, here.rank, here.size, 60.0) as watch:
+    with Watchdog(work / ".beats", job.folder, here.rank, here.size, 600.0) as watch:
         try:
             train(job, here, source, notify, watch, StopRequest())
         except InputError as error:
@@ -149,7 +149,7 @@ def test_a_run_killed_after_going_back_leaves_the_same_batches_out(work: Path, o
     keys, plan = {"spike_rollbacks": 1, "spike_skip": 2}, {"leaps": [BAD]}
     ranks = start_world(2, train_planted, work, keys, plan | {"dies at": BAD + 1})
     for process in ranks:
-        process.join(60)
+        process.join(600)
     assert ranks[0].exitcode == -signal.SIGKILL
     assert json.loads((work / "pretrain" / SKIPPED).read_text()) == {
         "skipped": [[BAD - 1, BAD + 1]],
@@ -180,7 +180,7 @@ def test_steps_that_are_not_finite_change_nothing_within_the_limit(work: Path, o
     ]
     ranks = start_world(2, train_planted, other, {"skip_nonfinite": 3}, plan | {"dies at": 8})
     for process in ranks:
-        process.join(60)
+        process.join(600)
     run_world(2, train_planted, other, {"skip_nonfinite": 3}, plan)
     assert losses(work) == losses(other)
     assert weights(work) == weights(other)

@@ -10,7 +10,10 @@ import pytest
 from tests.distributed.hosts import Cluster, hosts, why_not
 from tests.launch.cluster import small
 
-pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+pytestmark = [
+    pytest.mark.xdist_group("hosts"),
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+]
 ROOT = Path(__file__).parents[2]
 
 
@@ -70,7 +73,7 @@ def test_ssh_ends_all_hosts_when_one_fails(cluster: Cluster, folder: Path) -> No
     done = cluster.login.run([*command, "--work", str(folder / "work"), *layout(2, 1, 1)], small.VARIABLES)
     assert done.returncode == 2, done.stdout
     assert "tensor 2 x pipeline 1 x data 1 is 2 processes, but 3 were started" in done.stdout
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 300
     while left := [pid for host in cluster.hosts for pid in host.processes()]:
         assert time.monotonic() < deadline, [Path(f"/proc/{pid}/cmdline").read_text() for pid in left]
         time.sleep(0.1)

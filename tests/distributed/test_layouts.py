@@ -84,7 +84,7 @@ def test_attention_inside_documents_in_layouts(model: str, tensor: int, pipeline
 def test_compiled_layers_follow() -> None:
     given = toy.config(toy.GPT | {"layers": 1}, compile=True)
     plain = toy.config(toy.GPT | {"layers": 1})
-    results = run_world(1, toy.train_each, [plain, given], seconds=300)[0]
+    results = run_world(1, toy.train_each, [plain, given])[0]
     toy.assert_follows(results[1], results[0])
 
 

@@ -167,7 +167,7 @@ def expected() -> dict[str, list[float]]:
 
 
 def test_layouts_follow_independent_implementations(expected: dict[str, list[float]], tmp_path: Path) -> None:
-    results = dict(run_world(2, in_layouts, tmp_path, seconds=600)[0])
+    results = dict(run_world(2, in_layouts, tmp_path)[0])
     for what, result in results.items():
         name = what.split()[0]
         wanted = expected[name][2 * SAVED_AT :] if "resumed" in what else expected[name]

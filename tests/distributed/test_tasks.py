@@ -48,7 +48,7 @@ def train_with(work: Path, dataset: Path, config: PipelineConfig, make_task: Mak
     lock = together(lambda: open_folder(job, notify) if here.is_main else None)
     together(lambda: watchdog.open_folder(work / ".beats") if here.is_main else None)
     source = Planted(here, config.train, job.vocabulary.size, {})
-    with Watchdog(work / ".beats", job.folder, here.rank, here.size, 60.0) as watch:
+    with Watchdog(work / ".beats", job.folder, here.rank, here.size, 600.0) as watch:
         train(job, here, source, notify, watch, StopRequest(), make_task)
     if lock:
         lock.close()

@@ -46,7 +46,7 @@ def names(run: Path) -> list[str]:
 
 def full_disk(run: Path, fill: Callable[[Path, int], Callable[[], None]]) -> dict[str, Any]:
     """Two good checkpoints with one between them that finds no room."""
-    writer.FIRST_DELAY = 0.3
+    writer.FIRST_DELAY = 3600.0
     engine, here, said = start(run)
     here.begin(1)
     here.finish()
@@ -56,7 +56,8 @@ def full_disk(run: Path, fill: Callable[[Path, int], Callable[[], None]]) -> dic
     torch.distributed.barrier()
     seen: dict[str, Any] = {"failed": here.failed, "left": names(run), "at once": here.signals().retry}
     empty()
-    deadline = time.monotonic() + 10
+    here._try_again_at = 0.0  # an hour later
+    deadline = time.monotonic() + 600
     while not agree(here.signals(), engine.world).retry:
         assert time.monotonic() < deadline
     here.begin(3)
@@ -141,7 +142,7 @@ def slow(run: Path) -> dict[str, Any]:
     _, here, said = start(run)
     here.begin(1)
     seen = {"busy": here.signals().busy, "complete": complete(run)}
-    threading.Timer(0.5, released.set).start()
+    threading.Timer(2.0, released.set).start()  # far longer than it takes to get into `begin`
     seen |= here.begin(2)
     here.finish()
     world.stop()

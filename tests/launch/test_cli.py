@@ -1,4 +1,4 @@
-"""The command as a user meets it: a real process, its status, its words."""
+"""The command as a user meets it: a real process of every command, its status, its words."""
 
 import subprocess
 import sys
@@ -6,6 +6,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from launch.cli import app
 
 QUICKSTART = str(Path(__file__).parents[2] / "launch" / "recipes" / "quickstart.yaml")
 
@@ -47,15 +50,11 @@ def test_every_command_shows_an_example(command: str) -> None:
     ("arguments", "said"),
     [
         (["run", "none.yaml"], "none.yaml: no such file"),
-        (["run", QUICKSTART, "--set", "train.stepz=1"], "did you mean train.steps?"),
         (["prep", QUICKSTART, "--set", "corpus.kind=text"], "paths is empty"),
         (["train", QUICKSTART, "--work", "{work}"], "not a dataset"),
         (["tune", QUICKSTART, "--work", "{work}"], "not a dataset"),
         (["eval", QUICKSTART, "--work", "{work}"], "not a dataset"),
         (["generate", "{work}", "--prompt", "x"], "not a checkpoint"),
-        (["generate", "{work}", "--fill", "a <mask>"], "not a checkpoint"),
-        (["generate", "{work}"], "give --prompt TEXT to go on with, or --fill TEXT"),
-        (["generate", "{work}", "--prompt", "x", "--fill", "<mask>"], "give --prompt TEXT to go on with, or"),
         (["export", "{work}", "{work}/out"], "not a checkpoint"),
         (["import", "{work}", "{work}/out"], "config.json: no such file; a Hugging Face folder has one"),
         (["inspect", "{work}"], "neither a dataset, a checkpoint, a run, an evaluation nor a work folder"),
@@ -69,3 +68,21 @@ def test_bad_input_is_one_sentence_and_status_2(tmp_path: Path, arguments: list[
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", QUICKSTART, "--set", "train.stepz=1"], "did you mean train.steps?"),
+        (["generate", "{work}", "--fill", "a <mask>"], "not a checkpoint"),
+        (["generate", "{work}"], "give --prompt TEXT to go on with, or --fill TEXT"),
+        (["generate", "{work}", "--prompt", "x", "--fill", "<mask>"], "give --prompt TEXT to go on with, or"),
+    ],
+)
+def test_more_bad_input(tmp_path: Path, arguments: list[str], said: str) -> None:
+    """In this process: what each command imports is said to be quiet by the test before."""
+    done = CliRunner().invoke(app, [argument.format(work=tmp_path) for argument in arguments])
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1

@@ -47,7 +47,7 @@ def bloomery(*arguments: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     command = [sys.executable, "-c", "from launch.cli import main; main()", *arguments]
     ran = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env=environment | {"OMP_NUM_THREADS": "1"}
+        command, capture_output=True, text=True, timeout=900, env=environment | {"OMP_NUM_THREADS": "1"}
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout

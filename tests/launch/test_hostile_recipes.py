@@ -56,7 +56,7 @@ def test_a_recipe_is_refused_in_one_sentence(tmp_path: Path, text: str) -> None:
     assert len(said) < 600
     assert said.isprintable()
     assert str(path) in said
-    assert time.monotonic() - begun < 20, "the sentence is made without writing out what it is about"
+    assert time.monotonic() - begun < 120, "the sentence is made without writing out what it is about"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from launch.cli import app
 from pipeline.tracking import metrics
 from tests.pipeline import tiny
 
@@ -74,7 +76,7 @@ def start(*arguments: str, work: Path) -> subprocess.Popen[str]:
 def done(*arguments: str, work: Path) -> str:
     """Run a command to its end; returns what it printed."""
     process = start(*arguments, work=work)
-    printed, _ = process.communicate(timeout=300)
+    printed, _ = process.communicate(timeout=900)
     assert process.returncode == 0, printed
     return printed
 
@@ -132,7 +134,7 @@ def test_sigkill_and_the_same_command_again(finished: tuple[Path, str], recipe: 
     assert series(work / "pretrain") == series(expected / "pretrain")
 
 
-def wait_for(condition: Any, process: subprocess.Popen[str], seconds: float = 120.0) -> None:
+def wait_for(condition: Any, process: subprocess.Popen[str], seconds: float = 900.0) -> None:
     """Wait until something is so while a process runs."""
     end = time.monotonic() + seconds
     while not condition():
@@ -168,7 +170,7 @@ def test_other_settings_set_the_old_run_aside(recipe: Path, finished: tuple[Path
 def test_world_size_that_does_not_match(recipe: Path, finished: tuple[Path, str]) -> None:
     sets = ["--set", "train.micro_batch=3", "--set", "train.steps=11"]
     process = start("train", str(recipe), *sets, work=finished[0])
-    printed, _ = process.communicate(timeout=60)
+    printed, _ = process.communicate(timeout=900)
     assert process.returncode == 2
     assert "global_batch 8 is not divisible by micro_batch 3" in printed
 
@@ -182,7 +184,7 @@ def test_a_corrupt_shard_is_one_sentence(recipe: Path, finished: tuple[Path, str
         content[place] ^= 1
     shard.write_bytes(content)
     process = start("train", str(recipe), work=work)
-    printed, _ = process.communicate(timeout=120)
+    printed, _ = process.communicate(timeout=900)
     assert process.returncode == 2
     [error] = [line for line in printed.splitlines() if "rror" in line]
     assert error.startswith(f"error: {shard}: the block at byte ")
@@ -197,13 +199,8 @@ def test_generate_and_inspect(finished: tuple[Path, str]) -> None:
         (work / "tune", "run"),
         (work / "tune" / "checkpoints" / "step-000006", "checkpoint"),
     ):
-        printed = subprocess.run(
-            [sys.executable, "-c", "from launch.cli import main; main()", "inspect", str(path), "--json"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        assert json.loads(printed.splitlines()[-1])["kind"] == kind
+        shown = CliRunner().invoke(app, ["inspect", str(path), "--json"])
+        assert json.loads(shown.stdout.splitlines()[-1])["kind"] == kind
     command = ["generate", str(work / "tune"), "--prompt", "Say red.", "--chat", "--tokens", "5", "--json"]
     printed = subprocess.run(
         [sys.executable, "-c", "from launch.cli import main; main()", *command],

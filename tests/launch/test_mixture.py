@@ -45,7 +45,7 @@ def test_a_model_trains_on_both_by_their_weights(recipe: Path) -> None:
     assert one.tokenizer_sha256 == other.tokenizer_sha256
     command = ["from launch.cli import main; main()", "train", str(recipe), "--work", str(work)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    ended = subprocess.run([sys.executable, "-c", *command], env=environment, timeout=240, check=False)
+    ended = subprocess.run([sys.executable, "-c", *command], env=environment, timeout=900, check=False)
     assert ended.returncode == 0
     shares: Counter[bool] = Counter()
     for step in (1, 4):

@@ -38,7 +38,7 @@ def bloomery(*arguments: str) -> "subprocess.Popen[str]":
 
 def done(*arguments: str) -> str:
     process = bloomery(*arguments)
-    printed = process.communicate(timeout=240)[0]
+    printed = process.communicate(timeout=900)[0]
     assert process.returncode == 0, printed
     return printed
 
@@ -82,7 +82,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Path) -> Path:
 def killed_when(folder: Path, condition: Any) -> None:
     """Run the recipe until something is there, and take everything away at once."""
     process = bloomery("run", str(folder / "mine.yaml"), "--work", str(folder / "work"))
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 900
     while not condition(folder / "work"):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline

@@ -1,10 +1,7 @@
 """When a training is started again and when it is not, with launchers that only pretend."""
 
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,11 +110,11 @@ def test_a_rank_knows_better_than_its_launcher(job: Job) -> None:
 def test_a_launcher_that_outlives_its_ranks_is_ended(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("launch.supervise.GRACE_SECONDS", 0.5)
     folder = job.work / ".pretrain.watch"
-    hung = f"mkdir -p {folder}; touch {folder}/reported; sleep 100"
+    hung = f"mkdir -p {folder}; touch {folder}/reported; sleep 3600"
     began = time.monotonic()
     status, _, shell = supervise(job, hung, "exit 0")
     assert (status, len(shell.flags)) == (0, 2)
-    assert time.monotonic() - began < 80
+    assert time.monotonic() - began < 1200
 
 
 def test_hosts_that_do_not_answer_are_waited_for(job: Job) -> None:
@@ -127,9 +124,9 @@ def test_hosts_that_do_not_answer_are_waited_for(job: Job) -> None:
 
 
 def test_the_time_is_passed_on_and_ends(job: Job) -> None:
-    _, _, shell = supervise(job, "exit 0", deadline=time.monotonic() + 90)
+    _, _, shell = supervise(job, "exit 0", deadline=time.monotonic() + 9000)
     assert shell.flags[0][-2] == "--max-minutes"
-    assert 1.4 < float(shell.flags[0][-1]) <= 1.5
+    assert 140 < float(shell.flags[0][-1]) <= 150
     status, said, shell = supervise(job, "exit 0", deadline=time.monotonic() - 1)
     assert (status, shell.flags) == (RESUME, [])
     assert "the same command goes on" in said
@@ -137,16 +134,11 @@ def test_the_time_is_passed_on_and_ends(job: Job) -> None:
 
 def test_sigterm_asks_the_ranks_to_stop(job: Job) -> None:
     """A script that plays the rank: it leaves with 75 when it is asked to."""
-    script = f"cd {attempts.folder_of(job.work, job.stage)}/0-*; while [ -f go ]; do sleep 0.1; done; exit 75"
-    after(1.0, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    status, said, shell = supervise(job, script)
+    folder = attempts.folder_of(job.work, job.stage)
+    asked = f"kill -TERM {os.getpid()}; cd {folder}/0-*; while [ -f go ]; do sleep 0.1; done; exit 75"
+    status, said, shell = supervise(job, asked)
     assert (status, len(shell.flags)) == (RESUME, 1)
     assert "saving after this step" in said
-
-
-def after(seconds: float, action: Callable[[], None]) -> None:
-    """Do something a little later."""
-    threading.Timer(seconds, action).start()
 
 
 def test_two_commands_do_not_train_one_run(job: Job) -> None:
@@ -162,8 +154,8 @@ def test_a_rank_of_an_earlier_attempt_ends_itself(job: Job) -> None:
     old = supervisor.begin(0)
     child = os.fork()
     if child == 0:
-        attempts.follow(supervisor.folder / old, lambda: os._exit(9))
-        time.sleep(60)
+        attempts.follow(supervisor.folder / old, lambda: None)
+        time.sleep(3600)
     time.sleep(0.5)
     supervisor.retire()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1

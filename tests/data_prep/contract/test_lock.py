@@ -21,7 +21,7 @@ from pathlib import Path
 from data_prep.contract.lock import locked
 with locked(Path(sys.argv[1]), "preparing"):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(3600)
 """
 
 
@@ -61,8 +61,8 @@ def test_what_a_dead_process_left_behind_blocks_nobody(tmp_path: Path, sent: sig
 def test_one_that_is_about_to_leave_is_waited_for(tmp_path: Path) -> None:
     with holder(tmp_path / "dataset") as other:
         subprocess.Popen(["sh", "-c", f"sleep 0.5; kill {other.pid}"])
-        with locked(tmp_path / "dataset", "preparing"):
-            assert other.poll() is not None or other.wait(1)
+        with locked(tmp_path / "dataset", "preparing", patience=300):
+            assert other.poll() is not None or other.wait(300)
 
 
 def test_folders_have_locks_of_their_own_and_give_them_back(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_the_training_command_trains(tmp_path: Path, tiny_dataset: Path) -> None
         )
         for index in range(2)
     ]
-    printed = [pod.communicate(timeout=400)[0] for pod in started]
+    printed = [pod.communicate(timeout=900)[0] for pod in started]
     assert [pod.returncode for pod in started] == [0, 0], "\n".join(printed)
     small.train_alone(tmp_path)
     small.assert_same(tmp_path)

@@ -12,6 +12,7 @@ from tests.distributed.hosts import hosts, why_not
 from tests.pipeline import tiny
 
 pytest.importorskip("aiohttp_cors", reason="ray[default], which takes jobs, is not installed")
+pytestmark = pytest.mark.xdist_group("hosts")
 FILE: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "launch/cluster/ray.yaml").read_text())
 RECIPE = """
 corpus: {kind: text, paths: [texts], validation_share: 0.1, document_bytes: 2000}
@@ -42,7 +43,7 @@ def test_a_submitted_job_prepares_data(tmp_path: Path) -> None:
             head.check(["bash", "-c", started], token)
         for command in FILE["worker_start_ray_commands"]:
             worker.check(["bash", "-c", command], token | {"RAY_HEAD_IP": head.address})
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         while head.run(["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8265"]).returncode:
             assert time.monotonic() < deadline, "nobody takes jobs"
             time.sleep(0.2)

@@ -42,7 +42,7 @@ def submit(folder: Path, srun: str, *arguments: str, **variables: str) -> subpro
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=400,
+        timeout=900,
         check=False,
     )
 
