@@ -121,6 +121,8 @@ class StageReport:
     """The folder of each of these models."""
     levels: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Losses to compare a run's with, by the run's folder and what they are of."""
+    commands: Sequence[str] = ()
+    """What to do with the run that it made, as lines for a shell with RUN where its folder goes."""
 
 
 def percent(part: float, whole: float) -> str:

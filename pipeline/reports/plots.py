@@ -4,18 +4,23 @@ Imported inside the report alone: matplotlib takes half a second to load.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from data_prep.contract.names import printable
 from data_prep.contract.report import Bars, Lines
 from pipeline.reports.findings import Findings, StageView
 from pipeline.tracking.metrics import Line, series
 
 PALETTE = ("#3a5a8c", "#c2571a", "#4f7d4f", "#8c3a6b", "#7a6a2f")
+LETTERS = 40
+"""Of a label; longer ones are cut."""
 PANELS = 3
 """Small panels in a row."""
 SPEED = {
@@ -91,7 +96,7 @@ def own_metrics(metrics: Sequence[Line]) -> list[str]:
 def svg(name: str, figure: Figure) -> str:
     """A figure as an <svg> element that may stand beside others in one page."""
     buffer = io.StringIO()
-    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}), any_letters():
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
@@ -100,9 +105,17 @@ def svg(name: str, figure: Figure) -> str:
 def png(figure: Figure) -> bytes:
     """A figure as a PNG image."""
     buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), any_letters():
         figure.savefig(buffer, format="png", dpi=150)
     return buffer.getvalue()
+
+
+@contextmanager
+def any_letters() -> Iterator[None]:
+    """Say nothing of letters that the font lacks: boxes stand for them in a PNG, and an SVG has the text."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
 
 
 def bars(chart: Bars) -> Figure:
@@ -112,7 +125,7 @@ def bars(chart: Bars) -> Figure:
         figure = Figure(figsize=(7.2, 0.6 + 0.24 * sum(heights)), layout="constrained")
         axes = figure.subplots(len(chart.panels), 1, height_ratios=heights, squeeze=False)[:, 0]
         for number, (place, panel) in enumerate(zip(axes, chart.panels, strict=True)):
-            place.set_title(panel.title, fontsize=9, color=GREY, loc="left")
+            place.set_title(plain(panel.title), fontsize=9, color=GREY, loc="left")
             _bars(place, panel.rows, PALETTE[number % len(PALETTE)])
     return figure
 
@@ -140,10 +153,10 @@ def loss_curve(stage: StageView, levels: Mapping[str, float], colour: str) -> Fi
     if steps:
         axes.plot(steps, losses, "o-", color="#1f2937", markersize=3.5, linewidth=1, label="validation")
         axes.annotate(
-            f"{losses[-1]:.3f}", (steps[-1], losses[-1]), (0, 8), textcoords="offset points", ha="right"
+            f"{losses[-1]:.3f}", (steps[-1], losses[-1]), (7, 0), textcoords="offset points", va="center"
         )
     for label, level in levels.items():
-        axes.axhline(level, color=GREY, linestyle="--", linewidth=1, label=plain(f"{label} ({level:.2f})"))
+        axes.axhline(level, color=GREY, linestyle="--", linewidth=1, label=f"{plain(label)} ({level:.2f})")
     axes.set(xlabel="step", ylabel="loss (nats per token)")
     axes.legend(loc="upper right")
     return figure
@@ -194,8 +207,17 @@ def lines(chart: Lines) -> Figure:
 
 
 def plain(text: str) -> str:
-    """A text that matplotlib shows as it is: a pair of $ would be mathematics."""
-    return text.replace("$", r"\$")
+    """A text that matplotlib shows as it is.
+
+    A pair of $ would be mathematics, a legend leaves out what begins with _, no font has control
+    characters, and a long name leaves no room for what it names.
+
+    >>> plain("_a $b$")
+    ' _a \\\\$b\\\\$'
+    """
+    line = " ".join(printable(text).split("\n"))
+    line = (line if len(line) <= LETTERS else line[: LETTERS - 1] + "…").replace("$", r"\$")
+    return f" {line}" if line.startswith("_") else line
 
 
 def smooth(values: list[float]) -> list[float]:

@@ -46,6 +46,8 @@ class Training(Kind):
     """What stands for the kind in fingerprints, where that is not its name."""
     title: ClassVar[str] = ""
     """Heading of its curves in the report; the stage's name where there is none."""
+    chats: ClassVar[bool] = False
+    """Whether what it trains is asked through its chat template."""
 
     def fingerprint(self, stage: Stage) -> str:
         """The job's."""
@@ -87,7 +89,11 @@ class Training(Kind):
         """Curves, and what was learned."""
         title = self.title or folder.name.capitalize()
         words = [Text(line) for line in [objective_line(receipt)] if line]
-        return StageReport(list(training_headlines(folder, receipt)), [Section(title, [*words, Curves()])])
+        return StageReport(
+            list(training_headlines(folder, receipt)),
+            [Section(title, [*words, Curves()])],
+            commands=commands(receipt, self.chats),
+        )
 
 
 def config_of(stage: Stage) -> PipelineConfig:
@@ -190,6 +196,16 @@ def objective_line(receipt: Receipt) -> str:
     words = objective_of(ObjectiveConfig.model_validate(receipt.config["objective"])).describe()
     architecture = receipt.config["model"].get("architecture", "decoder").replace("_", "-").capitalize()
     return f"{architecture}, trained by {words}."
+
+
+def commands(receipt: Receipt, chats: bool) -> list[str]:
+    """How to use a model, by what it learned to predict."""
+    kind = receipt.config.get("objective", {}).get("kind", "")
+    ask = {"causal_lm": "--prompt 'Return the'", "prefix_lm": "--prompt 'Return the'"}
+    ask |= dict.fromkeys(("masked_lm", "span_corruption", "denoising"), "--fill 'Return the <mask>.'")
+    asked = "--chat --prompt 'What is a list?'" if chats else ask.get(kind, "")
+    generate = [f"bloomery generate RUN {asked}"] if asked else []
+    return [*generate, "bloomery inspect RUN", "bloomery export RUN my-model"]
 
 
 def training_headlines(folder: Path, receipt: Receipt) -> Iterable[Headline]:

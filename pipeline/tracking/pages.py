@@ -72,12 +72,19 @@ def view_of(metrics: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def leave_view(client: Any, experiment_id: str) -> None:
-    """Give an experiment the view, where it has another or none."""
+def leave_view(client: Any, experiment_id: str) -> bool:
+    """Give an experiment the view; False where one may not: that takes columns from a table, and no data."""
+    from mlflow.exceptions import MlflowException
+
     runs = client.search_runs([experiment_id], max_results=200)
     state = json.dumps(view_of(columns(name for run in runs for name in run.data.metrics)))
-    there = client.get_experiment(experiment_id).tags.get(VIEW_TAG)
-    if there is None or json.loads(there).get("state") != state:
-        now = int(time.time() * 1000)
-        about = {"name": "Bloomery", "createdAt": now, "updatedAt": now, "state": state}
+    there = client.get_experiment(experiment_id).tags.get(VIEW_TAG, "")
+    if json.dumps(state) in there:
+        return True
+    now = int(time.time() * 1000)
+    about = {"name": "Bloomery", "createdAt": now, "updatedAt": now, "state": state}
+    try:
         client.set_experiment_tag(experiment_id, VIEW_TAG, json.dumps(about))
+    except MlflowException:
+        return False
+    return True
