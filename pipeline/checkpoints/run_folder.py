@@ -68,9 +68,8 @@ def _known(plain: Any, run: Path) -> Any:
     if old and (run / IDENTITY).is_file() and identity_of(run).get("stage") == "tune":
         plain["train"] = old["tune"]
     if isinstance(plain.get("train"), dict):
-        plain["train"] = {
-            name: value for name, value in plain["train"].items() if name in OptimizerConfig.model_fields
-        }
+        given = OptimizerConfig.with_new_names(plain["train"])
+        plain["train"] = {name: given[name] for name in given if name in OptimizerConfig.model_fields}
     return plain
 
 

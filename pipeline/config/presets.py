@@ -24,7 +24,7 @@ PALM: Values = {
     "positions": "rope",
     "activation": "swiglu",
     "parallel_block": "one_norm",
-    "query_groups": 1,
+    "key_value_heads": 1,
     "norm_bias": False,
     "bias": False,
 }
@@ -138,11 +138,11 @@ PRESETS: dict[str, Values] = {
     "palm-540b": palm(118, 18432, 48),
     "palm-tiny": palm(2, 64, 4, head_size=24),
     # Almazrouei et al. 2023
-    "falcon-7b": FALCON | sized(32, 4544, 71, query_groups=1, parallel_block="one_norm"),
-    "falcon-40b": FALCON | sized(60, 8192, 128, query_groups=8, parallel_block="two_norms"),
-    "falcon-180b": FALCON | sized(80, 14848, 232, query_groups=8, parallel_block="two_norms"),
-    "falcon-tiny": FALCON | TINY | {"query_groups": 1, "parallel_block": "one_norm"},
-    "falcon-grouped-tiny": FALCON | TINY | {"query_groups": 2, "parallel_block": "two_norms"},
+    "falcon-7b": FALCON | sized(32, 4544, 71, key_value_heads=1, parallel_block="one_norm"),
+    "falcon-40b": FALCON | sized(60, 8192, 128, key_value_heads=8, parallel_block="two_norms"),
+    "falcon-180b": FALCON | sized(80, 14848, 232, key_value_heads=8, parallel_block="two_norms"),
+    "falcon-tiny": FALCON | TINY | {"key_value_heads": 1, "parallel_block": "one_norm"},
+    "falcon-grouped-tiny": FALCON | TINY | {"key_value_heads": 2, "parallel_block": "two_norms"},
     # Touvron et al. 2023, table 2
     "llama-7b": LLAMA | sized(32, 4096, 32, feed_forward_size=11008),
     "llama-13b": LLAMA | sized(40, 5120, 40, feed_forward_size=13824),
@@ -152,8 +152,8 @@ PRESETS: dict[str, Values] = {
     # Touvron et al. 2023 (Llama 2), table 1 and appendix A.2.1
     "llama2-7b": LLAMA2 | sized(32, 4096, 32, feed_forward_size=11008),
     "llama2-13b": LLAMA2 | sized(40, 5120, 40, feed_forward_size=13824),
-    "llama2-70b": LLAMA2 | sized(80, 8192, 64, query_groups=8, feed_forward_size=28672),
-    "llama2-tiny": LLAMA2 | TINY | {"query_groups": 2, "feed_forward_size": 96},
+    "llama2-70b": LLAMA2 | sized(80, 8192, 64, key_value_heads=8, feed_forward_size=28672),
+    "llama2-tiny": LLAMA2 | TINY | {"key_value_heads": 2, "feed_forward_size": 96},
     # Devlin et al. 2019
     "bert-base": BERT | sized(12, 768, 12),
     "bert-large": BERT | sized(24, 1024, 16),

@@ -224,7 +224,7 @@ def essence(model: ModelConfig, facts: Facts) -> dict[str, Any]:
     """Our configuration with every default that follows from other keys filled in."""
     found = model.model_dump() | {
         "head_size": model.head_width,
-        "query_groups": model.key_value_heads,
+        "key_value_heads": model.kv_heads,
         "feed_forward_size": model.mlp_size,
         "encoder_layers": model.encoder_depth,
         "max_positions": facts.positions,

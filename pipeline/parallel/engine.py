@@ -264,8 +264,8 @@ class Engine:
         squares = get_total_norm(counted).square()
         dist.all_reduce(squares, group=self.engine.mpu.get_model_parallel_group())
         norm = squares.sqrt()
-        if self.optim.clip and norm > self.optim.clip:
-            clip_grads_with_norm_(self.parameters.values(), self.optim.clip, norm)
+        if self.optim.clip_gradient_norm and norm > self.optim.clip_gradient_norm:
+            clip_grads_with_norm_(self.parameters.values(), self.optim.clip_gradient_norm, norm)
         self.engine._global_grad_norm = float(norm)
 
 
@@ -315,7 +315,9 @@ def deepspeed_config(
         "train_batch_size": optim.global_batch,
         "train_micro_batch_size_per_gpu": optim.micro_batch,
         "gradient_accumulation_steps": optim.accumulation(world.data_size),
-        "gradient_clipping": optim.clip if parallel.zero_stage else 0.0,  # stage 0 is clipped by `Engine`
+        "gradient_clipping": optim.clip_gradient_norm
+        if parallel.zero_stage
+        else 0.0,  # stage 0 is clipped by `Engine`
         "zero_optimization": zero | offload,
         "zero_force_ds_cpu_optimizer": False,
         "zero_allow_untested_optimizer": optim.optimizer != "adamw",  # ours are tested

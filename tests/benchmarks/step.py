@@ -125,7 +125,7 @@ def plain_loop(
     def step() -> None:
         optimizer.zero_grad()
         compute().backward()
-        nn.utils.clip_grad_norm_(parameters.values(), config.train.clip)
+        nn.utils.clip_grad_norm_(parameters.values(), config.train.clip_gradient_norm)
         optimizer.step()
 
     return step

@@ -88,7 +88,7 @@ def reference(case: str) -> Trained:
         stack.zero_grad()
         value = batch_loss(stack, step % 2)
         value.backward()
-        norm = nn.utils.clip_grad_norm_(stack.parameters(), given.train.clip)
+        norm = nn.utils.clip_grad_norm_(stack.parameters(), given.train.clip_gradient_norm)
         for group, factor in zip(adam.param_groups, factors, strict=True):
             group["lr"] = factor * learning_rate(step, given.train)
         adam.step()

@@ -110,7 +110,7 @@ def test_tiny_presets_are_built_as_counted(name: str) -> None:
 
 def test_a_preset_gives_what_the_recipe_leaves_out() -> None:
     model = ModelConfig(preset="llama2-70b", layers=3)
-    assert (model.layers, model.query_groups, model.norm) == (3, 8, "rmsnorm")
+    assert (model.layers, model.key_value_heads, model.norm) == (3, 8, "rmsnorm")
     assert ModelConfig.model_validate(model.model_dump()) == model
 
 
