@@ -152,7 +152,7 @@ class Runner:
 
 
 @dataclass(frozen=True)
-class State:
+class StageState:
     """How a stage stands."""
 
     name: str
@@ -164,16 +164,16 @@ class State:
     """What has changed, or what it waits for."""
 
 
-def states(found: Graph) -> list[State]:
+def states(found: Graph) -> list[StageState]:
     """How every stage of a graph stands, in order."""
-    told: dict[str, State] = {}
+    told: dict[str, StageState] = {}
     for name, stage in found.stages.items():
         state, why = _state(found.kind(stage), stage, told)
-        told[name] = State(name, stage.kind, stage.needs(), state, why)
+        told[name] = StageState(name, stage.kind, stage.needs(), state, why)
     return list(told.values())
 
 
-def _state(kind: Kind, stage: Stage, told: dict[str, State]) -> tuple[str, str]:
+def _state(kind: Kind, stage: Stage, told: dict[str, StageState]) -> tuple[str, str]:
     receipt = read_receipt(stage.folder)
     behind = [name for name in stage.needs() if told[name].state != "done"]
     if receipt is None:

@@ -171,7 +171,7 @@ class Writer:
         for kind, tensors in snapshot.files.items():
             name = f"{kind}-{self.world.rank:05d}.safetensors"
             written[name] = files.write_tensors(folder / name, tensors, self._check)
-        share = files.Share(tensors=snapshot.tensors, files=written)
+        share = files.RankShare(tensors=snapshot.tensors, files=written)
         write_atomic(files.share_path(folder, self.world.rank), share.model_dump_json())
 
     def _check(self) -> None:

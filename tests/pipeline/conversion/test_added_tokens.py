@@ -18,7 +18,7 @@ from pipeline.generation.load import load_model
 from pipeline.generation.sampling import GREEDY, generate
 from pipeline.prompting.chat import ChatTemplate, Message
 from pipeline.prompting.text import prompt_ids, stop_ids
-from pipeline.tuning.forms import form_of
+from pipeline.tuning.sample_forms import form_of
 from tests.pipeline.conversion import published
 
 START, STOP = "<|im_start|>", "<|im_end|>"

@@ -18,7 +18,7 @@ from pipeline.config import TrackingConfig
 from pipeline.reports.publish import sync
 from pipeline.tracking import metrics, server
 from pipeline.tracking import mlflow_sender as courier
-from pipeline.tracking.record import Place, Record, sole_sender
+from pipeline.tracking.record import Record, StreamPlace, sole_sender
 from pipeline.tracking.tracker import Tracker, flatten
 from tests.pipeline.tracking.servers import held_up, wait_for
 from tests.pipeline.tracking.store import Store, once, pretraining
@@ -93,7 +93,7 @@ def test_a_batch_whose_fate_is_unknown_is_looked_up(work: Path, store: Store, ar
     for step in range(1, 11 if arrived else 5):
         run.log(step, {"loss": float(step)})
     run.close()
-    run.record.reached("metrics.jsonl", Place(4, 1), Place(10, 1), "loss")
+    run.record.reached("metrics.jsonl", StreamPlace(4, 1), StreamPlace(10, 1), "loss")
     again = pretraining(work)
     again.start_from(4)
     for step in range(5, 13):

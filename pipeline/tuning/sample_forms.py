@@ -22,7 +22,7 @@ Row = tuple[NDArray[np.uint32], NDArray[np.bool_]]
 """Ids of a sample, and which of them are learned."""
 
 
-class Form(Protocol):
+class SampleForm(Protocol):
     """The form of one architecture."""
 
     def samples(self, conversation: Encoded) -> list[Encoded]:
@@ -39,7 +39,7 @@ class Form(Protocol):
 
 
 @dataclass(frozen=True)
-class Joined:
+class JoinedSample:
     """A decoder's: S + 1 ids, of which the last is predicted alone."""
 
     length: int
@@ -64,7 +64,7 @@ class Joined:
 
 
 @dataclass(frozen=True)
-class Apart:
+class EncodedSample:
     """An encoder-decoder's: S ids to read, and as many to say as the longest answer has, at most S."""
 
     length: int
@@ -115,13 +115,13 @@ class Apart:
         }
 
 
-def form_of(config: PipelineConfig, vocabulary: Vocabulary) -> Form:
+def sample_form(config: PipelineConfig, vocabulary: Vocabulary) -> SampleForm:
     """The form of the recipe's model."""
     length = config.data.sequence_length
     if config.model.architecture == "encoder_decoder":
         start = objective_of(config.objective).decoder_start(vocabulary)
-        return Apart(length, vocabulary.pad, start, _begins(config, vocabulary))
-    return Joined(length, vocabulary.pad)
+        return EncodedSample(length, vocabulary.pad, start, _begins(config, vocabulary))
+    return JoinedSample(length, vocabulary.pad)
 
 
 def _begins(config: PipelineConfig, vocabulary: Vocabulary) -> tuple[int, ...]:
