@@ -32,7 +32,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 COMMANDS = ["run", "prep", "train", "tune", "eval", "generate"]
-COMMANDS += ["export", "import", "inspect", "sync", "doctor"]
+COMMANDS += ["export", "import", "inspect", "sync", "doctor", "scale"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
