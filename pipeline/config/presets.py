@@ -6,10 +6,14 @@
 Each family also has a `-tiny` size with the same parts for tests. Dropout differs by run and is left at 0.
 Where a paper contradicts itself, the values of its own parameter count are taken: GPT-3's table 2.1 has
 24 heads of 128 at 1.3B and a width of 5140 at 13B, its table D.1 counts 16 heads and a width of 5120.
+Gopher and Chinchilla are in chinchilla.py, with what they have that no model here has. Minerva is PaLM
+trained further. PaLM 2 has no presets: Anil et al. 2023 publish neither its sizes nor its shapes.
 """
 
 import difflib
 from typing import Any
+
+from pipeline.config import chinchilla
 
 Values = dict[str, Any]
 
@@ -28,6 +32,7 @@ PALM: Values = {
     "norm_bias": False,
     "bias": False,
 }
+GALACTICA: Values = {"max_positions": 2048, "activation": "gelu", "bias": False, "norm_bias": False}
 FALCON: Values = {"positions": "rope", "activation": "gelu", "bias": False}
 LLAMA: Values = {
     "positions": "rope",
@@ -137,6 +142,19 @@ PRESETS: dict[str, Values] = {
     "palm-62b": palm(64, 8192, 32),
     "palm-540b": palm(118, 18432, 48),
     "palm-tiny": palm(2, 64, 4, head_size=24),
+    # Lewkowycz et al. 2022, section 2.2: PaLM, trained further
+    "minerva-8b": palm(32, 4096, 16),
+    "minerva-62b": palm(64, 8192, 32),
+    "minerva-540b": palm(118, 18432, 48),
+    "minerva-tiny": palm(2, 64, 4, head_size=24),
+    # Taylor et al. 2022, table 5
+    "galactica-125m": GALACTICA | sized(12, 768, 12),
+    "galactica-1.3b": GALACTICA | sized(24, 2048, 32),
+    "galactica-6.7b": GALACTICA | sized(32, 4096, 32),
+    "galactica-30b": GALACTICA | sized(48, 7168, 56),
+    "galactica-120b": GALACTICA | sized(96, 10240, 80),
+    "galactica-tiny": GALACTICA | TINY,
+    **chinchilla.PRESETS,
     # Almazrouei et al. 2023
     "falcon-7b": FALCON | sized(32, 4544, 71, key_value_heads=1, parallel_block="one_norm"),
     "falcon-40b": FALCON | sized(60, 8192, 128, key_value_heads=8, parallel_block="two_norms"),

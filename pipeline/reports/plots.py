@@ -14,9 +14,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from data_prep.contract.names import printable
-from data_prep.contract.report import Bars, Lines
+from data_prep.contract.report import Bars, Line, Lines
 from pipeline.reports.findings import Findings, StageView
-from pipeline.tracking.metrics import Line, series
+from pipeline.tracking.metrics import Line as Metrics
+from pipeline.tracking.metrics import series
 
 PALETTE = ("#3a5a8c", "#c2571a", "#4f7d4f", "#8c3a6b", "#7a6a2f")
 LETTERS = 40
@@ -60,6 +61,11 @@ STYLE = {
 }
 
 
+def styled() -> Any:
+    """A context in which figures are drawn in the report's looks."""
+    return mpl.rc_context(STYLE)
+
+
 def figures(findings: Findings) -> dict[str, Figure]:
     """Every figure that the findings have data for, in the order they are shown in."""
     with mpl.rc_context(STYLE):
@@ -87,7 +93,7 @@ def curves(stage: StageView, levels: Mapping[str, float], colour: str) -> dict[s
     return drawn
 
 
-def own_metrics(metrics: Sequence[Line]) -> list[str]:
+def own_metrics(metrics: Sequence[Metrics]) -> list[str]:
     """The metrics that a training's task has of its own: those that no training has."""
     names = dict.fromkeys(name for line in metrics for name in line)
     return [name for name in names if name not in COMMON and not name.startswith("validation_")]
@@ -183,27 +189,43 @@ def small_panels(stage: StageView, panels: Mapping[str, str], colour: str) -> Fi
 
 
 def lines(chart: Lines) -> Figure:
-    """Lines with intervals, and levels to compare them with."""
+    """Lines with intervals, and levels to compare them with; one without a label belongs to the last."""
     figure = Figure(figsize=(7.2, 3.2), layout="constrained")
     axes = figure.subplots()
     ticks = sorted({x for line in chart.lines for x in line.x}) if chart.share else []
-    for number, line in enumerate(chart.lines):
+    number = -1
+    for line in chart.lines:
+        number += bool(line.label)
         x = [ticks.index(one) + 0.06 * number for one in line.x] if chart.share else list(line.x)
-        y = np.array(line.y)
-        reach = [y - line.low, np.array(line.high) - y] if line.low else None
-        error = None if reach is None else np.clip(reach, 0, None)
-        colour = PALETTE[number % len(PALETTE)]
-        axes.errorbar(x, y, error, fmt="o-", color=colour, capsize=3, label=plain(line.label))
+        _line(axes, line, x, PALETTE[number % len(PALETTE)])
     for label, level in chart.levels.items():
         axes.axhline(level, color=GREY, linestyle="--", linewidth=1, label=plain(label))
     axes.set(xlabel=plain(chart.x_label), ylabel=plain(chart.y_label))
+    axes.set_xscale("log" if chart.log_x else "linear")
+    axes.set_yscale("log" if chart.log_y else "linear")
     if chart.share:
         axes.set_xticks(range(len(ticks)), [f"{tick:g}" for tick in ticks])
         axes.set_ylim(0, 1)
         axes.set_xlim(-0.5, len(ticks) - 0.5)  # one count alone would be drawn as wide as models stand apart
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.legend(loc="upper left", ncols=3)
+    axes.legend(loc="upper left" if chart.share else "best", ncols=3 if chart.share else 1)
     return figure
+
+
+def _line(axes: Any, line: Line, x: Sequence[float], colour: str) -> None:
+    """Points with error bars, a line, or both; a line alone has a band."""
+    y, label = np.array(line.y), plain(line.label)
+    if line.style == "line":
+        axes.plot(x, y, color=colour, label=label)
+        if line.low:
+            axes.fill_between(x, line.low, line.high, color=colour, alpha=0.15, linewidth=0)
+        return
+    reach = [y - line.low, np.array(line.high) - y] if line.low else None
+    error = None if reach is None else np.clip(reach, 0, None)
+    joined = line.style == "both"
+    axes.errorbar(
+        x, y, error, fmt="o-" if joined else "o", color=colour, capsize=3, label=label, ms=6 if joined else 4
+    )
 
 
 def plain(text: str) -> str:
