@@ -44,18 +44,18 @@ class Envelope:
 def curves(runs: Runs) -> list[Curve]:
     """The training curves of a table in which several rows have the same run, the smallest model first."""
     n = varies(runs, "parameters", "envelope")
-    names = np.array(runs.run)
+    flops, tokens = (np.log(runs.column(one, "envelope")) for one in ("flops", "tokens"))
+    loss, names = np.log(runs.columns["loss"]), np.array(runs.run)
     found = []
     for name in dict.fromkeys(runs.run):
         rows = np.flatnonzero(names == name)
-        rows = rows[np.argsort(runs.columns["flops"][rows], kind="stable")]
+        rows = rows[np.argsort(flops[rows], kind="stable")]
         if len(rows) < 3:
             raise InputError(
                 f"{runs.path}: run {name} has {len(rows)} rows; form envelope needs each run's curve, "
                 "several rows with the same name in column run"
             )
-        flops, loss, tokens = (np.log(runs.columns[one][rows]) for one in ("flops", "loss", "tokens"))
-        found.append(Curve(float(n[rows[0]]), flops, smoothed(loss), tokens))
+        found.append(Curve(float(n[rows[0]]), flops[rows], smoothed(loss[rows]), tokens[rows]))
     return sorted(found, key=lambda curve: curve.size)
 
 

@@ -113,7 +113,10 @@ def by_kaplan(runs: Runs, request: Request) -> Result:
             redrawn(np.log(loss) - one.residuals, one.residuals, 2, request.resamples, request.seed),
         )
         more = kaplan.constants(line)
-        shown = [np.concatenate([np.exp(rows[:, :1]), rows[:, 1:]], 1) for rows in (one.theta[None], more)]
+        with np.errstate(over="ignore"):
+            shown = [
+                np.concatenate([np.exp(rows[:, :1]), rows[:, 1:]], 1) for rows in (one.theta[None], more)
+            ]
         names = (constant, f"alpha_{constant[0]}")
         laws.append(LawFound(name, values(names, shown[0][0], shown[1])))
         drawn.append(charts.single(name, label, x, loss, one.theta, more))

@@ -1,5 +1,6 @@
 """What a fit has found, as plain data: the command prints it, the report shows it, --json gives it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,9 +97,9 @@ def _law(law: LawFound) -> dict[str, Any]:
 
 
 def _bounds(one: Value) -> dict[str, float | None]:
-    """Bounds that are not numbers (too few resamples had one) are null."""
-    low, high = (end if end == end else None for end in (one.low, one.high))
-    return {"value": one.value, "low": low, "high": high}
+    """What is no number, or beyond all numbers, is null."""
+    found = {"value": one.value, "low": one.low, "high": one.high}
+    return {name: end if math.isfinite(end) else None for name, end in found.items()}
 
 
 def _held_out(one: HeldOut) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def read_table(path: Path, drop_highest: int = 0) -> Runs:
     found = _completed(str(path), values, tuple(runs))
     if drop_highest:
         found = found.only(
-            np.sort(np.argsort(found.columns["loss"], kind="stable")[: len(raw) - drop_highest])
+            np.sort(np.argsort(found.columns["loss"], kind="stable")[: max(0, len(raw) - drop_highest)])
         )
     if len(found) < 4:
         raise InputError(f"{path}: {len(found)} runs are too few for a law; the simplest needs 4")
@@ -202,11 +202,15 @@ def _completed(path: str, values: dict[str, Array], run: tuple[str, ...]) -> Run
     given: Literal["given", "6ND"] = "given"
     known = {"parameters", "tokens", "flops"} & set(values)
     if known == {"parameters", "tokens"}:
-        values["flops"], given = 6 * values["parameters"] * values["tokens"], "6ND"
+        with np.errstate(over="ignore"):
+            values["flops"], given = 6 * values["parameters"] * values["tokens"], "6ND"
     elif known == {"parameters", "flops"}:
         values["tokens"], given = values["flops"] / (6 * values["parameters"]), "6ND"
     elif known == {"tokens", "flops"}:
         values["parameters"], given = values["flops"] / (6 * values["tokens"]), "6ND"
+    for name, column in values.items():
+        if not (np.isfinite(column) & (column > 0)).all():
+            raise InputError(f"{path}: {name} by C = 6ND is out of range; are the units right?")
     return Runs(path, values, run, given, counts)
 
 

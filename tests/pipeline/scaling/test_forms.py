@@ -167,6 +167,11 @@ def test_smoothing_leaves_a_straight_line_and_damps_noise() -> None:
 def test_an_envelope_needs_curves_of_several_sizes() -> None:
     with pytest.raises(InputError, match="run 0 has 1 rows; form envelope needs each run's curve"):
         curves(hoffmann_runs())
+    sizes = Runs(
+        "x", {name: hoffmann_runs().columns[name] for name in ("parameters", "loss")}, ("",) * 64, "given"
+    )
+    with pytest.raises(InputError, match="no column flops"):
+        curves(sizes)
     table = training_curves(0.0)
     few = table.columns["parameters"] < 2e8
     with pytest.raises(InputError, match="fewer than 3 sizes between the smallest and the largest"):

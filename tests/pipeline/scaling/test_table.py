@@ -60,6 +60,8 @@ def test_the_highest_losses_are_left_out_and_the_order_stays(tmp_path: Path) -> 
     rows = [f"{n},{d},{loss}" for n, d, loss in GOOD]
     runs = read_table(written(tmp_path, table("n,d,loss", rows)), drop_highest=2)
     np.testing.assert_array_equal(runs.columns["loss"], [loss for *_, loss in GOOD[2:]])
+    with pytest.raises(InputError, match="0 runs are too few"):
+        read_table(tmp_path / "runs.csv", drop_highest=8)
     assert runs.run == ("4", "5", "6", "7"), "lines of the file"
 
 
@@ -85,6 +87,7 @@ WRONG = {
         "the loss does not fall with compute",
     ),
     "level": (table("n,d,loss", [f"{n},{d},3" for n, d, _ in GOOD]), "the loss does not fall with compute"),
+    "units": (table("n,d,loss", ["1e200,1e200,2", *ROWS]), "flops by C = 6ND is out of range"),
     "quotes": ('n,d,loss\n"1e7,1e9,3\n', "not a CSV table"),
 }
 
