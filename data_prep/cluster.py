@@ -93,15 +93,17 @@ class Cluster:
                     f"(RAY_AUTH_MODE, RAY_AUTH_TOKEN): {error}"
                 ) from error
         else:
-            ray.init(
-                address="local",  # not another's that happens to run on this machine
-                num_cpus=self.workers,
-                include_dashboard=False,
-                logging_level="ERROR",
-                log_to_driver=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-            )
-            self.watchers = watch()
+            try:
+                ray.init(
+                    address="local",  # not another's that happens to run on this machine
+                    num_cpus=self.workers,
+                    include_dashboard=False,
+                    logging_level="ERROR",
+                    log_to_driver=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                )
+            finally:  # a Ctrl-C that meets Ray half started leaves agents, too
+                self.watchers = watch()
         _configure()
 
 

@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from data_prep.contract.reading import read_json
 from data_prep.contract.receipt import fingerprint, write_atomic
 from data_prep.contract.settings import InputError
+from data_prep.damage import DamagedPartError, first_damaged, mark_of
 from data_prep.scratch import scratch
 from data_prep.storage import Storage
 
@@ -85,15 +86,34 @@ def _relative(value: Any, folder: Path) -> Any:
 def do_part(work: Work, part: Part) -> dict[str, Any]:
     """Run one part where it is: the row that comes back has its name and its counts, or a sentence."""
     start = time.perf_counter()
+    row = {"name": part.name, "error": "", "damaged": "", "counts": "", "seconds": 0.0}
     try:
         with staged(part) as here:
-            counts = work(here.output, **here.arguments)
+            counts = _work(work, part, here)
             seconds = time.perf_counter() - start
             mark = {"counts": counts, "seconds": seconds, "files": _sizes(here)}
             write_atomic(here.path("json"), json.dumps(mark))
+    except DamagedPartError as error:
+        return row | {"damaged": error.path}
     except InputError as error:
-        return {"name": part.name, "error": str(error), "counts": "", "seconds": 0.0}
-    return {"name": part.name, "error": "", "counts": json.dumps(counts), "seconds": seconds}
+        return row | {"error": str(error)}
+    return row | {"counts": json.dumps(counts), "seconds": seconds}
+
+
+def _work(work: Work, part: Part, here: Part) -> dict[str, Any]:
+    """Do it; where that fails because of a file of an earlier part, unmark that and raise its error."""
+    try:
+        return work(here.output, **here.arguments)
+    except InputError:
+        raise
+    except Exception:
+        parts = here.storage.folder / FOLDER
+        bad = first_damaged(path for path in _paths(here.arguments) if path.is_relative_to(parts))
+        if bad is None:
+            raise
+        original = part.storage.folder / bad.relative_to(here.storage.folder)
+        part.storage.delete(mark_of(original))
+        raise DamagedPartError(str(original)) from None
 
 
 def _sizes(part: Part) -> dict[str, int]:
@@ -181,18 +201,51 @@ def run_parts(
 ) -> list[Part]:
     """Do those of the wanted parts that are not done; all of them, in the wanted order.
 
-    Raises `InputError` with the sentence of the first part that found something wrong in its input.
+    Raises `InputError` with the sentence of the first part that found something wrong in its input, a
+    `DamagedPartError` where that was made here.
     """
     result = dict(done)
     todo = {part.name: part for part in wanted if part.name not in done}
     if todo:
         for row in execute(next(iter(todo.values())).step, work, list(todo.values())):
+            if row["damaged"]:
+                raise DamagedPartError(row["damaged"])
             if row["error"]:
                 raise InputError(row["error"])
             part = replace(todo[row["name"]], counts=json.loads(row["counts"]), seconds=row["seconds"])
             result[part.name] = part
             report(part)
     return [result[part.name] for part in wanted]
+
+
+Result = TypeVar("Result")
+
+
+def made_again(work: Callable[[], Result], storage: Storage, notify: Callable[[str], None]) -> Result:
+    """Do something with finished parts, again where one turns out to be damaged and loses its mark."""
+    found: set[str] = set()
+    while True:
+        try:
+            return _blamed(work, storage)
+        except DamagedPartError as error:
+            if error.path in found:
+                raise
+            found.add(error.path)
+            notify(f"prep: {error.path}: damaged, made again")
+
+
+def _blamed(work: Callable[[], Result], storage: Storage) -> Result:
+    """What fails here and not in a part may have read a damaged file, too."""
+    try:
+        return work()
+    except InputError:
+        raise
+    except Exception:
+        bad = None if storage.address else first_damaged((storage.folder / FOLDER).glob("*/*"))
+        if bad is None:
+            raise
+        mark_of(bad).unlink(missing_ok=True)
+        raise DamagedPartError(str(bad)) from None
 
 
 def remove_unused(storage: Storage, used: Iterable[Part]) -> None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from data_prep.account import first_of, other_lines
 from data_prep.cluster import Cluster
@@ -21,6 +21,7 @@ from data_prep.contract.receipt import (
     write_receipt,
 )
 from data_prep.contract.vocabulary import Vocabulary
+from data_prep.parts import made_again
 from data_prep.preparation import Preparation
 from data_prep.repair import broken, remove
 from data_prep.reuse import take_over
@@ -85,9 +86,12 @@ def _make(
         return taken[1]
     start = time.perf_counter()
     with Cluster(config.corpus.workers) as cluster:
-        counts = Preparation(config, storage, cluster.execute, notify, cluster.start).run(
-            wanted.files, wanted.unread
-        )
+
+        def steps() -> dict[str, Any]:  # a preparation counts as it goes, so each try has its own
+            preparation = Preparation(config, storage, cluster.execute, notify, cluster.start)
+            return preparation.run(wanted.files, wanted.unread)
+
+        counts = made_again(steps, storage, notify)
     receipt = Receipt(
         stage=storage.folder.name,
         kind="prep",

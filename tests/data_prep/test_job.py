@@ -90,7 +90,7 @@ def test_a_submitted_job_makes_the_same_dataset_and_names_its_steps(dashboard: s
     prepare_here(config, tmp_path / "alone")
     made, alone = (Dataset(folder).manifest for folder in (tmp_path / "work" / "dataset", tmp_path / "alone"))
     assert made.fingerprint == alone.fingerprint
-    assert '"stage": "prep"' in printed
+    assert '"stage": "dataset"' in printed
     with urllib.request.urlopen(f"{dashboard}/api/v0/tasks?limit=1000", timeout=600) as answer:
         tasks: list[dict[str, Any]] = json.load(answer)["data"]["result"]["result"]
     names = {task["name"] for task in tasks}

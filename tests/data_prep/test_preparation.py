@@ -13,6 +13,7 @@ import webdataset
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
 from data_prep.inspect import describe
+from data_prep.parts import made_again
 from data_prep.storage import Storage
 from tests.data_prep import helpers
 from tests.data_prep.helpers import (
@@ -95,6 +96,23 @@ def test_a_run_that_lost_any_of_its_parts_ends_with_the_same_bytes(corpus: Path,
             path.unlink(missing_ok=True)
         prepare_here(config, tmp_path / "out")
         assert fingerprints(tmp_path / "out") == whole
+
+
+def test_a_damaged_file_of_a_finished_part_is_made_again(corpus: Path, tmp_path: Path) -> None:
+    """Of the right size, so that only who reads it can tell; read in a part or between two steps."""
+    config, out = prep_config([corpus], tokenizer={"sample_bytes": 20_000}), tmp_path / "out"
+    prepare_here(config, out)
+    before, told = fingerprints(out), list[str]()
+    for step in ("collect", "judge", "decide", "shards"):
+        for mark in out.glob("parts/*/*.json"):
+            if mark.parent.name != step:
+                mark.unlink()
+        bad = min(path for path in (out / "parts" / step).iterdir() if path.suffix in (".parquet", ".npy"))
+        bad.write_bytes(b"?" * bad.stat().st_size)
+        made_again(lambda: prepare_here(config, out), Storage(out), told.append)
+        assert told.pop() == f"prep: {bad}: damaged, made again"
+        assert told == []
+        assert fingerprints(out) == before
 
 
 @pytest.fixture

@@ -85,12 +85,12 @@ def train_planted(work: Path, keys: dict[str, Any], plan: dict[str, Any]) -> str
     config = config.model_copy(
         update={"train": optim, "tracking": config.tracking.model_copy(update={"enabled": False})}
     )
-    job = Job("pretrain", work, config, optim, Dataset(work / "dataset"), {})
+    job = Job("pretrain", work, config, Dataset(work / "dataset"), {})
     here = world.start(config.parallel, config.seed)
     notify = print if here.is_main else quiet
     lock = together(lambda: open_folder(job, notify) if here.is_main else None)
     together(lambda: watchdog.open_folder(work / ".beats") if here.is_main else None)
-    source = Planted(here, optim, job.dataset.manifest.vocabulary_size, plan)
+    source = Planted(here, optim, job.vocabulary.size, plan)
     with Watchdog(work / ".beats", job.folder, here.rank, here.size, 600.0) as watch:
         try:
             train(job, here, source, notify, watch, StopRequest())
