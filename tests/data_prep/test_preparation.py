@@ -116,11 +116,14 @@ def test_a_damaged_file_of_a_finished_part_is_made_again(corpus: Path, tmp_path:
         assert fingerprints(out) == before
 
 
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), OSError("53503 requested and 32704 written")]
+)
 def test_a_full_disk_names_the_folder_and_goes_on_when_there_is_room(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: OSError, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise error
 
     with monkeypatch.context() as broken:
         broken.setattr("data_prep.tokenize.encode.encode", full)
