@@ -4,6 +4,7 @@ Looked for only where a part or a step has failed, so that a run in which all is
 damaged part loses its mark: it counts as not done and is made again.
 """
 
+import errno
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -33,7 +34,11 @@ def _readable(path: Path) -> bool:
             pq.read_table(path)
         elif path.suffix == ".npy":
             np.load(path, mmap_mode="r")
-    except (pa.ArrowException, ValueError, EOFError, OSError, SyntaxError):  # what the two raise for junk
+    except (
+        OSError
+    ) as error:  # pyarrow's has no number where a table is junk; no room or no right is no damage
+        return error.errno not in (None, errno.EIO)
+    except (pa.ArrowException, ValueError, EOFError, SyntaxError):  # what the two raise for junk
         return False
     return True
 

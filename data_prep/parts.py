@@ -9,7 +9,9 @@ Where the dataset lies in object storage, a part works in a folder of its own on
 copied there before, what it wrote is copied back afterwards, the mark that it is done last.
 """
 
+import errno
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +31,7 @@ Work = Callable[..., dict[str, Any]]
 returns counts for the receipt."""
 
 FOLDER = "parts"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def _relative(value: Any, folder: Path) -> Any:
 def do_part(work: Work, part: Part) -> dict[str, Any]:
     """Run one part where it is: the row that comes back has its name and its counts, or a sentence."""
     start = time.perf_counter()
-    row = {"name": part.name, "error": "", "damaged": "", "counts": "", "seconds": 0.0}
+    row = {"name": part.name, "error": "", "damaged": "", "no_room": 0, "counts": "", "seconds": 0.0}
     try:
         with staged(part) as here:
             counts = _work(work, part, here)
@@ -97,6 +100,11 @@ def do_part(work: Work, part: Part) -> dict[str, Any]:
         return row | {"damaged": error.path}
     except InputError as error:
         return row | {"error": str(error)}
+    except OSError as error:
+        short = str(error).endswith(" written")  # numpy's own words, without a number, for a file cut short
+        if error.errno not in NO_ROOM and not short:
+            raise
+        return row | {"no_room": error.errno or errno.ENOSPC}
     return row | {"counts": json.dumps(counts), "seconds": seconds}
 
 
@@ -208,6 +216,9 @@ def run_parts(
     todo = {part.name: part for part in wanted if part.name not in done}
     if todo:
         for row in execute(next(iter(todo.values())).step, work, list(todo.values())):
+            if row["no_room"]:
+                folder = todo[row["name"]].output.parent
+                raise OSError(row["no_room"], os.strerror(row["no_room"]), str(folder))
             if row["damaged"]:
                 raise DamagedPartError(row["damaged"])
             if row["error"]:

@@ -144,7 +144,7 @@ def _broken(storage: Storage, receipt: Receipt) -> list[Path]:
     """What is missing or damaged of it. A mark of damage goes where all is well."""
     mark = storage.folder / DAMAGED
     found = broken(storage, receipt, hashes=mark.exists())
-    if not found:
+    if not found and mark.exists():  # asked first: a folder that is read only may be looked at
         mark.unlink(missing_ok=True)
     return found
 

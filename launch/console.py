@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from data_prep.contract.names import printable
+from data_prep.contract.names import one_line
 from data_prep.contract.settings import InputError
 
 app = typer.Typer(
@@ -95,7 +95,7 @@ def reporting(as_json: bool) -> Iterator[dict[str, Any]]:
     try:
         yield result
     except InputError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
@@ -104,7 +104,7 @@ def reporting(as_json: bool) -> Iterator[dict[str, Any]]:
         if error.errno not in (*WRONG_PLACE, *NO_ROOM):
             raise
         place = f"{error.filename}: " if error.filename else ""
-        print(f"error: {printable(place)}{error.strerror}", file=sys.stderr)
+        print(f"error: {one_line(place)}{error.strerror}", file=sys.stderr)
         raise SystemExit(2 if error.errno in WRONG_PLACE else 1) from None
     except TrainingFailedError as error:
         if error.status not in (2, RESUME):  # with these, what there is to say has been said

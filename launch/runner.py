@@ -5,10 +5,13 @@ which is done here. Nothing here knows a kind by name.
 """
 
 import os
+import resource
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_prep.contract.lock import reading
 from data_prep.contract.receipt import Receipt, read_receipt
 from data_prep.contract.settings import InputError
 from data_prep.contract.stages import DATASET, Kind, Stage
@@ -29,6 +32,8 @@ from pipeline.reports.findings import GRAPH, USUAL, write_graph
 from pipeline.stages.summary import summarise, track
 from pipeline.stages.training import Training, check_layout
 from pipeline.training.job import Job
+
+FEWEST_FILES = 256
 
 
 class TrainingFailedError(RuntimeError):
@@ -79,6 +84,8 @@ class Runner:
         self._leave_graph(kinds)
         self._find_datasets(kinds, stage)
         kind = kinds.kind(stage)
+        if kind.gives != DATASET:
+            make_room_for_files()
         if kind.trains:
             assert isinstance(kind, Training)
             return self._training(kind, stage, resume)
@@ -115,7 +122,9 @@ class Runner:
             self._check_memory(job)
             flags = ["--resume"] if resume else []
             launcher = self._launcher(job, [*self.arguments, *flags])
-            status = Supervisor(job, launcher, self.recipe.supervise, self.notify, self.deadline).run()
+            supervisor = Supervisor(job, launcher, self.recipe.supervise, self.notify, self.deadline)
+            with reading(job.dataset.folder, "training on what is") if job.dataset else nullcontext():
+                status = supervisor.run()
             if status:
                 raise TrainingFailedError(job.stage, status)
         else:
@@ -149,6 +158,17 @@ class Runner:
         return HostsLauncher(
             arguments, self.hostfile, folder, parallel, optim, self.recipe.supervise, self.notify
         )
+
+
+def make_room_for_files() -> None:
+    """Let this process and its children open as many files as a small world does. `InputError` where not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= hard < FEWEST_FILES:
+        raise InputError(
+            f"ulimit -n: {hard} files may be open at once, and torch needs {FEWEST_FILES}; raise it"
+        )
+    if 0 <= soft < FEWEST_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FEWEST_FILES, hard))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from data_prep.contract.names import one_line
 from data_prep.contract.settings import InputError
 from launch import recipe
 from launch.attempts import folder_of, follow, report, restarts_of, speaks
@@ -39,7 +40,7 @@ def main() -> None:
             _leave(RESUME, arguments)
     except InputError as error:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1 or speaks(_attempt(arguments)):
-            print(f"error: {error}", file=sys.stderr, flush=True)
+            print(f"error: {one_line(str(error))}", file=sys.stderr, flush=True)
         _leave(2, arguments)
     except Exception:
         traceback.print_exc()

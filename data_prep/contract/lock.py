@@ -36,11 +36,35 @@ def locked(folder: Path, what: str, patience: float | None = None) -> Iterator[N
     path = folder.with_name(f".{folder.name}.lock")
     with _opened(path, folder) as file:
         _take(file, path, folder, time.monotonic() + (PATIENCE if patience is None else patience))
-        holder = {"what": what, "pid": os.getpid(), "host": socket.gethostname()}
-        file.truncate(0)
-        file.write(json.dumps(holder))
-        file.flush()
+        _tell(file, what)
         yield
+
+
+@contextmanager
+def reading(folder: Path, what: str) -> Iterator[None]:
+    """Keep those who would make a folder anew from it while it is read. Readers share it with one another.
+
+    Raises `InputError` where another process is making it. Where nothing can be written beside the folder
+    nobody makes it anew, either, and nothing is locked.
+    """
+    folder = folder.resolve()
+    path = folder.with_name(f".{folder.name}.lock")
+    try:
+        file = path.open("a+")
+    except OSError:
+        yield
+        return
+    with file:
+        _take(file, path, folder, time.monotonic() + PATIENCE, fcntl.LOCK_SH)
+        _tell(file, what)
+        yield
+
+
+def _tell(file: IO[str], what: str) -> None:
+    with suppress(OSError):  # a full disk; what stands there is for people
+        file.truncate(0)
+        file.write(json.dumps({"what": what, "pid": os.getpid(), "host": socket.gethostname()}))
+        file.flush()
 
 
 def _opened(path: Path, folder: Path) -> IO[str]:
@@ -51,10 +75,10 @@ def _opened(path: Path, folder: Path) -> IO[str]:
         raise InputError(f"{folder}: nothing can be written there ({error.strerror}: {path})") from error
 
 
-def _take(file: IO[str], path: Path, folder: Path, deadline: float) -> None:
+def _take(file: IO[str], path: Path, folder: Path, deadline: float, how: int = fcntl.LOCK_EX) -> None:
     while True:
         try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fcntl.flock(file, how | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 raise InputError(f"{folder}: {_holder(path)}; wait for it or end it") from None

@@ -1,7 +1,7 @@
 """Strings from outside on their way to a path, a terminal or a record.
 
 plain_name          a name that becomes a path below a folder of ours
-printable           a text that reaches a terminal
+printable, one_line a text that reaches a terminal
 without_password    an address that is written down
 """
 
@@ -67,6 +67,11 @@ def printable(text: str) -> str:
     Line breaks and tabs stay.
     """
     return _NOT_PRINTED.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def one_line(text: str) -> str:
+    """The same with line breaks made visible too: what is told of a path stays one line."""
+    return printable(text).rstrip("\n").replace("\n", "\\n")
 
 
 def without_password(text: str) -> str:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data_prep.contract.lock import locked
+from data_prep.contract.lock import locked, reading
 from data_prep.contract.reading import read_json, read_jsonl
 from data_prep.contract.receipt import Receipt, read_receipt, write_atomic
 from data_prep.contract.report import StageReport
@@ -35,7 +35,7 @@ class Evaluate(Kind):
     def run(self, stage: Stage, notify: Notify) -> Receipt:
         """Measure every run."""
         data = find_dataset(stage)
-        with locked(stage.folder, "evaluating"):
+        with locked(stage.folder, "evaluating"), reading(data.folder, "evaluating on what is"):
             receipt = evaluate(config_of(stage), data.folder, runs_of(stage), stage.folder, notify)
             write_table(stage.folder)
         return receipt

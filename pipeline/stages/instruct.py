@@ -59,9 +59,18 @@ class Instruct(Training):
         return job if dataset else replace(job, tokenizer=run / TOKENIZER)
 
     def check(self, stage: Stage) -> None:
-        """Every row of every file is a conversation."""
-        for path in chain(*conversation_files(stage)):
-            read_conversations(path)
+        """Every row of every file is a conversation, and some have an answer."""
+        answers = [
+            any(message.role == "assistant" and message.content.strip() for message in one)
+            for path in chain(*conversation_files(stage))
+            for one in read_conversations(path)
+        ]
+        if sum(answers) < 2:
+            names = ", ".join(str(path) for path in chain(*conversation_files(stage)))
+            raise InputError(
+                f"{names}: {sum(answers)} of {len(answers)} conversations have an answer to learn, and at "
+                "least 2 are needed: one to train on, one to validate on"
+            )
 
     def batches(self, stage: Stage, job: "Job", world: "World") -> "BatchSource":
         """Conversations, padded, with loss on the answers."""

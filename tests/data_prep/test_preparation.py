@@ -1,5 +1,6 @@
 """The steps together, in this process: what comes out, and that nothing but the recipe decides it."""
 
+import errno
 import json
 import random
 from collections import Counter
@@ -113,6 +114,25 @@ def test_a_damaged_file_of_a_finished_part_is_made_again(corpus: Path, tmp_path:
         assert told.pop() == f"prep: {bad}: damaged, made again"
         assert told == []
         assert fingerprints(out) == before
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), OSError("53503 requested and 32704 written")]
+)
+def test_a_full_disk_names_the_folder_and_goes_on_when_there_is_room(
+    error: OSError, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr("data_prep.tokenize.encode.encode", full)
+        with pytest.raises(OSError, match="No space left on device") as told:
+            prepare_here(prep_config([corpus]), tmp_path / "out")
+    assert told.value.errno == errno.ENOSPC
+    assert Path(told.value.filename).parent == tmp_path / "out" / "parts"
+    prepare_here(prep_config([corpus]), tmp_path / "out")
+    Dataset(tmp_path / "out").verify()
 
 
 @pytest.fixture

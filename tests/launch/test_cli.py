@@ -59,10 +59,15 @@ def test_every_command_shows_an_example(command: str) -> None:
         (["import", "{work}", "{work}/out"], "config.json: no such file; a Hugging Face folder has one"),
         (["inspect", "{work}"], "neither a dataset, a checkpoint, a run, an evaluation nor a work folder"),
         (["sync", "{work}"], "no run was tracked here"),
+        (["inspect", "{work}/a\nb\x1b[31m"], "a\\nb\\x1b[31m"),
+        (["stages", QUICKSTART, "--work", "{loop}"], "Too many levels of symbolic links"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(tmp_path: Path, arguments: list[str], said: str) -> None:
-    done = bloomery(*(argument.format(work=tmp_path) for argument in arguments))
+    loop = tmp_path / "loop"
+    if "{loop}" in arguments:
+        loop.symlink_to(loop)
+    done = bloomery(*(argument.format(work=tmp_path, loop=loop) for argument in arguments))
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     assert done.stderr.startswith("error: ")
@@ -86,3 +91,25 @@ def test_more_bad_input(tmp_path: Path, arguments: list[str], said: str) -> None
     assert said in done.stderr
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_ctrl_c_while_it_loads_is_no_traceback() -> None:
+    code = (
+        "import os, signal, sys; from launch.start import main\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        name == 'launch.cli' and os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupted()); main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "stopped; the same command goes on\n")
+
+
+def test_too_few_files_are_one_sentence_before_anything_starts() -> None:
+    code = (
+        "import resource, pytest; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        "from data_prep.contract.settings import InputError; from launch.runner import make_room_for_files\n"
+        "with pytest.raises(InputError, match='ulimit -n: 64 files'): make_room_for_files()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

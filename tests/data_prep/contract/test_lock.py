@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.contract.lock import locked
+from data_prep.contract.lock import locked, reading
 from data_prep.contract.settings import InputError
 
 HOLDER = """
@@ -88,3 +88,22 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     for place in (tmp_path / "file" / "dataset", Path("/proc/nowhere/dataset")):
         with pytest.raises(InputError, match=f"{place}: nothing can be written there"), locked(place, "x"):
             pass
+
+
+def test_readers_share_a_folder_that_nobody_may_make_anew_meanwhile(tmp_path: Path) -> None:
+    folder, link = tmp_path / "dataset", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    with reading(folder, "training on what is"), reading(link, "evaluating on what is"):
+        told = pytest.raises(InputError, match=rf"process {os.getpid()} on .* is evaluating on what is here")
+        with told, locked(folder, "preparing", patience=0.2):
+            pass
+    with locked(folder, "preparing", patience=0.2):
+        pass
+
+
+def test_what_is_being_made_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data_prep.contract.lock.PATIENCE", 0.2)
+    told = pytest.raises(InputError, match="is preparing here")
+    with holder(tmp_path / "dataset"), told, reading(tmp_path / "dataset", "training on what is"):
+        pass
