@@ -79,7 +79,7 @@ def total_input(
         "documents": documents,
         "failures": dict(failures.most_common()),
         "passed": dict(passed.most_common()),
-        "of_other_kinds": {"files": len(others), "named": [*map(shown, sorted(others)[:SHOWN])]},
+        "of_other_kinds": {"files": len(others), "named": first_of(others)},
     }
 
 
@@ -101,9 +101,17 @@ def input_lines(told: Mapping[str, Any]) -> list[str]:
     ]
     lines += [f"    {count:>12,} {reason}" for reason, count in told["passed"].items()]
     others = told["of_other_kinds"]
-    if others["files"]:
-        more = ", ..." if others["files"] > len(others["named"]) else ""
-        lines.append(
-            f"  {others['files']:,} files of other kinds lie there too: {', '.join(others['named'])}{more}"
-        )
-    return lines
+    return [*lines, *(f"  {line}" for line in other_lines(others["files"], others["named"]))]
+
+
+def other_lines(files: int, named: Sequence[str]) -> list[str]:
+    """A line on files of other kinds, where there are any; some of them are named."""
+    if not files:
+        return []
+    more = ", ..." if files > len(named) else ""
+    return [f"{files:,} files of other kinds lie there too: {', '.join(named)}{more}"]
+
+
+def first_of(others: Sequence[str]) -> list[str]:
+    """The first few names of files of other kinds, as they may be shown."""
+    return [*map(shown, sorted(others)[:SHOWN])]

@@ -2,18 +2,30 @@
 
 Ray schedules parts and carries their arguments and counts; texts and tokens go through files. So its object
 store is small here whatever the size of the corpus.
-"""
+
+On this machine alone every port of Ray (GCS, raylet, object manager, workers, the agents and their metrics)
+listens on the loopback address: whoever reaches one of them can run code here. All of them follow the node's
+address, which Ray takes from the network even where it is told 127.0.0.1, unless it is told that it may form
+no cluster. Its processes end with this one, however that ends: the raylet, as Ray has it on Linux; the
+workers with the raylet, also those that are inside a library and hear no request; and its agents by
+`orphans`."""
 
 import logging
 import os
 import pickle
+import subprocess
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from data_prep.contract.family import die_with_parent
 from data_prep.contract.settings import InputError
+from data_prep.orphans import watch
 from data_prep.parts import Part, Work, do_part
 
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Whether a node may be one of several: at 0 its address is 127.0.0.1, on Linux too; 1 brings the network's
+back."""
 OBJECT_STORE_BYTES = 100 << 20
 QUEUED_PARTS = 1000
 """Parts that Ray is handed at once, more where it has more than 250 cores: a worker goes on with the next one
@@ -25,6 +37,7 @@ class Cluster:
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers, self.started = workers, False
+        self.watchers: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -36,6 +49,8 @@ class Cluster:
             import ray
 
             ray.shutdown()
+        for watcher in self.watchers:
+            watcher.communicate()
 
     def execute(self, step: str, work: Work, parts: Sequence[Part]) -> Iterator[dict[str, Any]]:
         """Yield a row for each part as it ends, in any order."""
@@ -43,6 +58,7 @@ class Cluster:
         import ray.data
 
         def run(row: dict[str, Any]) -> dict[str, Any]:
+            die_with_parent()
             part: Part = pickle.loads(row["part"])
             return do_part(work, part)
 
@@ -60,10 +76,12 @@ class Cluster:
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        address = os.environ.get("RAY_ADDRESS")
+        if not address:
+            os.environ.setdefault(LOOPBACK, "0")  # read when Ray is imported
         import ray
 
         self.started = True
-        address = os.environ.get("RAY_ADDRESS")
         if ray.is_initialized():
             self.started = False
         elif address:
@@ -83,6 +101,7 @@ class Cluster:
                 log_to_driver=False,
                 object_store_memory=OBJECT_STORE_BYTES,
             )
+            self.watchers = watch()
         _configure()
 
 

@@ -12,11 +12,13 @@ from pydantic import ValidationError
 from data_prep.account import input_lines
 from data_prep.config import CorpusConfig
 from data_prep.contract.dataset import ADDRESS, Dataset
+from data_prep.contract.reading import printable, read_bytes
 from data_prep.contract.receipt import read_receipt
 from data_prep.filters.rules import rules
 from data_prep.parts import FOLDER
 from data_prep.storage import Storage
 
+ADDRESS_BYTES = 10_000
 EXAMPLE_COLUMNS = ["id", "source", "url", "rule", "value", "duplicate_of", "text"]
 EXPLAINING = {"language": "language", "contaminated": "contaminated_by"}
 """Columns that say more than the value does, by the rule."""
@@ -31,7 +33,8 @@ def describe(folder: Path, examples: int = 3, characters: int = 300) -> dict[str
     dataset = Dataset(folder)
     receipt = read_receipt(folder)
     address = folder / ADDRESS
-    storage = Storage(folder, address.read_text().strip() if address.is_file() else "")
+    place = read_bytes(address, limit=ADDRESS_BYTES).decode("utf-8", "replace") if address.is_file() else ""
+    storage = Storage(folder, place.strip())
     bounds = bounds_of(dataset.manifest.about.get("recipe", {}))
     fields = ("documents", "tokens", "text_bytes", "blocks", "bytes")
     return {
@@ -132,7 +135,7 @@ def lines(told: Mapping[str, Any], width: int = 110) -> list[str]:
             share = about["documents"] / total
             wanted = about.get("bound", "")
             found.append(f"  {name:<38} {about['documents']:>12,} {share:>8.2%}   {wanted}".rstrip())
-            found += [f"      {_example(row)}"[:width] for row in about["examples"]]
+            found += [f"      {printable(_example(row))}"[:width] for row in about["examples"]]
     return found
 
 

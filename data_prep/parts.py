@@ -1,9 +1,9 @@
 """The unit of work: a part reads files, writes files, and hands back a few counts.
 
 A part's name is the fingerprint of its function's version, its arguments and its inputs' names, and its files
-are called by that name: `parts/<step>/<name>.<suffix>`, then `<name>.json` last. So a finished part can be
-trusted whatever happened since, and a changed recipe can never meet the files of another. Ray Data decides
-where and when parts run; only their arguments and counts go through it.
+are called by that name: `parts/<step>/<name>.<suffix>`, then `<name>.json` last, with their sizes. So a
+finished part can be trusted whatever happened since, and a changed recipe can never meet the files of
+another. Ray Data decides where and when parts run; only their arguments and counts go through it.
 
 Where the dataset lies in object storage, a part works in a folder of its own on its node: what it reads is
 copied there before, what it wrote is copied back afterwards, the mark that it is done last.
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from data_prep.contract.reading import read_json
 from data_prep.contract.receipt import fingerprint, write_atomic
 from data_prep.contract.settings import InputError
 from data_prep.scratch import scratch
@@ -88,10 +89,17 @@ def do_part(work: Work, part: Part) -> dict[str, Any]:
         with staged(part) as here:
             counts = work(here.output, **here.arguments)
             seconds = time.perf_counter() - start
-            write_atomic(here.path("json"), json.dumps({"counts": counts, "seconds": seconds}))
+            mark = {"counts": counts, "seconds": seconds, "files": _sizes(here)}
+            write_atomic(here.path("json"), json.dumps(mark))
     except InputError as error:
         return {"name": part.name, "error": str(error), "counts": "", "seconds": 0.0}
     return {"name": part.name, "error": "", "counts": json.dumps(counts), "seconds": seconds}
+
+
+def _sizes(part: Part) -> dict[str, int]:
+    """The files that a part has written, by their names."""
+    there = part.output.parent.glob(f"{part.name}.*")
+    return {path.name: path.stat().st_size for path in there if path != part.path("json")}
 
 
 @contextmanager
@@ -139,15 +147,25 @@ def _paths(value: Any) -> Iterator[Path]:
 
 
 def finished(wanted: Sequence[Part]) -> dict[str, Part]:
-    """Those of the parts that have been done, with their counts, by name."""
+    """Those of the parts that have been done and whose files are there, with their counts, by name."""
     found: dict[str, Part] = {}
     marks = {part.path("json"): part for part in wanted}
     for storage, folder in {(part.storage, part.output.parent) for part in wanted}:
-        there = storage.files(folder).keys() & marks.keys()
-        for path, content in storage.read(*there).items():
-            done = json.loads(content)
-            found[marks[path].name] = replace(marks[path], counts=done["counts"], seconds=done["seconds"])
+        sizes = storage.files(folder)
+        for path, content in storage.read(*(sizes.keys() & marks.keys())).items():
+            done = _mark(content)
+            if done and all(sizes.get(folder / name) == size for name, size in done.get("files", {}).items()):
+                found[marks[path].name] = replace(marks[path], counts=done["counts"], seconds=done["seconds"])
     return found
+
+
+def _mark(content: bytes) -> dict[str, Any]:
+    """What a part's mark says; nothing where it is damaged, so that the part is done again."""
+    try:
+        done = read_json(content)
+    except InputError:
+        return {}
+    return done if isinstance(done, dict) and {"counts", "seconds"} <= done.keys() else {}
 
 
 Execute = Callable[[str, Work, Sequence[Part]], Iterator[dict[str, Any]]]

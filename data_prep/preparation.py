@@ -81,6 +81,7 @@ class Preparation:
         self.used: list[Part] = []
         self.funnel: list[dict[str, Any]] = []
         self.input: dict[str, Any] = {}
+        self.others: Sequence[str] = ()
 
     def run(self, files: Sequence[InputFile], others: Sequence[str] = ()) -> dict[str, Any]:
         """Every step; returns the receipt's counts. `others` are names of files that are not read."""

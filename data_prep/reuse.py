@@ -9,10 +9,12 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from data_prep.contract.dataset import ADDRESS, DOCUMENTS, MANIFEST, TOKENIZER
+from data_prep.contract.dataset import ADDRESS, DAMAGED, DOCUMENTS, MANIFEST, TOKENIZER
 from data_prep.contract.receipt import Receipt, read_receipt, write_receipt
 from data_prep.instructions import FOLDER as INSTRUCTIONS
 from data_prep.parts import FOLDER as PARTS
+from data_prep.repair import broken
+from data_prep.storage import Storage
 from data_prep.tokenize.encode import SPLITS
 
 MADE = (PARTS, *SPLITS, INSTRUCTIONS, DOCUMENTS, TOKENIZER, MANIFEST)
@@ -20,7 +22,7 @@ MADE = (PARTS, *SPLITS, INSTRUCTIONS, DOCUMENTS, TOKENIZER, MANIFEST)
 
 
 def take_over(folder: Path, others: Iterable[Path], wanted: str) -> tuple[Path, Receipt] | None:
-    """Put the first of `others` whose receipt has the wanted fingerprint into `folder`.
+    """Put the first of `others` that is whole and whose receipt has the wanted fingerprint into `folder`.
 
     Returns that folder and its receipt; None where there is none. Files are shared as hard links where both
     folders are on one file system: whoever writes in either replaces files and changes none, and removing a
@@ -29,6 +31,8 @@ def take_over(folder: Path, others: Iterable[Path], wanted: str) -> tuple[Path, 
     for other in others:
         receipt = read_receipt(other)
         if receipt is None or receipt.fingerprint != wanted or (other / ADDRESS).is_file():
+            continue
+        if (other / DAMAGED).exists() or broken(Storage(other), receipt):
             continue
         for name in MADE:
             _replace(other / name, folder / name)

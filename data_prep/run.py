@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from data_prep.account import first_of, other_lines
 from data_prep.cluster import Cluster
 from data_prep.config import PrepConfig
-from data_prep.contract.dataset import ADDRESS, MANIFEST
+from data_prep.contract.dataset import ADDRESS, DAMAGED, MANIFEST
 from data_prep.contract.lock import locked
 from data_prep.contract.names import without_password, without_passwords
 from data_prep.contract.receipt import (
@@ -21,6 +22,7 @@ from data_prep.contract.receipt import (
 )
 from data_prep.contract.vocabulary import Vocabulary
 from data_prep.preparation import Preparation
+from data_prep.repair import broken, remove
 from data_prep.reuse import take_over
 from data_prep.sources import list_files
 from data_prep.sources.files import InputFile
@@ -36,7 +38,9 @@ def prepare(
     notify: Callable[[str], None] = print,
     others: Iterable[Path] = (),
 ) -> Receipt:
-    """Make the dataset in `storage`, or take it as it is where its receipt matches.
+    """Make the dataset in `storage`, or take it as it is where its receipt matches and its files are there.
+
+    What is missing or damaged of it is made again, byte for byte.
 
     A folder among `others` that holds this very dataset is taken over. Where the storage is an address, its
     folder here ends up with what is small and stands for it. A run that was stopped goes on from its finished
@@ -44,12 +48,17 @@ def prepare(
     same folder; two that share but an address are not kept apart.
     """
     wanted = identify(config)
+    for line in other_lines(len(wanted.unread), first_of(wanted.unread)):
+        notify(f"passed over: {line}")
     receipt = finished(storage, wanted.fingerprint)
-    if receipt is None:
+    if receipt is None or _broken(storage, receipt):
         with locked(storage.folder, "preparing"):
             receipt = finished(storage, wanted.fingerprint)  # by another process, that was waited for
-            if receipt is None:
-                return _make(config, storage, notify, others, wanted)
+            bad = _broken(storage, receipt) if receipt else []
+            if receipt is None or bad:
+                return _make(config, storage, notify, others, wanted, bad)
+    if storage.address:
+        stand_in(storage)
     notify(f"prep: {storage} is done already")
     return receipt
 
@@ -60,10 +69,17 @@ def _make(
     notify: Callable[[str], None],
     others: Iterable[Path],
     wanted: "Identity",
+    bad: list[Path],
 ) -> Receipt:
-    """Take the dataset over, or make it, and leave its receipt."""
+    """Take the dataset over, or make it, and leave its receipt; of one that is done, what is `bad`."""
+    if bad:
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        notify(f"prep: {bad[0]}{more}: missing or damaged, made again")
+        remove(storage, bad)
+    marked = (storage.folder / DAMAGED).exists()
     _begin(storage)
-    taken = None if storage.address else take_over(storage.folder, others, wanted.fingerprint)
+    # A folder that shares its files may share what is damaged, too.
+    taken = None if storage.address or marked else take_over(storage.folder, others, wanted.fingerprint)
     if taken:
         notify(f"prep: {taken[0]} is this very dataset; taken from there")
         return taken[1]
@@ -114,14 +130,19 @@ def identify(config: PrepConfig) -> Identity:
 
 
 def finished(storage: Storage, wanted: str) -> Receipt | None:
-    """The receipt of a dataset that is there already."""
+    """The receipt of a dataset that has been made already."""
     marks = storage.read(*(storage.folder / name for name in (RECEIPT, MANIFEST)))
     receipt = understood(marks.get(storage.folder / RECEIPT, b""))
-    if receipt is None or receipt.fingerprint != wanted or len(marks) < 2:
-        return None
-    if storage.address:
-        stand_in(storage)
-    return receipt
+    return receipt if receipt and receipt.fingerprint == wanted and len(marks) == 2 else None
+
+
+def _broken(storage: Storage, receipt: Receipt) -> list[Path]:
+    """What is missing or damaged of it. A mark of damage goes where all is well."""
+    mark = storage.folder / DAMAGED
+    found = broken(storage, receipt, hashes=mark.exists())
+    if not found:
+        mark.unlink(missing_ok=True)
+    return found
 
 
 def _begin(storage: Storage) -> None:
@@ -129,7 +150,13 @@ def _begin(storage: Storage) -> None:
     storage.folder.mkdir(parents=True, exist_ok=True)
     names = (RECEIPT, MANIFEST)
     storage.delete(*storage.read(*(storage.folder / name for name in names)))
-    for name in (*names, ADDRESS):
+    for name in (*names, ADDRESS, DAMAGED):
         (storage.folder / name).unlink(missing_ok=True)
     if storage.address:
         write_atomic(storage.folder / ADDRESS, storage.address + "\n")
+
+
+def is_whole(storage: Storage, wanted: str) -> bool:
+    """Whether the dataset of this fingerprint has been made, and its files are there."""
+    receipt = finished(storage, wanted)
+    return receipt is not None and not _broken(storage, receipt)

@@ -42,9 +42,9 @@ class Prep(Kind):
 
     def is_done(self, stage: Stage) -> bool:
         """Whether the dataset, in the folder or at its address, is this very one."""
-        from data_prep.run import finished
+        from data_prep.run import is_whole
 
-        return finished(storage_of(stage), self.fingerprint(stage)) is not None
+        return is_whole(storage_of(stage), self.fingerprint(stage))
 
     def run(self, stage: Stage, notify: Notify) -> Receipt:
         """Make the dataset, or take over one that another work folder beside this has."""

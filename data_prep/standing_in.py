@@ -30,7 +30,8 @@ def stand_in(storage: Storage) -> None:
     found = storage.read(manifest, storage.folder / RECEIPT)
     if len(found) < 2:
         raise InputError(f"{storage}: no finished dataset there; make one with `bloomery prep`")
-    if not manifest.is_file() or manifest.read_bytes() != found[manifest]:
+    here = [storage.folder / name for name in NAMES]
+    if not all(path.is_file() for path in here) or manifest.read_bytes() != found[manifest]:
         manifest.unlink(missing_ok=True)
-        storage.fetch(*(storage.folder / name for name in NAMES))
+        storage.fetch(*here)
     write_atomic(address, storage.address + "\n")

@@ -29,7 +29,7 @@ from pipeline.tracking.record import PARENT_RECORD, STAGE_RECORD, State, read_st
 
 PORT = 5000
 """MLflow's own; another one where it is taken."""
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
@@ -91,9 +91,9 @@ def page_of(place: Place, address: str, notify: Callable[[str], None]) -> str:
             notify(f"MLflow has no experiment {place.experiment} yet; `bloomery sync` sends what it missed")
             return pages.experiments_page(address)
         run_id = find_run(client, experiment.experiment_id, place.state) if place.state else None
+        view = pages.leave_view(client, experiment.experiment_id)
     except (MlflowException, OSError) as error:
         raise InputError(f"MLflow at {server.shown(address)} cannot be used ({one_line(error)})") from None
-    view = _leave_view(client, experiment.experiment_id)
     if run_id is not None:
         return pages.run_page(address, experiment.experiment_id, run_id)
     if place.state is not None:
@@ -101,17 +101,6 @@ def page_of(place: Place, address: str, notify: Callable[[str], None]) -> str:
             f"MLflow does not have the run of {place.state.name} yet; `bloomery sync` sends what it missed"
         )
     return pages.runs_page(address, experiment.experiment_id, view)
-
-
-def _leave_view(client: Any, experiment_id: str) -> bool:
-    """Whether the table of runs has our view; one may be allowed to read and not to write."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        pages.leave_view(client, experiment_id)
-    except (MlflowException, ValueError):
-        return False
-    return True
 
 
 def find_run(client: Any, experiment_id: str, state: State) -> str | None:

@@ -1,16 +1,3 @@
-"""Processes that do not outlive the one that started them."""
+"""Processes that do not outlive the one that started them: see `data_prep.contract.family`."""
 
-import ctypes
-import signal
-import sys
-
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent ends, however that ends; elsewhere nothing happens.
-
-    SIGKILL, since SIGTERM asks a rank to save first, and the same command is to find nothing in its way.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+from data_prep.contract.family import die_with_parent as die_with_parent

@@ -21,12 +21,13 @@ def answers(
     tokens: int,
     how: Sampling | Beams,
     write: Callable[[str], None],
+    average: bool = False,
 ) -> list[str]:
     """What the model of a run or checkpoint says after each text, or with `chat` to it.
 
     It is written too, and as it comes where one text is drawn.
     """
-    model = load_model(path)
+    model = load_model(path, average)
     if model.config.model.architecture == "encoder":
         raise InputError(f"{path}: an encoder does not go on with a text; --fill has it fill in blanks")
     prompts, stops = [prompt_ids(model, text, chat) for text in texts], stop_ids(model.vocabulary, chat)
@@ -47,9 +48,9 @@ def answers(
     return whole
 
 
-def blanks(path: Path, texts: list[str], tokens: int, beams: Beams) -> list[Filled]:
+def blanks(path: Path, texts: list[str], tokens: int, beams: Beams, average: bool = False) -> list[Filled]:
     """Each text with its blanks filled in by the model of a run or checkpoint."""
-    return fill(load_model(path), texts, CANDIDATES, tokens, beams)
+    return fill(load_model(path, average), texts, CANDIDATES, tokens, beams)
 
 
 def filled_lines(filled: Filled) -> list[str]:

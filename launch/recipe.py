@@ -6,8 +6,9 @@ Everything that is wrong is one `InputError` sentence: the file, the key, the va
 
 import difflib
 import reprlib
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from pipeline.config import (
     EvalConfig,
     ModelConfig,
     ObjectiveConfig,
+    OptimizerConfig,
     ParallelConfig,
     PipelineConfig,
     TrackingConfig,
@@ -88,7 +90,7 @@ class Recipe(Settings):
     @property
     def plain(self) -> dict[str, Any]:
         """What the file and the overrides say, and nothing else."""
-        return self._plain
+        return self._plain or self.model_dump(mode="json", exclude_unset=True)
 
     @property
     def can_answer(self) -> bool:
@@ -115,6 +117,8 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Recipe:
         _resolve(here, Path.cwd())
         _merge(plain, here)
     plain.setdefault("name", path.stem)
+    for line in take_old_names(plain):
+        print(f"{path}: {line}", file=sys.stderr)
     _inherit(plain)
     recipe = validated(Recipe, plain, path)
     recipe._path, recipe._plain = path, plain
@@ -122,6 +126,29 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Recipe:
         with told_of(path):
             recipe.pipeline()
     return recipe
+
+
+def take_old_names(plain: dict[str, Any]) -> list[str]:
+    """Give keys that have another name by now that name; returns a line for each."""
+    sections = {name: field.annotation for name, field in Recipe.model_fields.items()}
+    places = [(name, plain, name, sections[name]) for name in plain.keys() & sections.keys()]
+    stages = _section(plain, ["stages"])
+    for name in stages:
+        stage = _section(stages, [name])
+        places.append((f"stages.{name}", stages, name, OptimizerConfig))
+        places += [
+            (f"stages.{name}.{key}", stage, key, sections[key]) for key in stage.keys() & sections.keys()
+        ]
+    lines = []
+    for place, holder, key, section in places:
+        given = holder[key]
+        if not (isinstance(given, dict) and isinstance(section, type) and issubclass(section, Settings)):
+            continue
+        found = [old for old in section.renamed if old in given]
+        lines += [f"{place}.{old} is called {place}.{section.renamed[old]} now" for old in found]
+        with suppress(ValueError):  # both names at once, which is refused when the section is read
+            holder[key] = section.with_new_names(given)
+    return lines
 
 
 Section = TypeVar("Section", bound=BaseModel)

@@ -16,6 +16,7 @@ from data_prep.stage import storage_of
 from data_prep.standing_in import stand_in
 from launch.attempts import folder_of
 from launch.doctor.finding import host_memory, size
+from launch.doctor.fit import what_trains
 from launch.graph import Graph, graph
 from launch.hosts import HostsLauncher
 from launch.local import LocalLauncher, choose_processes, count_gpus
@@ -131,7 +132,8 @@ class Runner:
         processes = choose_processes(job.config.parallel, job.optim, min(2, os.cpu_count() or 1), exact=True)
         data = job.config.parallel.data_size(processes)
         lengths = objective_of(job.config.objective).shape(job.config.data).lengths
-        need = memory.peak(job.config, lengths, job.optim, rows, data, gpu=False)
+        trained = what_trains(job.config, rows)
+        need = memory.peak(job.config, lengths, job.optim, rows, data, False, trained)
         wanted = processes * (need.weights + need.gradients + need.optimizer)
         if wanted > there:
             raise InputError(
@@ -150,7 +152,7 @@ class Runner:
 
 
 @dataclass(frozen=True)
-class State:
+class StageState:
     """How a stage stands."""
 
     name: str
@@ -162,16 +164,16 @@ class State:
     """What has changed, or what it waits for."""
 
 
-def states(found: Graph) -> list[State]:
+def states(found: Graph) -> list[StageState]:
     """How every stage of a graph stands, in order."""
-    told: dict[str, State] = {}
+    told: dict[str, StageState] = {}
     for name, stage in found.stages.items():
         state, why = _state(found.kind(stage), stage, told)
-        told[name] = State(name, stage.kind, stage.needs(), state, why)
+        told[name] = StageState(name, stage.kind, stage.needs(), state, why)
     return list(told.values())
 
 
-def _state(kind: Kind, stage: Stage, told: dict[str, State]) -> tuple[str, str]:
+def _state(kind: Kind, stage: Stage, told: dict[str, StageState]) -> tuple[str, str]:
     receipt = read_receipt(stage.folder)
     behind = [name for name in stage.needs() if told[name].state != "done"]
     if receipt is None:

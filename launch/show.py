@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.contract.dataset import MANIFEST
+from data_prep.contract.reading import read_json, read_jsonl
 from data_prep.contract.receipt import read_receipt
 from data_prep.contract.settings import InputError
 from pipeline.reports.findings import graph
@@ -76,9 +77,9 @@ def sample_lines(samples: list[dict[str, Any]], characters: int = 160) -> list[s
 def _describe_evaluation(folder: Path) -> dict[str, Any]:
     from pipeline.evaluation.evaluate import RESULTS, SAMPLES
 
-    results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-    samples = (folder / SAMPLES).read_text(encoding="utf-8").splitlines()
-    return {"kind": "evaluation", **results, "samples": [json.loads(line) for line in samples]}
+    results = read_json(folder / RESULTS)
+    samples = [line for _, line in read_jsonl(folder / SAMPLES)]
+    return {"kind": "evaluation", **results, "samples": samples}
 
 
 def _describe_run(run: Path) -> dict[str, Any]:

@@ -63,7 +63,8 @@ def _train(loaded: recipe.Recipe, arguments: argparse.Namespace) -> bool:
     check_layout(job)
     from pipeline.training.run import run
 
-    return run(job, partial(kind.batches, stage, job), arguments.resume, stop)
+    batches, task = partial(kind.batches, stage, job), kind.task(stage, job)
+    return run(job, batches, arguments.resume, stop, task)
 
 
 def _leave(status: int, arguments: argparse.Namespace) -> NoReturn:

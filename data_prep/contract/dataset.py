@@ -19,6 +19,7 @@ import io
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +40,8 @@ MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.model"
 DOCUMENTS = "documents.parquet"
 BLOCKS = "blocks.npy"
+DAMAGED = ".damaged"
+"""In a folder of which a reader found something damaged: preparation then looks at all of it, by hash."""
 ADDRESS = "address.txt"
 """In a folder that stands for a dataset in object storage: where that is. The small files are in both."""
 
@@ -272,7 +275,9 @@ class Dataset:
         path = self.folder / entry.path
         if not path.is_file() or path.stat().st_size != entry.bytes:
             found = f"{path.stat().st_size} bytes" if path.is_file() else "no file"
-            raise InputError(f"{path}: {found} where the manifest says {entry.bytes} bytes; prepare it again")
+            raise InputError(
+                f"{path}: {found} where the manifest says {entry.bytes} bytes; `bloomery prep` makes it again"
+            )
         return np.memmap(path, dtype=np.uint8, mode="r")
 
     def read_block(self, shard: NDArray[np.uint8], row: Any, check: bool = True) -> Block:
@@ -290,9 +295,11 @@ class Dataset:
         ids = view(row["ids_offset"], documents, np.dtype("<u8"))
         if check and (checksum(tokens), checksum(lengths, ids)) != (row["crc32"], row["index_crc32"]):
             name = getattr(shard, "filename", "shard")
+            with suppress(OSError):  # a dataset that may not be written to is none that prep would mend
+                (self.folder / DAMAGED).write_text(f"{name}\n", encoding="utf-8")
             raise InputError(
                 f"{name}: the block at byte {int(row['tokens_offset'])} is corrupt (its checksum differs); "
-                "prepare the dataset again"
+                "`bloomery prep` makes it again"
             )
         return Block(tokens, lengths, ids)
 

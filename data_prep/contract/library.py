@@ -1,11 +1,12 @@
 """The library tokenizers, which panics where others raise: whatever goes wrong in it is one `InputError`."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from data_prep.contract.reading import printable
+from data_prep.contract.reading import printable, read_json
 from data_prep.contract.roles import TOKENIZER_JSON, Added
 from data_prep.contract.settings import InputError
 
@@ -45,10 +46,12 @@ def open_tokenizer(path: Path, content: bytes, added: Sequence[Added] = ()) -> A
             f"{path}: a {TOKENIZER_JSON} is read by the library tokenizers, which is not installed; "
             "pip install 'bloomery[export]'"
         ) from None
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a {TOKENIZER_JSON} (not UTF-8 at byte {error.start})") from None
+    parsed = read_json(content, path)
+    if not isinstance(parsed, dict):
+        raise InputError(f"{path}: not a {TOKENIZER_JSON} (a JSON object is expected)")
+    for rules in ("normalizer", "decoder"):
+        check_growth(path, parsed.get(rules))
+    text = json.dumps(parsed)
     try:
         with library_errors(path):
             tokenizer = Tokenizer.from_str(text)

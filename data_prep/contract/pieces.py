@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import sentencepiece
 
-from data_prep.contract.library import check_growth, library_errors, open_tokenizer
+from data_prep.contract.library import library_errors, open_tokenizer
 from data_prep.contract.reading import read_json
 from data_prep.contract.roles import KINDS, MOST_PIECES, Added
 from data_prep.contract.settings import InputError
@@ -152,8 +152,6 @@ class HuggingFace:
         self, path: Path, content: bytes, names: Mapping[str, int], added: Sequence[Added] = ()
     ) -> None:
         parsed = read_json(content, path)
-        for rules in ("normalizer", "decoder"):
-            check_growth(path, parsed.get(rules) if isinstance(parsed, dict) else None)
         self._tokenizer = open_tokenizer(path, content, added)
         self._path, self._names = path, names
         self._pieces: dict[int, str] = {i: piece for piece, i in self._tokenizer.get_vocab().items()}

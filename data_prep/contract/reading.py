@@ -25,6 +25,7 @@ from data_prep.contract.settings import InputError
 from data_prep.contract.utf8 import as_utf8, decoded
 
 __all__ = [
+    "LINE_BYTES",
     "open_zip",
     "plain_name",
     "printable",

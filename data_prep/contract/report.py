@@ -5,6 +5,7 @@ Nothing here is HTML, so that whatever a document or a recipe holds is escaped i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class Line:
     low: Sequence[float] = ()
     """Where each interval begins; empty without intervals."""
     high: Sequence[float] = ()
+    style: Literal["both", "points", "line"] = "both"
+    """Points joined by a line, points alone, or a line alone, whose intervals are a band."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ class Lines:
     levels: Mapping[str, float] = field(default_factory=dict)
     share: bool = False
     """Whether y is a share, shown in percent from 0 to 1, and x counts of something: equally far apart."""
+    log_x: bool = False
+    log_y: bool = False
 
 
 Part = Table | Text | Code | Curves | Bars | Lines
@@ -121,6 +126,8 @@ class StageReport:
     """The folder of each of these models."""
     levels: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Losses to compare a run's with, by the run's folder and what they are of."""
+    commands: Sequence[str] = ()
+    """What to do with the run that it made, as lines for a shell with RUN where its folder goes."""
 
 
 def percent(part: float, whole: float) -> str:

@@ -1,8 +1,9 @@
 """The base of every configuration section, and the one error type that users see."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class InputError(ValueError):
@@ -23,6 +24,24 @@ class Settings(BaseModel):
     later: ClassVar[frozenset[str]] = frozenset()
     """Fields added after runs existed: left out of `identity()` while they have their default."""
 
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Fields by the names that they had before: these are taken, and stand in fingerprints for good."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_old_names(cls, given: Any) -> Any:
+        return cls.with_new_names(given)
+
+    @classmethod
+    def with_new_names(cls, given: Any) -> Any:
+        """Plain values with the names that fields have now. ValueError where both are there."""
+        if not isinstance(given, Mapping) or not cls.renamed.keys() & given.keys():
+            return given
+        for old, new in cls.renamed.items():
+            if old in given and new in given:
+                raise ValueError(f"{old} is called {new} now; give it once")
+        return {cls.renamed.get(name, name): value for name, value in given.items()}
+
     def identity(self) -> dict[str, Any]:
         """The fields that decide what comes out, nested sections likewise, as plain values."""
         return self._values(self.not_in_fingerprint)
@@ -41,4 +60,5 @@ class Settings(BaseModel):
                 del plain[name]
             elif isinstance(value, Settings):
                 plain[name] = value.settled() if left_out is None else value.identity()
-        return plain
+        before = {new: old for old, new in self.renamed.items()}
+        return {before.get(name, name): value for name, value in plain.items()}

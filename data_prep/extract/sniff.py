@@ -24,9 +24,17 @@ FEW = 2
 ESCAPES = b"\x1b$"
 """Begins two-byte characters in ISO-2022-JP and its like, whose bytes are all valid UTF-8."""
 ASCII = bytes(range(128))
-DETECTED = {"uhc": "euc-kr", "mac-cyrillic": "x-mac-cyrillic"}
-BEYOND = ("ibm852", "ibm855", "ibm865", "mac-centraleurope")
-"""Names of uchardet that are no labels of the standard: other names for its encodings, and others."""
+DETECTED = {
+    "cp949": "euc-kr",
+    "uhc": "euc-kr",
+    "iso2022-jp": "iso-2022-jp",
+    "mac-cyrillic": "x-mac-cyrillic",
+    "cp852": "ibm852",
+    "cp855": "ibm855",
+    "cp865": "ibm865",
+    "mac-latin2": "mac-centraleurope",
+}
+"""What detection calls encodings that is no label of the standard; it gives the names of Python's codecs."""
 
 _SPACE = rb"[\t\n\f\r ]"
 _TAG = re.compile(
@@ -128,8 +136,8 @@ def detected(content: bytes) -> str:
         return wide
     if ESCAPES not in content and _looks_like_utf8(content):
         return "utf-8"
-    found = (detect_encoding(content, html5_compatible=False) or "").lower()
-    name = found if found in BEYOND else name_of(DETECTED.get(found, found))
+    found = (detect_encoding(content, html5_compatible=False) or "").lower().replace("_", "-")
+    name = DETECTED.get(found) or name_of(found)
     return name if name and name != "replacement" else "utf-8"
 
 

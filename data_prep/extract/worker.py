@@ -15,6 +15,7 @@ import subprocess
 import sys
 from typing import IO, Any
 
+from data_prep.contract.family import die_with_parent
 from data_prep.extract.html import ExtractionError
 
 MEMORY_BYTES = 4 << 30
@@ -98,6 +99,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
 
 
 def main() -> None:
+    die_with_parent()
     answers: Any = sys.stdout.buffer
     sys.stdout = sys.stderr  # nothing that a library prints may get between the answers
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))

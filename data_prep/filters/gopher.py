@@ -167,13 +167,15 @@ def duplicate_ngrams(
 ) -> int:
     """Characters in n-grams that occurred before. After a hit the scan goes on behind it, so nothing counts
     twice; what it jumps over does not count as having occurred. Takes what `repeated_ngrams` gives."""
+    starts = np.concatenate([np.zeros(1, np.int64), ends])
+    sizes = (ends[positions + n - 1] - starts[positions]).tolist()
     seen: set[int] = set()
     size, resume = 0, 0
-    for position, gram in zip(positions.tolist(), grams.tolist(), strict=True):
+    for position, gram, characters in zip(positions.tolist(), grams.tolist(), sizes, strict=True):
         if position < resume:
             continue
         if gram in seen:
-            size += _characters(ends, position, n)
+            size += characters
             resume = position + n
         else:
             seen.add(gram)

@@ -108,6 +108,12 @@ def spaced(text: str) -> str:
     return "".join(map(_spaced_piece, pieces))
 
 
+def unspaced(characters: str) -> NDArray[np.bool_]:
+    """Which of some characters are letters of a script without spaces."""
+    points = np.frombuffer(characters.encode("utf-32-le", "surrogatepass"), "<u4")
+    return _kinds()[points] >= FIRST_SCRIPT
+
+
 def _spaced_piece(text: str) -> str:
     points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
     kinds = _kinds()[points]

@@ -6,7 +6,6 @@ each run of other visible characters is a word of its own, a symbol. Where a scr
 estimated (see `scripts`). So counts, lengths and n-grams of words mean the same in every script."""
 
 import re
-import unicodedata
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from data_prep.filters.scripts import (
     MAYBE_UNSPACED,
     SEPARATORS,
     spaced,
+    unspaced,
 )
 
 # Possessive, so that a word of millions of letters keeps no way back for each of them.
@@ -42,6 +42,8 @@ _RUN, _ASCII_RUN = re.compile(_LETTERS), re.compile(rb"[a-z0-9]+")
 _TO_SEPARATE = re.compile(f"[{MAYBE_UNSPACED}{SEPARATORS}]")
 _UNUSUAL = re.compile(f"[{MAYBE_MARKED}{SEPARATORS}\u00b7\u2010\u2011\u0530-\u05ff]")
 _FORMATS, _SEPARATORS = re.compile(f"[{FORMATS}]"), re.compile(f"[{SEPARATORS}]")
+FIRST_SYLLABLE, FINALS = 0xAC00, 28
+_HANGUL = re.compile("[\uac00-\ud7a3]")
 _COMPOSED, _ACCENTS = re.compile(f"[\uac00-\ud7a3{MAYBE_ACCENTED}]"), re.compile(f"[{ACCENTS}]")
 _LINE_BREAKS, _PARAGRAPH_BREAKS = re.compile(r"\n+"), re.compile(r"\n{2,}")
 
@@ -65,11 +67,14 @@ def without_formats(text: str) -> str:
 def letters_in(words: Sequence[str]) -> int:
     """The length of words in letters: marks that change a letter are none, so that a decomposed é is one
     letter, and a syllable of Hangul is two or three."""
-    together = " ".join(words)
-    spaces = max(len(words) - 1, 0)
-    if not together.isascii() and _COMPOSED.search(together):
-        together = _ACCENTS.sub("", unicodedata.normalize("NFD", together))
-    return len(together) - spaces
+    together = "".join(words)
+    if together.isascii() or not _COMPOSED.search(together):
+        return len(together)
+    syllables = [ord(syllable) - FIRST_SYLLABLE for syllable in _HANGUL.findall(together)]
+    inner = sum(
+        1 if syllable % FINALS == 0 else 2 for syllable in syllables
+    )  # its vowel, and a last consonant
+    return len(_ACCENTS.sub("", together)) + inner
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ class Parsed:
         """Which of the words are estimates."""
         if self.text.isascii() or not IS_UNSPACED.search(self.text):
             return np.zeros(len(self.words), bool)
-        return np.array([IS_UNSPACED.match(word) is not None for word in self.words], bool)
+        return unspaced("".join([word[0] for word in self.words]))
 
     @cached_property
     def spaces(self) -> NDArray[np.int64]:

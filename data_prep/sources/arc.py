@@ -1,46 +1,77 @@
-"""Legacy ARC files, the Internet Archive's format before WARC, read with warcio."""
+"""Legacy ARC files, the Internet Archive's format before WARC.
+
+A record is a line (URL, IP address, date, media type, ..., length), that many bytes, and a line's end. What
+stands where a line of that form should is passed over up to the next one and told.
+Source: archive.org/web/researcher/ArcFileFormat.php, versions 1 and 2.
+"""
 
 from collections.abc import Iterator
-from typing import Any
 
 from data_prep.documents import Failure, Item, Page, Passed
 from data_prep.extract.sniff import charset_of
 from data_prep.sources.files import InputFile
 from data_prep.sources.http import BodyError, decode_body
-from data_prep.sources.streams import damage, damage_errors, open_stream
+from data_prep.sources.records import HEADER_BYTES, Cursor, after_blank_lines, http_answer
+from data_prep.sources.streams import CHUNK, damage, open_raw
 from data_prep.sources.warc import HTML_TYPES
 
 
 def read(file: InputFile, page_bytes: int) -> Iterator[Item]:
     """The HTML pages of a file. What was read before damage counts, and the damage is named."""
-    from warcio.archiveiterator import ArchiveIterator
-    from warcio.exceptions import ArchiveLoadFailed
-
     number = 0
-    try:
-        with open_stream(file.path) as stream:
-            for number, record in enumerate(ArchiveIterator(stream)):
-                yield _page(record, file.name, number, page_bytes)
-    except (*damage_errors(), ArchiveLoadFailed, ValueError) as error:
-        yield damage(file.name, number, error)
+    with open_raw(file.path) as raw:
+        cursor = Cursor(raw)
+        line = after_blank_lines(cursor)
+        while line:
+            found = header(line)
+            if not found:
+                size = 0
+                while line and not found:
+                    size += len(line)
+                    line = cursor.line(CHUNK)
+                    found = header(line)
+                yield Failure(file.name, number, "no ARC record", f"{size} bytes")
+                continue
+            url, length = found
+            content = cursor.read(min(length, page_bytes + HEADER_BYTES))
+            left = length - len(content)
+            if cursor.skip(left) < left:
+                yield Failure(file.name, number, "record cut off", f"{len(content)} of {length} bytes", url)
+            else:
+                yield _page(content, length, file.name, number, url, page_bytes)
+            number += 1
+            line = after_blank_lines(cursor)
+    if cursor.problem:
+        yield damage(file.name, number, cursor.problem)
 
 
-def _page(record: Any, source: str, number: int, page_bytes: int) -> Item:
-    headers = record.http_headers
-    if record.rec_type != "response" or headers is None:
+def header(line: bytes) -> tuple[str, int] | None:
+    """The URL and the length in the first line of a record; None where it is none."""
+    words = line.split(maxsplit=99)
+    dates = [n for n, word in enumerate(words[:-1]) if n > 1 and word.isdigit() and 8 <= len(word) <= 17]
+    if not dates or not line.endswith(b"\n") or not words[-1].isdigit() or len(words[-1]) > 18:
+        return None
+    return b" ".join(words[: dates[0] - 1]).decode("utf-8", "replace"), int(words[-1])
+
+
+def _page(content: bytes, length: int, source: str, number: int, url: str, page_bytes: int) -> Item:
+    """The page in a record's content, or why there is none."""
+    if not content.startswith(b"HTTP/"):
         return Passed("record without an HTTP answer")
-    kind = headers.get_header("Content-Type") or ""
+    status, headers, start = http_answer(content)
+    kind = headers.get("content-type", "")
     if not kind.lower().startswith(HTML_TYPES):
         return Passed("record that is no HTML")
-    if headers.get_statuscode() != "200":
+    if status != 200:
         return Passed("record with another status than 200")
-    url = record.rec_headers.get_header("uri") or ""
-    body = record.raw_stream.read(page_bytes + 1)
-    if len(body) <= page_bytes and getattr(record.raw_stream, "limit", 0) > 0:
-        return Failure(source, number, "record cut off", f"{len(body)} bytes are there", url)
-    encodings = [headers.get_header(name) or "" for name in ("Transfer-Encoding", "Content-Encoding")]
-    try:
-        page = decode_body(body, encodings[0], encodings[1], page_bytes)
-    except BodyError as error:
-        return Failure(source, number, str(error), url=url)
+    reason = "page too large" if length - start > page_bytes else ""
+    page = b""
+    if not reason:
+        encodings = [headers.get(name, "") for name in ("transfer-encoding", "content-encoding")]
+        try:
+            page = decode_body(content[start:], encodings[0], encodings[1], page_bytes)
+        except BodyError as error:
+            reason = str(error)
+    if reason:
+        return Failure(source, number, reason, url=url)
     return Page(source, number, page, url, charset_of(kind))

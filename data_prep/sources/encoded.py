@@ -10,7 +10,7 @@ from typing import Any
 
 from data_prep.contract.utf8 import as_utf8, mark_of
 from data_prep.extract.encodings import decode
-from data_prep.extract.sniff import SAMPLE, detected, doubtful
+from data_prep.extract.sniff import ESCAPES, SAMPLE, detected, doubtful
 from data_prep.sources.streams import CHUNK, damage_errors
 
 ZEROS = 1024
@@ -31,7 +31,9 @@ def utf8_stream(stream: io.BufferedReader, said: str = "") -> io.BufferedReader:
     sample = again.sample
     if mark_of(sample)[0]:
         return as_utf8(_buffered(again))
-    name = detected(sample) if not said or doubtful(decode(sample, said)) else said
+    plain = b"\0" not in sample[:ZEROS] and ESCAPES not in sample
+    sure = said and plain and not doubtful(decode(sample, said))
+    name = said if sure else detected(sample)
     if name in MARKS:
         again.sample = MARKS[name] + sample
         return as_utf8(_buffered(again))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from data_prep.contract.reading import read_jsonl
+from data_prep.contract.reading import LINE_BYTES, read_jsonl
 from data_prep.contract.settings import InputError
 from data_prep.documents import Failure, Item, Page
 from data_prep.sources.encoded import NoTextError, utf8_stream
@@ -21,7 +21,8 @@ def read(file: InputFile, text_field: str) -> Iterator[Item]:
 
     try:
         with open_stream(file.path) as stream:
-            for number, row in read_jsonl(utf8_stream(stream, "utf-8"), "line", strict=False, skip=skip):
+            lines = utf8_stream(stream, "utf-8")
+            for number, row in read_jsonl(lines, "line", strict=False, skip=skip, line_bytes=LINE_BYTES):
                 yield from wrong
                 wrong.clear()
                 yield document(row, file.name, number, text_field)

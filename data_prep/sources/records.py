@@ -113,7 +113,7 @@ def records(
     a compressed file start (`streams.Members`); in one that has none, an offset is one in the stream.
     """
     while True:
-        line = _after_blank_lines(cursor)
+        line = after_blank_lines(cursor)
         start = cursor.position - len(line)
         if not line:
             return
@@ -133,7 +133,8 @@ def records(
             yield _record(cursor, headers, offset, int(length), wanted, most)
 
 
-def _after_blank_lines(cursor: Cursor) -> bytes:
+def after_blank_lines(cursor: Cursor) -> bytes:
+    """The next line that is not empty; nothing at the end."""
     while (line := cursor.line(CHUNK)) in (b"\r\n", b"\n", b"\r"):
         pass
     return line

@@ -30,7 +30,7 @@ def _alone(recipe: Recipe | None, work: Path) -> Generator[Finding, None, Device
     processes = sum(devices.slots.values())
     if recipe is not None:
         with suppress(InputError):  # which is said with the layout
-            processes = count_processes(recipe, devices)
+            processes = count_processes(recipe.pipeline(), devices)
     yield from several.judge(several.try_start(existing(work), None, processes), processes)
     return devices
 

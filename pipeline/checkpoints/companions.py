@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from data_prep.contract.dataset import TOKENIZER
-from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
+from pipeline.checkpoints import saving
 from pipeline.checkpoints.format import Checkpoint
 from pipeline.checkpoints.run_folder import read_config
 from pipeline.config import ParallelConfig
@@ -23,11 +23,10 @@ def open_companion(
     `InputError` where the checkpoint is damaged or does not fit its run's configuration.
     """
     found = Checkpoint(checkpoint)
-    if damage := found.damage(slice(world.rank, None, world.size)):
-        raise InputError(f"{checkpoint}: {damage}; use another checkpoint")
+    saving.check_files(found, world)
     config = read_config(run).model_copy(update={"parallel": parallel})
     layers = model_layers(config, Vocabulary(run / TOKENIZER).size, dtype)
     companion = Companion(layers, world, parallel)
-    found.check_fits(companion.whole_shapes())
-    companion.restore(found.weight)
+    saving.on_all_ranks(lambda: found.check_fits(companion.whole_shapes()), world)
+    companion.restore(found.merged)
     return companion

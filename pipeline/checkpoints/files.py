@@ -27,7 +27,7 @@ CHUNK_BYTES = 16_000_000
 TYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64", torch.uint8: "U8"}
 
 
-class Share(Settings):
+class RankShare(Settings):
     """What a rank has written, for the main rank to put into the index."""
 
     tensors: dict[str, TensorEntry]
@@ -75,14 +75,22 @@ def _write_all(descriptor: int, data: memoryview) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def index(temporary: Path, world: World, step: int, updates: int, memory: LoopState) -> Index:
+def index(
+    temporary: Path,
+    world: World,
+    step: int,
+    updates: int,
+    memory: LoopState,
+    adapter_scale: float = 1.0,
+) -> Index:
     """The index of a checkpoint of which every rank has written its share."""
     paths = [share_path(temporary, rank) for rank in range(world.size)]
-    shares = [Share.model_validate_json(path.read_bytes()) for path in paths]
+    shares = [RankShare.model_validate_json(path.read_bytes()) for path in paths]
     return Index(
         step=step,
         updates=updates,
         memory=memory,
+        adapter_scale=adapter_scale,
         layout={"tensor": world.tensor_size, "pipeline": world.pipeline_size, "data": world.data_size},
         tensors=_merged(shares),
         files={name: entry for share in shares for name, entry in share.files.items()},
@@ -107,7 +115,7 @@ def share_path(temporary: Path, rank: int) -> Path:
     return temporary / f"share-{rank:05d}.json"
 
 
-def _merged(shares: list[Share]) -> dict[str, TensorEntry]:
+def _merged(shares: list[RankShare]) -> dict[str, TensorEntry]:
     merged: dict[str, TensorEntry] = {}
     for share in shares:
         for name, entry in share.tensors.items():

@@ -20,12 +20,18 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from data_prep.contract.reading import plain_name, read_json
 from data_prep.contract.receipt import file_hash
 from data_prep.contract.settings import InputError, Settings
 from pipeline.checkpoints.loop_state import LoopState
 from pipeline.checkpoints.run_folder import INDEX, checkpoint_folder, saved_steps
 from pipeline.distributed.sharding import UNCUT, Cut, shard_shape, unshard
+from pipeline.optim.names import AVERAGE, NARROW, WIDEN, merge
 
+INDEX_BYTES = 4 << 30
+"""Largest index: a tensor takes some hundred bytes, and as many for each rank that has a part of it."""
+MOST_NUMBERS = 1 << 42
+"""Most numbers of one tensor."""
 SCHEMA_VERSION: Literal[2] = 2
 ADAM = ("exp_avg", "exp_avg_sq")
 """The states that every tensor had before there were other optimizers."""
@@ -56,6 +62,25 @@ class TensorEntry(Settings):
     whole_states: dict[str, int] = Field(default_factory=dict)
     """States of shapes of their own, with the rank whose file holds all of them."""
 
+    def problem(self) -> str:
+        """What is wrong with the cut or the parts, which are every number once; empty where nothing."""
+        dimensions, cut = len(self.shape), self.cut
+        if any(size < 1 for size in self.shape) or math.prod(self.shape) > MOST_NUMBERS:
+            return f"shape {self.shape} is that of no weight"
+        if cut.shards < 1 or cut.stride < 1 or (cut.shards > 1 and not 0 <= cut.dim < dimensions):
+            return f"a cut of {cut} does not go with the shape {self.shape}"
+        if cut.shards > 1 and self.shape[cut.dim] % (cut.shards * cut.stride):
+            return f"{cut.shards} shards do not divide the shape {self.shape}"
+        each = math.prod(self.shape) // cut.shards
+        reached = dict.fromkeys(range(cut.shards), 0)
+        for part in sorted(self.parts, key=lambda part: (part.shard, part.start)):
+            if part.length < 0 or reached.get(part.shard) != part.start:
+                return f"a part begins at {part.start} of shard {part.shard}, which leaves a gap or overlaps"
+            reached[part.shard] += part.length
+        if any(end != each for end in reached.values()):
+            return f"its parts are not all of the {each} numbers of each shard"
+        return ""
+
 
 class FileEntry(Settings):
     bytes: int
@@ -73,6 +98,8 @@ class Index(Settings):
     """How many of them updated the weights; those whose numbers were not finite did not."""
     memory: LoopState = Field(default_factory=LoopState)
     """What the training loop remembers of its numbers, and the batches that it leaves out."""
+    adapter_scale: float = 1.0
+    """Factor on what adapters give, where the checkpoint has any."""
     layout: dict[str, int]
     """Tensor, pipeline and data parallel sizes that wrote it."""
     tensors: dict[str, TensorEntry]
@@ -91,15 +118,40 @@ class Checkpoint:
         self._files: dict[str, Any] = {}
         path = folder / INDEX
         try:
-            self.index = Index.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            raise InputError(f"{folder}: not a checkpoint (no {INDEX})") from None
+            self.index = Index.model_validate(read_json(path, limit=INDEX_BYTES))
         except ValidationError as error:
-            raise InputError(f"{path}: not a checkpoint index ({error.errors()[0]['msg']})") from error
+            problem = error.errors()[0]
+            where = ".".join(map(str, problem["loc"]))
+            raise InputError(f"{path}: not a checkpoint index ({where}: {problem['msg']})") from error
+        except InputError:
+            if path.exists():
+                raise
+            raise InputError(f"{folder}: not a checkpoint (no {INDEX})") from None
+        for name in self.index.files:
+            plain_name(name, path)
 
     def weight(self, name: str) -> Tensor:
         """A whole weight, float32."""
         return self._read("weights", name)
+
+    def merged(self, name: str, average: bool = False) -> Tensor:
+        """A whole weight with what its adapter adds to it, float32; or its moving average.
+
+        `InputError` where averages are asked for and none were kept.
+        """
+        weight = self._averaged(name) if average else self.weight(name)
+        stem = name.removesuffix("weight")
+        if stem + NARROW not in self.index.tensors:
+            return weight
+        read = self._averaged if average else self.weight
+        return merge(weight, read(stem + NARROW), read(stem + WIDEN), self.index.adapter_scale)
+
+    def _averaged(self, name: str) -> Tensor:
+        """The average of a weight; one that is frozen is its own."""
+        if not any(AVERAGE in entry.states for entry in self.index.tensors.values()):
+            raise InputError(f"{self.folder}: no average of the weights was kept; train with `average`")
+        has_one = AVERAGE in self.index.tensors[name].states
+        return self.state(name, AVERAGE) if has_one else self.weight(name)
 
     def state(self, name: str, kind: str) -> Tensor:
         """A whole optimizer state of a tensor; `InputError` where another optimizer wrote the checkpoint."""
@@ -114,11 +166,21 @@ class Checkpoint:
         return self._read("optimizer", name, f".{kind}")
 
     def _read(self, file: str, name: str, suffix: str = "") -> Tensor:
-        entry = self.index.tensors[name]
+        entry = self.index.tensors.get(name)
+        if entry is None:
+            raise InputError(f"{self.folder}: no weight is called {name}; use another checkpoint")
+        if problem := entry.problem():
+            raise InputError(f"{self.folder / INDEX}: {name}: {problem}; use another checkpoint")
         shape = shard_shape(entry.shape, entry.cut)
         shards = [torch.empty(math.prod(shape)) for _ in range(entry.cut.shards)]
         for part in entry.parts:
-            found = self._opened(f"{file}-{part.rank:05d}.safetensors", name + suffix)
+            path = f"{file}-{part.rank:05d}.safetensors"
+            found = self._opened(path, name + suffix)
+            if found.shape != (part.length,) or found.dtype != torch.float32:
+                raise InputError(
+                    f"{self.folder / path}: {name}{suffix} is {list(found.shape)} of {found.dtype}, and the "
+                    f"index says {part.length} numbers of torch.float32; use another checkpoint"
+                )
             shards[part.shard][part.start : part.start + part.length] = found
         return unshard([flat.view(shape) for flat in shards], entry.cut)
 
@@ -133,8 +195,12 @@ class Checkpoint:
 
     def random_states(self, rank: int) -> dict[str, Tensor]:
         """The random states of a rank."""
-        with safe_open(self.folder / f"random-{rank:05d}.safetensors", "pt") as opened:
-            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
+        path = self.folder / f"random-{rank:05d}.safetensors"
+        try:
+            with safe_open(path, "pt") as opened:
+                return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{path}: cannot be read ({error}); use an earlier checkpoint") from error
 
     def damage(self, share: slice = slice(None)) -> str | None:
         """What is wrong with the files in a share of the list, by size and hash; None where nothing is."""

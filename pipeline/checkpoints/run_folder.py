@@ -3,13 +3,13 @@
 run/config.yaml  tokenizer.model  identity.json  metrics.jsonl  checkpoints/step-N/  receipt.json
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
+from data_prep.contract.reading import read_json, read_yaml
 from data_prep.contract.receipt import write_atomic
 from data_prep.contract.settings import InputError
 from pipeline.config import OptimizerConfig, PipelineConfig
@@ -35,17 +35,26 @@ def read_config(run: Path) -> PipelineConfig:
     """The resolved configuration that a run was made with."""
     path = run / CONFIG
     try:
-        return PipelineConfig.model_validate(_known(yaml.safe_load(path.read_text()), run))
-    except FileNotFoundError:
+        return PipelineConfig.model_validate(_known(read_yaml(path), run))
+    except InputError:
+        if path.exists():
+            raise
         raise InputError(f"{run}: not a run (no {CONFIG})") from None
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"])) or "it"
         raise InputError(f"{path}: not the configuration of a run ({where}: {problem['msg']})") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(
-            f"{path}: not the configuration of a run ({' '.join(str(error).split())})"
-        ) from error
+
+
+def identity_of(run: Path) -> dict[str, Any]:
+    """What a run's folder says it is of; empty without a file."""
+    path = run / IDENTITY
+    if not path.is_file():
+        return {}
+    found = read_json(path)
+    if not isinstance(found, dict) or not isinstance(found.get("fingerprint"), str):
+        raise InputError(f"{path}: a run's stage and fingerprint are expected; move the folder elsewhere")
+    return found
 
 
 def _known(plain: Any, run: Path) -> Any:
@@ -56,12 +65,11 @@ def _known(plain: Any, run: Path) -> Any:
     if not isinstance(plain, dict):
         return plain
     old = {name: plain.pop(name) for name in ("tune", "eval") if name in plain}
-    if old and (run / IDENTITY).is_file() and json.loads((run / IDENTITY).read_text())["stage"] == "tune":
+    if old and (run / IDENTITY).is_file() and identity_of(run).get("stage") == "tune":
         plain["train"] = old["tune"]
     if isinstance(plain.get("train"), dict):
-        plain["train"] = {
-            name: value for name, value in plain["train"].items() if name in OptimizerConfig.model_fields
-        }
+        given = OptimizerConfig.with_new_names(plain["train"])
+        plain["train"] = {name: given[name] for name in given if name in OptimizerConfig.model_fields}
     return plain
 
 

@@ -15,6 +15,7 @@ from pipeline.checkpoints.run_folder import checkpoint_folder
 from pipeline.checkpoints.writer import Writer
 from pipeline.distributed import randomness
 from pipeline.distributed.world import World
+from pipeline.optim.names import ADAPTER
 from pipeline.parallel import state
 from pipeline.parallel.engine import Engine
 
@@ -51,7 +52,8 @@ def load(engine: Engine, checkpoint: Checkpoint) -> int:
     In another layout weights, optimizer states and schedule go on as they were; random states only go on
     where the layout is the same.
     """
-    load_weights(engine, checkpoint)
+    checkpoint.check_fits(engine.whole_shapes())
+    state.restore_weights(engine, checkpoint.weight)
     index, world = checkpoint.index, engine.world
     state.restore_states(engine, index.updates, checkpoint.state)
     layout = {"tensor": world.tensor_size, "pipeline": world.pipeline_size, "data": world.data_size}
@@ -63,29 +65,48 @@ def load(engine: Engine, checkpoint: Checkpoint) -> int:
 def load_weights(engine: Engine, checkpoint: Checkpoint, new: tuple[str, ...] = ()) -> str:
     """Take the weights alone, as the start of another training.
 
-    Weights whose names begin with one of `new` stay as they were drawn where the checkpoint has none of that
-    name and shape; any other that it lacks is an `InputError`. Returns what was not the same on both sides,
-    in one line.
+    Adapters of the checkpoint are merged into them; those of the engine stay as they were drawn. So do
+    weights whose names begin with one of `new`, where the checkpoint has none of that name and shape; any
+    other that it lacks is an `InputError`. Returns what was not the same on both sides, in one line.
     """
     shapes, there = engine.whole_shapes(), checkpoint.index.tensors
     drawn = {
         name
         for name, shape in shapes.items()
-        if name.startswith(new) and (name not in there or there[name].shape != shape)
+        if ADAPTER in name or (name.startswith(new) and (name not in there or there[name].shape != shape))
     }
+    wanted = {name: shape for name, shape in shapes.items() if name not in drawn}
+    on_all_ranks(lambda: checkpoint.check_fits(wanted), engine.world)
+    stages: list[Any] = [None] * engine.world.size
+    dist.all_gather_object(stages, (set(wanted), drawn))
+    state.restore_weights(engine, checkpoint.merged, drawn)
+    unused = {name for name in there if ADAPTER not in name}.difference(*(taken for taken, _ in stages))
+    parts = {"new": set().union(*(new for _, new in stages)), "not taken": unused}
+    return "; ".join(f"{what}: {summary(names)}" for what, names in parts.items() if names)
+
+
+def check_files(checkpoint: Checkpoint, world: World) -> None:
+    """`InputError` on all ranks where a file is damaged; each rank reads its share of them."""
+
+    def check() -> None:
+        if damage := checkpoint.damage(slice(world.rank, None, world.size)):
+            raise InputError(f"{checkpoint.folder}: {damage}; start from another checkpoint")
+
+    on_all_ranks(check, world)
+
+
+def on_all_ranks(check: Callable[[], None], world: World) -> None:
+    """Check something on every rank; an `InputError` on one of them is raised on all, so that none waits."""
     problem = None
     try:
-        checkpoint.check_fits({name: shape for name, shape in shapes.items() if name not in drawn})
+        check()
     except InputError as error:
         problem = str(error)
-    stages: list[Any] = [None] * engine.world.size
-    dist.all_gather_object(stages, (set(shapes) - drawn, drawn, problem))
-    if problems := [one for _, _, one in stages if one]:
-        raise InputError(problems[0])
-    state.restore_weights(engine, checkpoint.weight, drawn)
-    unused = set(there).difference(*(taken for taken, _, _ in stages))
-    parts = {"new": set().union(*(new for _, new, _ in stages)), "not taken": unused}
-    return "; ".join(f"{what}: {summary(names)}" for what, names in parts.items() if names)
+    problems: list[str | None] = [None] * world.size
+    dist.all_gather_object(problems, problem)
+    for one in problems:
+        if one:
+            raise InputError(one)
 
 
 def summary(names: set[str]) -> str:

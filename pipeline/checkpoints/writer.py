@@ -171,7 +171,7 @@ class Writer:
         for kind, tensors in snapshot.files.items():
             name = f"{kind}-{self.world.rank:05d}.safetensors"
             written[name] = files.write_tensors(folder / name, tensors, self._check)
-        share = files.Share(tensors=snapshot.tensors, files=written)
+        share = files.RankShare(tensors=snapshot.tensors, files=written)
         write_atomic(files.share_path(folder, self.world.rank), share.model_dump_json())
 
     def _check(self) -> None:
@@ -179,7 +179,8 @@ class Writer:
             raise AbandonedError
 
     def _publish(self) -> None:
-        index = files.index(self._temporary, self.world, self._step, self._updates, self._memory)
+        scale = self.optim.lora.scale if self.optim.lora else 1.0
+        index = files.index(self._temporary, self.world, self._step, self._updates, self._memory, scale)
         files.publish(self._temporary, checkpoint_folder(self.run, self._step), index)
         try:
             files.prune(self.run, self.optim.keep_checkpoints, self.optim.keep_every)

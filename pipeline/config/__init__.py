@@ -5,6 +5,7 @@
 
 from pipeline.config.data import DataConfig, MixtureEntry
 from pipeline.config.evaluation import EvalConfig
+from pipeline.config.lora import LoRA
 from pipeline.config.model import ModelConfig
 from pipeline.config.objective import TRAINS, NoiseKind, ObjectiveConfig
 from pipeline.config.optimizer import OptimizerConfig, TrainConfig, TuneConfig
@@ -19,6 +20,7 @@ __all__ = [
     "DataConfig",
     "EvalConfig",
     "EvaluationConfig",
+    "LoRA",
     "MixtureEntry",
     "ModelConfig",
     "NoiseKind",

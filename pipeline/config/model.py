@@ -1,6 +1,7 @@
 """The recipe's `model` section: what a transformer is made of. A family is a set of values of these keys."""
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
@@ -20,7 +21,12 @@ Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
 
 
 class ModelConfig(Settings):
-    later = frozenset({"answers", "context_length", "rope_scaling", "language_head", "pooler"})
+    # What a model may read beyond its training, and how it is asked, change no number of a training.
+    renamed: ClassVar[Mapping[str, str]] = {"query_groups": "key_value_heads"}
+    not_in_fingerprint: ClassVar[frozenset[str]] = frozenset({"answers", "context_length"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"answers", "attention_dropout", "context_length", "rope_scaling", "language_head", "pooler"}
+    )
 
     preset: str | None = None
     """A published model, such as gpt2-124m: it gives every key of this section that the recipe leaves out."""
@@ -38,7 +44,7 @@ class ModelConfig(Settings):
     """Number of attention heads."""
     head_size: Width | None = None
     """Width of one head; null is hidden_size / heads."""
-    query_groups: Width | None = None
+    key_value_heads: Width | None = None
     """Number of key and value heads (grouped queries; 1 is multi-query); null gives every head its own."""
     feed_forward_size: Width | None = None
     """Width inside the MLP; null is 4 times hidden_size."""
@@ -90,6 +96,9 @@ class ModelConfig(Settings):
     """Whether a bare encoder has BERT's pooled first token too."""
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     """Dropout probability on embeddings, attention and residual branches."""
+    attention_dropout: float | None = Field(None, ge=0.0, lt=1.0)
+    """Dropout probability on attention where it differs (fairseq's Transformer has 0.1 beside 0.3); null is
+    dropout."""
     initial_std: PositiveFloat = 0.02
     """Standard deviation of initial weights."""
     initialization: Literal["scaled", "plain", "t5"] = "scaled"
@@ -100,6 +109,7 @@ class ModelConfig(Settings):
     @model_validator(mode="before")
     @classmethod
     def _from_preset(cls, given: Any) -> Any:
+        given = cls.with_new_names(given)
         if not isinstance(given, dict) or given.get("preset") is None:
             return given
         if given["preset"] not in PRESETS:
@@ -110,8 +120,8 @@ class ModelConfig(Settings):
     def _goes_together(self) -> Self:
         if self.head_size is None and self.hidden_size % self.heads:
             raise ValueError(f"hidden_size {self.hidden_size} is not divisible by heads {self.heads}")
-        if self.heads % self.key_value_heads:
-            raise ValueError(f"heads {self.heads} is not divisible by query_groups {self.key_value_heads}")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads {self.heads} is not divisible by key_value_heads {self.kv_heads}")
         if self.positions == "rope" and self.head_width % 2:
             raise ValueError(f"positions rope turns pairs, and a head of {self.head_width} has an odd size")
         if self.rope_scaling and self.positions != "rope":
@@ -145,12 +155,17 @@ class ModelConfig(Settings):
         return self
 
     @property
+    def attention_drop(self) -> float:
+        """Dropout probability on attention."""
+        return self.dropout if self.attention_dropout is None else self.attention_dropout
+
+    @property
     def head_width(self) -> int:
         return self.head_size or self.hidden_size // self.heads
 
     @property
-    def key_value_heads(self) -> int:
-        return self.query_groups or self.heads
+    def kv_heads(self) -> int:
+        return self.key_value_heads or self.heads
 
     @property
     def mlp_size(self) -> int:

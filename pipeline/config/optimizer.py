@@ -1,17 +1,19 @@
 """What every training is told of its steps: the optimizer, the schedule, what is saved and when."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from data_prep.contract.settings import InputError, Settings
+from pipeline.config.lora import LoRA
 from pipeline.config.ramp_up import RampUp
 
 PUBLISHED: dict[str, dict[str, float]] = {
     "adamw": {},
     # Shazeer and Stern 2018, as T5 used it: updates are clipped one by one, nothing decays
-    "adafactor": {"weight_decay": 0.0, "clip": 0.0},
+    "adafactor": {"weight_decay": 0.0, "clip_gradient_norm": 0.0},
     # You et al. 2020, BERT
     "lamb": {"beta2": 0.999, "epsilon": 1e-6, "weight_decay": 0.01},
     # Liu et al. 2025: updates are as large as AdamW's, whose rate and decay therefore serve
@@ -24,8 +26,23 @@ class OptimizerConfig(Settings):
     """The optimizer, its learning rate and its batches; shared by all trainings."""
 
     later: ClassVar[frozenset[str]] = frozenset(
-        {"optimizer", "parameter_scaling", "schedule", "decay_steps", "decay_from", "ramp_up"}
+        {
+            "optimizer",
+            "parameter_scaling",
+            "schedule",
+            "decay_steps",
+            "decay_from",
+            "ramp_up",
+            "rates",
+            "layer_decay",
+            "no_decay",
+            "freeze",
+            "average",
+            "lora",
+        }
     )
+    renamed: ClassVar[Mapping[str, str]] = {"clip": "clip_gradient_norm"}
+
     not_in_fingerprint: ClassVar[frozenset[str]] = frozenset(
         {
             "micro_batch",
@@ -74,7 +91,19 @@ class OptimizerConfig(Settings):
     """Adam's and LAMB's epsilon; LAMB has 1e-6."""
     parameter_scaling: bool = True
     """Whether Adafactor's steps are relative to each parameter's size, as T5's are."""
-    clip: float = Field(1.0, ge=0.0)
+    rates: dict[str, PositiveFloat] = Field(default_factory=dict)
+    """Factors on the learning rate by pattern (* and ?) of parameters' names; the first that fits counts."""
+    layer_decay: float = Field(1.0, gt=0.0, le=1.0)
+    """Factor on the learning rate for each block between a layer and the head; embeddings have the most."""
+    no_decay: list[str] = Field(default_factory=list)
+    """Patterns of further parameters without weight decay."""
+    freeze: list[str] = Field(default_factory=list)
+    """Patterns of parameters that stay as they are, without gradients and optimizer states."""
+    lora: LoRA | None = None
+    """Low-rank adapters of linear layers, while all else stays as it is; null trains the layers."""
+    average: float = Field(0.0, ge=0.0, lt=1.0)
+    """Decay of an exponential moving average of the weights, kept beside them; 0 keeps none."""
+    clip_gradient_norm: float = Field(1.0, ge=0.0)
     """Largest norm of the whole gradient; 0 does not clip, as with Adafactor."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Type of weights and activations; auto is bfloat16 on a GPU, else float32; float16 scales the loss."""
@@ -107,6 +136,7 @@ class OptimizerConfig(Settings):
     @model_validator(mode="before")
     @classmethod
     def _published(cls, given: Any) -> Any:
+        given = cls.with_new_names(given)
         if not isinstance(given, dict):
             return given
         return PUBLISHED.get(str(given.get("optimizer")), {}) | given

@@ -6,10 +6,14 @@
 Each family also has a `-tiny` size with the same parts for tests. Dropout differs by run and is left at 0.
 Where a paper contradicts itself, the values of its own parameter count are taken: GPT-3's table 2.1 has
 24 heads of 128 at 1.3B and a width of 5140 at 13B, its table D.1 counts 16 heads and a width of 5120.
+Gopher and Chinchilla are in chinchilla.py, with what they have that no model here has. Minerva is PaLM
+trained further. PaLM 2 has no presets: Anil et al. 2023 publish neither its sizes nor its shapes.
 """
 
 import difflib
 from typing import Any
+
+from pipeline.config import chinchilla
 
 Values = dict[str, Any]
 
@@ -24,10 +28,11 @@ PALM: Values = {
     "positions": "rope",
     "activation": "swiglu",
     "parallel_block": "one_norm",
-    "query_groups": 1,
+    "key_value_heads": 1,
     "norm_bias": False,
     "bias": False,
 }
+GALACTICA: Values = {"max_positions": 2048, "activation": "gelu", "bias": False, "norm_bias": False}
 FALCON: Values = {"positions": "rope", "activation": "gelu", "bias": False}
 LLAMA: Values = {
     "positions": "rope",
@@ -137,12 +142,25 @@ PRESETS: dict[str, Values] = {
     "palm-62b": palm(64, 8192, 32),
     "palm-540b": palm(118, 18432, 48),
     "palm-tiny": palm(2, 64, 4, head_size=24),
+    # Lewkowycz et al. 2022, section 2.2: PaLM, trained further
+    "minerva-8b": palm(32, 4096, 16),
+    "minerva-62b": palm(64, 8192, 32),
+    "minerva-540b": palm(118, 18432, 48),
+    "minerva-tiny": palm(2, 64, 4, head_size=24),
+    # Taylor et al. 2022, table 5
+    "galactica-125m": GALACTICA | sized(12, 768, 12),
+    "galactica-1.3b": GALACTICA | sized(24, 2048, 32),
+    "galactica-6.7b": GALACTICA | sized(32, 4096, 32),
+    "galactica-30b": GALACTICA | sized(48, 7168, 56),
+    "galactica-120b": GALACTICA | sized(96, 10240, 80),
+    "galactica-tiny": GALACTICA | TINY,
+    **chinchilla.PRESETS,
     # Almazrouei et al. 2023
-    "falcon-7b": FALCON | sized(32, 4544, 71, query_groups=1, parallel_block="one_norm"),
-    "falcon-40b": FALCON | sized(60, 8192, 128, query_groups=8, parallel_block="two_norms"),
-    "falcon-180b": FALCON | sized(80, 14848, 232, query_groups=8, parallel_block="two_norms"),
-    "falcon-tiny": FALCON | TINY | {"query_groups": 1, "parallel_block": "one_norm"},
-    "falcon-grouped-tiny": FALCON | TINY | {"query_groups": 2, "parallel_block": "two_norms"},
+    "falcon-7b": FALCON | sized(32, 4544, 71, key_value_heads=1, parallel_block="one_norm"),
+    "falcon-40b": FALCON | sized(60, 8192, 128, key_value_heads=8, parallel_block="two_norms"),
+    "falcon-180b": FALCON | sized(80, 14848, 232, key_value_heads=8, parallel_block="two_norms"),
+    "falcon-tiny": FALCON | TINY | {"key_value_heads": 1, "parallel_block": "one_norm"},
+    "falcon-grouped-tiny": FALCON | TINY | {"key_value_heads": 2, "parallel_block": "two_norms"},
     # Touvron et al. 2023, table 2
     "llama-7b": LLAMA | sized(32, 4096, 32, feed_forward_size=11008),
     "llama-13b": LLAMA | sized(40, 5120, 40, feed_forward_size=13824),
@@ -152,8 +170,8 @@ PRESETS: dict[str, Values] = {
     # Touvron et al. 2023 (Llama 2), table 1 and appendix A.2.1
     "llama2-7b": LLAMA2 | sized(32, 4096, 32, feed_forward_size=11008),
     "llama2-13b": LLAMA2 | sized(40, 5120, 40, feed_forward_size=13824),
-    "llama2-70b": LLAMA2 | sized(80, 8192, 64, query_groups=8, feed_forward_size=28672),
-    "llama2-tiny": LLAMA2 | TINY | {"query_groups": 2, "feed_forward_size": 96},
+    "llama2-70b": LLAMA2 | sized(80, 8192, 64, key_value_heads=8, feed_forward_size=28672),
+    "llama2-tiny": LLAMA2 | TINY | {"key_value_heads": 2, "feed_forward_size": 96},
     # Devlin et al. 2019
     "bert-base": BERT | sized(12, 768, 12),
     "bert-large": BERT | sized(24, 1024, 16),

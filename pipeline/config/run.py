@@ -51,8 +51,8 @@ class PipelineConfig(Settings):
     def _layout_fits_model(self) -> None:
         model, tensor = self.model, self.parallel.tensor
         split = {"model.heads": model.heads, "model.feed_forward_size": model.mlp_size}
-        if model.key_value_heads > 1:
-            split["model.query_groups"] = model.key_value_heads
+        if model.kv_heads > 1:
+            split["model.key_value_heads"] = model.kv_heads
         if self.parallel.sequence:
             split["data.sequence_length"] = self.data.sequence_length
         for key, value in split.items():

@@ -6,17 +6,19 @@
 Everything is written to a temporary name, checked there and renamed.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
+from torch import Tensor
 
 from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.receipt import OLD_KINDS, kind_of, read_receipt
 from data_prep.contract.roles import GENERATION
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
-from pipeline.checkpoints.format import Checkpoint
 from pipeline.checkpoints.run_folder import IDENTITY, read_config
 from pipeline.config import PipelineConfig
 from pipeline.conversion import agreement, files
@@ -31,10 +33,14 @@ from pipeline.generation.load import find_checkpoint
 from pipeline.objectives.registry import objective_of
 from pipeline.prompting.chat import ChatTemplate
 
+Weights: TypeAlias = Callable[[str], Tensor]
+"""Whole weights by our names."""
 
-def export(path: Path, out: Path, say: Say) -> dict[str, Any]:
+
+def export(path: Path, out: Path, say: Say, average: bool = False) -> dict[str, Any]:
     """Write the checkpoint that `path` names, or the newest of that run; returns what was written and shown.
 
+    Adapters are merged into the weights; with `average` these are their moving average.
     Raises `InputError` where transformers has no such architecture, or the two models do not agree.
     """
     checkpoint, run = find_checkpoint(path)
@@ -47,6 +53,7 @@ def export(path: Path, out: Path, say: Say) -> dict[str, Any]:
     family = family_of(config.model, facts)
     ours = shapes(config, vocabulary.size)
     checkpoint.check_fits(ours)
+    weight = partial(checkpoint.merged, average=average)
     the_links = links(family, config.model, facts, ours)
     base = "" if config.model.language_head else family.base
 
@@ -60,7 +67,7 @@ def export(path: Path, out: Path, say: Say) -> dict[str, Any]:
             (
                 pair
                 for link in the_links
-                for pair in zip(names(link), link.out([checkpoint.weight(o) for o in link.ours]), strict=True)
+                for pair in zip(names(link), link.out([weight(one) for one in link.ours]), strict=True)
             ),
         )
         files.write_json(
@@ -68,7 +75,7 @@ def export(path: Path, out: Path, say: Say) -> dict[str, Any]:
         )
         files.write_json(folder / GENERATION, _generation(config, vocabulary, facts))
         write_tokenizer(folder, vocabulary, facts.positions, say, template)
-        shown = _check(folder, family, checkpoint, config, vocabulary, say)
+        shown = _check(folder, family, weight, config, vocabulary, say)
     return {"model_type": family.model_type, "folder": str(out), "step": checkpoint.index.step} | shown
 
 
@@ -121,30 +128,30 @@ def _generation(config: PipelineConfig, vocabulary: Vocabulary, facts: Facts) ->
 def _check(
     folder: Path,
     family: Family,
-    checkpoint: Checkpoint,
+    weight: Weights,
     config: PipelineConfig,
     vocabulary: Vocabulary,
     say: Say,
 ) -> dict[str, Any]:
     found = read_folder(folder, vocabulary.size, config.name)
-    check_numbers(found, checkpoint, vocabulary.size)
+    check_numbers(found, weight, vocabulary.size)
     parameters = sum(torch.Size(shape).numel() for shape in found.shapes.values())
     shown = {"tensors": len(found.names), "parameters": parameters}
     say(f"{len(found.names)} tensors read back, every number equal")
     if not agreement.fits(parameters):
         say("two of these models do not fit into memory, so they were not run side by side")
         return shown | {"compared_with": "numbers alone"}
-    weights = ((name, checkpoint.weight(name)) for name in found.shapes)
+    weights = ((name, weight(name)) for name in found.shapes)
     original = agreement.ours(config, vocabulary.size, weights)
     class_name = family.class_of(config.model, found.facts)
     written = files.read_json(folder / files.CONFIG)
     return shown | agreement.check_models(found, original, written, class_name, say)
 
 
-def check_numbers(found: Found, checkpoint: Checkpoint, tokens: int) -> None:
-    """`InputError` unless what is read back from the files is what the checkpoint holds, number by number."""
+def check_numbers(found: Found, weight: Weights, tokens: int) -> None:
+    """`InputError` unless what is read back from the files is what was written, number by number."""
     for name, tensor in found.tensors():
-        held = checkpoint.weight(name)
+        held = weight(name)
         if name in TOKEN_ROWS:
             held, tensor = held[:tokens], tensor[:tokens]
         if not torch.equal(tensor, held):

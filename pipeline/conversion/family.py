@@ -207,7 +207,16 @@ def shown(value: Any) -> str:
     return printable(repr(value)[:100])
 
 
-TRAINING_ONLY = {"preset", "dropout", "initial_std", "initialization", "mimetic", "context_length", "answers"}
+TRAINING_ONLY = {
+    "preset",
+    "dropout",
+    "attention_dropout",
+    "initial_std",
+    "initialization",
+    "mimetic",
+    "context_length",
+    "answers",
+}
 """Keys that do not change what a trained model computes."""
 
 
@@ -215,7 +224,7 @@ def essence(model: ModelConfig, facts: Facts) -> dict[str, Any]:
     """Our configuration with every default that follows from other keys filled in."""
     found = model.model_dump() | {
         "head_size": model.head_width,
-        "query_groups": model.key_value_heads,
+        "key_value_heads": model.kv_heads,
         "feed_forward_size": model.mlp_size,
         "encoder_layers": model.encoder_depth,
         "max_positions": facts.positions,

@@ -94,7 +94,7 @@ def _layout(
         if not several:
             found.append(_fused(family, model).undone)
     elif template.endswith("cross.key_value"):
-        found.append(pieces(model.key_value_heads, (1, 1)))
+        found.append(pieces(model.kv_heads, (1, 1)))
     elif template.endswith("mlp.up") and several:
         found.append(pieces(1, (1, 1)))
     if family.transposed and "blocks.*" in template:
@@ -105,11 +105,11 @@ def _layout(
 def _queries_keys_values(model: ModelConfig, multi_query: bool) -> list[Change]:
     if multi_query:
         return [behind_first(pieces(1, (1, 1)))]
-    return [pieces(model.key_value_heads, (model.heads // model.key_value_heads, 1, 1))]
+    return [pieces(model.kv_heads, (model.heads // model.kv_heads, 1, 1))]
 
 
 def _fused(family: Family, model: ModelConfig) -> Change:
-    groups = model.key_value_heads
+    groups = model.kv_heads
     if family.fused == "joined":
         return pieces(1, (model.heads, groups, groups))
     return pieces(groups, (model.heads // groups, 1, 1))

@@ -40,10 +40,10 @@ def of_block(config: PipelineConfig, lengths: Lengths, in_encoder: bool) -> int:
 def _self_attention(config: PipelineConfig, length: int) -> int:
     """Queries and context; keys and values; once more what is turned by positions or copied; scores."""
     model, tensor = config.model, config.parallel.tensor
-    width, pair = model.heads * model.head_width, 2 * model.key_value_heads * model.head_width
+    width, pair = model.heads * model.head_width, 2 * model.kv_heads * model.head_width
     kept = 2 * width
     rotated = model.positions == "rope"
-    if model.key_value_heads == 1 and model.heads > 1:
+    if model.kv_heads == 1 and model.heads > 1:
         # One head for all is not cut, and with a shared sequence its input is gathered for it.
         whole = pair + (pair // 2 if rotated else 0)
         whole += model.hidden_size if config.parallel.sequence else 0
@@ -51,7 +51,7 @@ def _self_attention(config: PipelineConfig, length: int) -> int:
     kept += pair
     if rotated:
         kept += width + pair // 2
-    elif model.key_value_heads < model.heads:
+    elif model.kv_heads < model.heads:
         kept += width
     if model.positions == "relative" and config.parallel.recompute == "none":
         kept += model.heads * length

@@ -24,7 +24,7 @@ def query_output_weights(model: ModelConfig) -> int:
 
 def key_value_weights(model: ModelConfig) -> int:
     """Matrix entries of one attention's key and value projections."""
-    return 2 * model.hidden_size * model.head_width * model.key_value_heads
+    return 2 * model.hidden_size * model.head_width * model.kv_heads
 
 
 def mlp_weights(model: ModelConfig) -> int:
@@ -45,7 +45,7 @@ def norm_size(model: ModelConfig) -> int:
 
 def block_parameters(model: ModelConfig, cross: bool = False) -> int:
     """All parameters of one transformer layer."""
-    attention = (model.heads + 2 * model.key_value_heads) * model.head_width + model.hidden_size
+    attention = (model.heads + 2 * model.kv_heads) * model.head_width + model.hidden_size
     mlp = model.mlp_size * (2 if model.gated else 1) + model.hidden_size
     biases = attention * (2 if cross else 1) + mlp if model.bias else 0
     norms = 3 if cross else 1 if model.parallel_block == "one_norm" else 2

@@ -7,12 +7,15 @@
   keeps it of up to p - i micro batches (1F1B; Narayanan et al., 2021, section 2.2).
 """
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from pipeline.config import OptimizerConfig, PipelineConfig
 from pipeline.costs import activations, flops
 from pipeline.costs.lengths import Lengths
+from pipeline.optim.names import fits, is_trained
 
 REDUCE_BUCKET = 40_000_000
 """Most elements of a buffer for exchanging gradients, as Megatron-core has it: large enough to be worth a
@@ -21,6 +24,35 @@ LIVE_PARAMETERS = 1_000_000_000
 """Parameters that ZeRO-3 leaves gathered (zero_optimization.stage3_max_live_parameters)."""
 GPU_RUNTIME, CPU_RUNTIME = 2 << 30, 1 << 30
 """A process itself: CUDA's context, NCCL's buffers and the allocator's slack; or Python and torch."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How much of a model a training trains."""
+
+    share: float = 1.0
+    """Of the model's own parameters, those that are not frozen."""
+    adapters: int = 0
+    """Parameters of adapters beside them."""
+
+
+ALL = Trained()
+
+
+def trained_of(shapes: Mapping[str, Sequence[int]], optim: OptimizerConfig) -> Trained:
+    """What is trained of a model whose parameters have these whole shapes, by name.
+
+    Any matrix that fits a target counts as a linear layer's.
+    """
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    kept = sum(size for name, size in sizes.items() if is_trained(name, optim))
+    adapted = [
+        shape
+        for name, shape in shapes.items()
+        if optim.lora and len(shape) == 2 and fits(name.removesuffix(".weight"), optim.lora.targets)
+    ]
+    rank = optim.lora.rank if optim.lora else 0
+    return Trained(kept / sum(sizes.values()), rank * sum(sum(shape) for shape in adapted))
 
 
 @dataclass(frozen=True)
@@ -50,12 +82,18 @@ class Memory:
 
 
 def peak(
-    config: PipelineConfig, lengths: Lengths, optim: OptimizerConfig, rows: int, data_size: int, gpu: bool
+    config: PipelineConfig,
+    lengths: Lengths,
+    optim: OptimizerConfig,
+    rows: int,
+    data_size: int,
+    gpu: bool,
+    trained: Trained = ALL,
 ) -> Memory:
     """Memory of the rank that needs most; `rows` is the padded vocabulary, `gpu` whether ranks have GPUs."""
     stages = stage_blocks(config, lengths, rows)
     found = [
-        on_stage(config, lengths, optim, rows, data_size, gpu, index, blocks)
+        on_stage(config, lengths, optim, rows, data_size, gpu, index, blocks, trained)
         for index, blocks in enumerate(stages)
     ]
     return max(found, key=lambda memory: memory.total)
@@ -70,25 +108,48 @@ def on_stage(
     gpu: bool,
     stage: int,
     blocks: tuple[int, int],
+    trained: Trained = ALL,
 ) -> Memory:
-    """Memory of a rank of one pipeline stage that has so many blocks of an encoder and of the main stack."""
+    """Memory of a rank of one pipeline stage that has so many blocks of an encoder and of the main stack.
+
+    What is frozen and what adapters add is taken to be spread evenly over the stages.
+    """
     parallel, width = config.parallel, bytes_per_value(optim, gpu)
-    held = stage_parameters(config, rows, stage, blocks) // parallel.tensor
+    base = stage_parameters(config, rows, stage, blocks) // parallel.tensor
+    added = trained.adapters // (parallel.pipeline * parallel.tensor)
+    held, moving = base + added, round(base * trained.share) + added
     in_flight = min(parallel.pipeline - stage, optim.accumulation(data_size))
     kept = optim.micro_batch * width * activations.of_stage(config, lengths, *blocks)
-    kept_states = state_values(config, optim, rows, stage, blocks) // parallel.tensor
-    states = 4 * kept_states if parallel.zero_stage == 0 else 4 * ((held + kept_states) // data_size)
+    values = state_values(config, optim, rows, stage, blocks)
+    kept_states = round(values / parallel.tensor * moving / base)
+    states = 4 * kept_states if parallel.zero_stage == 0 else 4 * ((moving + kept_states) // data_size)
     offloaded = parallel.offload and gpu
     last = stage == parallel.pipeline - 1
     return Memory(
         weights=_weights(held, width, parallel.zero_stage, data_size),
-        gradients=_gradients(held, width, parallel.zero_stage, data_size, gpu),
+        gradients=_gradients(moving, width, parallel.zero_stage, data_size, gpu),
         optimizer=0 if offloaded else states,
         activations=in_flight * kept,
         logits=_logits(config, lengths, rows, optim.micro_batch, width) if last else 0,
         runtime=GPU_RUNTIME if gpu else CPU_RUNTIME,
         host=states if offloaded else 0,
     )
+
+
+def companion_bytes(config: PipelineConfig, lengths: Lengths, rows: int, width: int, samples: int = 0) -> int:
+    """Bytes of a frozen model on the rank that holds most, beside those of the model that learns.
+
+    `config` has the companion's model and the training's layout, `width` is that of a value. No gradients,
+    optimizer or activations are kept, and ZeRO does not divide it; but where its logits become labels, those
+    of all `samples` of a rank's step are.
+    """
+    found = []
+    for stage, blocks in enumerate(stage_blocks(config, lengths, rows)):
+        last = stage == config.parallel.pipeline - 1
+        values = stage_parameters(config, rows, stage, blocks)
+        values += samples * (lengths.targets or lengths.inputs) * rows if last else 0
+        found.append(width * (values // config.parallel.tensor))
+    return max(found)
 
 
 def bytes_per_value(optim: OptimizerConfig, gpu: bool) -> int:
@@ -140,21 +201,27 @@ def state_values(
 ) -> int:
     """Numbers that the optimizer keeps of a stage's parameters, over all its tensor-parallel ranks.
 
-    Vectors count as matrices; so do the means that Adafactor keeps in place of these: as nothing.
+    Vectors count as matrices, and the means that Adafactor keeps in place of these as nothing.
     """
+    whole = stage_parameters(config, rows, stage, blocks)
+    average = whole if optim.average else 0
     if optim.optimizer == "adafactor":
-        return 0
+        return average
     inside = block_parameters(config, blocks) if optim.optimizer == "muon" else 0
-    return 2 * stage_parameters(config, rows, stage, blocks) - inside
+    return 2 * whole - inside + average
 
 
-def checkpoint_bytes(config: PipelineConfig, optim: OptimizerConfig, rows: int) -> int:
-    """Size of a checkpoint: float32 weights and the optimizer's states."""
+def checkpoint_bytes(
+    config: PipelineConfig, optim: OptimizerConfig, rows: int, trained: Trained = ALL
+) -> int:
+    """Size of a checkpoint: float32 weights, and the optimizer's states of those that are trained."""
     model = config.model
     alone = config.model_copy(update={"parallel": config.parallel.model_copy(update={"pipeline": 1})})
     blocks = (model.encoder_depth, model.layers)
     weights = stage_parameters(alone, rows, 0, blocks)
-    return 4 * (weights + state_values(alone, optim, rows, 0, blocks))
+    moving = weights * trained.share + trained.adapters
+    states = state_values(alone, optim, rows, 0, blocks) * moving / weights
+    return round(4 * (weights + trained.adapters + states))
 
 
 def _cut(costs: list[float], parts: int) -> list[int]:

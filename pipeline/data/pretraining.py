@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.config import PipelineConfig
 from pipeline.data.maker import BatchMaker
-from pipeline.data.workers import Job, WorkerPool
+from pipeline.data.workers import WorkerJob, WorkerPool
 from pipeline.objectives.batches import Batch
 
 BEGINNING = 160
@@ -41,7 +41,9 @@ class PretrainingBatches:
         workers = config.data.workers
         self._pool = None
         if workers:
-            self._pool = WorkerPool(Job(config, str(dataset), data_rank, data_size), workers, self.maker)
+            self._pool = WorkerPool(
+                WorkerJob(config, str(dataset), data_rank, data_size), workers, self.maker
+            )
         self._depth = max(config.data.prefetch, workers)
         self._threads = ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="batches")
         self._ahead: dict[int, Future[list[Batch]]] = {}

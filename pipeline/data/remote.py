@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.contract.dataset import ADDRESS, BLOCKS, MANIFEST, TOKENIZER, Block, Dataset
+from data_prep.contract.names import without_password
 from data_prep.contract.receipt import fingerprint, write_atomic
 from data_prep.contract.settings import InputError
 from pipeline.config import DataConfig
@@ -101,12 +102,13 @@ class RemoteDataset(Dataset):
 
     def __init__(self, address: str, cache: Path, limit: int, standing_in: Path | None = None) -> None:
         self.address = address.rstrip("/")
+        self.shown = without_password(self.address)
         try:
             self._files, self._root = fsspec.core.url_to_fs(self.address)
         except (ImportError, ValueError) as error:
-            raise InputError(f"{address}: not an address that can be read here ({error})") from error
+            raise InputError(f"{self.shown}: not an address that can be read here ({error})") from error
         manifest = self.download(MANIFEST)
-        self._key = fingerprint(manifest.decode())
+        self._key = fingerprint(decoded(manifest, self.shown))
         folder = standing_in or cache / self._key
         if standing_in is None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +116,7 @@ class RemoteDataset(Dataset):
         super().__init__(folder)
         if standing_in and (folder / MANIFEST).read_bytes() != manifest:
             raise InputError(
-                f"{folder}: {self.address} holds another dataset by now; run `bloomery prep` again"
+                f"{folder}: {self.shown} holds another dataset by now; run `bloomery prep` again"
             )
         self.cache = BlockCache(cache, limit)
         self.requests = 0
@@ -138,7 +140,9 @@ class RemoteDataset(Dataset):
         try:
             return bytes(self._files.cat_file(f"{self._root}/{name}", start=start, end=stop))
         except OSError as error:
-            raise InputError(f"{self.address}/{name}: cannot be read ({error!r})") from error
+            raise InputError(
+                f"{self.shown}/{name}: cannot be read ({without_password(repr(error))})"
+            ) from error
 
     def open_shard(self, split: str, index: int) -> Any:
         """Something that is sliced like the mapped bytes of a shard."""
@@ -218,3 +222,11 @@ class HeldBytes:
 def block_extent(row: Any) -> tuple[int, int]:
     """The bytes [start, stop) of a shard that hold a block's three arrays: they lie behind each other."""
     return int(row["tokens_offset"]), int(row["ids_offset"]) + 8 * int(row["documents"])
+
+
+def decoded(manifest: bytes, address: str) -> str:
+    """The text of a manifest. `InputError` where it is none."""
+    try:
+        return manifest.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{address}/{MANIFEST}: not UTF-8 at byte {error.start}; JSON is expected") from None

@@ -30,7 +30,7 @@ ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
-class Job:
+class WorkerJob:
     """What a worker makes batches of."""
 
     config: PipelineConfig
@@ -44,10 +44,10 @@ class Job:
         return json.dumps({"config": self.config.model_dump(mode="json"), **parts})
 
     @staticmethod
-    def from_line(line: str) -> "Job":
+    def from_line(line: str) -> "WorkerJob":
         """The job that `to_line` wrote."""
         parts = json.loads(line)
-        return Job(PipelineConfig.model_validate(parts.pop("config")), **parts)
+        return WorkerJob(PipelineConfig.model_validate(parts.pop("config")), **parts)
 
 
 class WorkerDiedError(Exception):
@@ -57,7 +57,7 @@ class WorkerDiedError(Exception):
 class Worker:
     """One process and the pipes to it; answers one request at a time."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: WorkerJob) -> None:
         self.job = job
         self.lock = threading.Lock()
         self.process = self._start()
@@ -95,7 +95,7 @@ class Worker:
 class WorkerPool:
     """Several workers; any of them can make any step."""
 
-    def __init__(self, job: Job, count: int, maker: BatchMaker) -> None:
+    def __init__(self, job: WorkerJob, count: int, maker: BatchMaker) -> None:
         self.maker = maker
         self.workers = [Worker(job) for _ in range(count)]
 
@@ -190,7 +190,7 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints must not get between the answers
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # that is the parent's business; it closes our stdin
-    job = Job.from_line(sys.stdin.readline())
+    job = WorkerJob.from_line(sys.stdin.readline())
     maker = None
     for line in sys.stdin:
         try:

@@ -17,7 +17,7 @@ from data_prep.contract.pieces import SPACE
 from data_prep.contract.vocabulary import MASK, Vocabulary
 from pipeline.config import ObjectiveConfig
 from pipeline.data.tables import special_tokens
-from pipeline.evaluation.forms import padded
+from pipeline.evaluation.prompt_forms import padded
 from pipeline.evaluation.scoring import LanguageModel, batch_logits, batches_by_length
 from pipeline.generation.sampling import GREEDY, generate
 from pipeline.objectives.batches import Batch

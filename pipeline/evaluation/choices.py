@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.evaluation.forms import Form, form_of
-from pipeline.evaluation.questions import Example, Question, Task, wilson
+from pipeline.evaluation.prompt_forms import PromptForm, prompt_form
+from pipeline.evaluation.questions import Example, Question, QuestionSet, wilson
 from pipeline.evaluation.scoring import Continuation, LanguageModel, log_likelihoods
 from pipeline.prompting.chat import ChatTemplate
 
@@ -26,13 +26,15 @@ class Asked:
     cut: bool
 
 
-def shot_curve(model: LanguageModel, task: Task, shots: Sequence[int], ask: Ask) -> list[dict[str, Any]]:
+def shot_curve(
+    model: LanguageModel, task: QuestionSet, shots: Sequence[int], ask: Ask
+) -> list[dict[str, Any]]:
     """For each number of examples: n, right, accuracy with its 95 % interval, and what did not fit.
 
     The choice with the highest score is the model's answer; `accuracy_per_byte` takes the one with the
     highest log-likelihood per byte of text instead, with no neutral question.
     """
-    template, form = ChatTemplate(model.vocabulary), form_of(model.config, model.vocabulary)
+    template, form = ChatTemplate(model.vocabulary), prompt_form(model.config, model.vocabulary)
     neutral = [replace(question, question=question.neutral, shots=()) for question in task.questions]
     asked = [[fit(template, question, count, ask, form) for question in task.questions] for count in shots]
     everything = [[fit(template, question, 0, ask, form) for question in neutral], *asked]
@@ -47,7 +49,7 @@ def shot_curve(model: LanguageModel, task: Task, shots: Sequence[int], ask: Ask)
     ]
 
 
-def fit(template: ChatTemplate, question: Question, shots: int, ask: Ask, form: Form) -> Asked:
+def fit(template: ChatTemplate, question: Question, shots: int, ask: Ask, form: PromptForm) -> Asked:
     """The question with as many of its last `shots` examples as leave room for all choices.
 
     A question that is too long by itself loses its beginning.
@@ -61,7 +63,7 @@ def fit(template: ChatTemplate, question: Question, shots: int, ask: Ask, form: 
 
 
 def _result(
-    task: Task, shots: int, asked: list[Asked], scores: list[list[float]], prior: list[list[float]]
+    task: QuestionSet, shots: int, asked: list[Asked], scores: list[list[float]], prior: list[list[float]]
 ) -> dict[str, Any]:
     right = right_per_byte = 0
     for question, values, before in zip(task.questions, scores, prior, strict=True):

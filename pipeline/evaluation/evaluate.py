@@ -25,7 +25,7 @@ from data_prep.contract.receipt import (
 from data_prep.contract.settings import InputError
 from pipeline.config import EvaluationConfig
 from pipeline.data.remote import open_dataset
-from pipeline.evaluation.questions import Task
+from pipeline.evaluation.questions import QuestionSet
 from pipeline.evaluation.samples import Prompt
 from pipeline.evaluation.scoring import LanguageModel
 from pipeline.evaluation.suite import make_suite
@@ -137,7 +137,7 @@ def check_fits(model: LanguageModel, dataset: Dataset, config: EvaluationConfig,
         )
 
 
-def describe_task(task: Task | None, choices: int) -> dict[str, Any] | None:
+def describe_task(task: QuestionSet | None, choices: int) -> dict[str, Any] | None:
     """What the questions are; None where there are none to ask."""
     if task is None:
         return None

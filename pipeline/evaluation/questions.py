@@ -51,7 +51,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Task:
+class QuestionSet:
     """Named questions of one kind."""
 
     name: str
@@ -59,7 +59,7 @@ class Task:
     questions: list[Question]
 
 
-def make_task(dataset: Dataset, questions: int, choices: int, shots: int, seed: int) -> Task:
+def make_questions(dataset: Dataset, questions: int, choices: int, shots: int, seed: int) -> QuestionSet:
     """At most `questions` questions from the validation split; fewer where it has fewer distinct answers."""
     pairs, examples = (_pairs(dataset, split) for split in ("validation", "train"))
     name, about = "which response", "which response belongs to this instruction?"
@@ -69,9 +69,11 @@ def make_task(dataset: Dataset, questions: int, choices: int, shots: int, seed: 
     random = np.random.default_rng([seed, *b"questions"])
     distinct = list({one.answer: one for one in pairs}.values())
     if len(distinct) < choices or len(examples) < shots:
-        return Task(name, about, [])
+        return QuestionSet(name, about, [])
     chosen = random.permutation(len(distinct))[:questions]
-    return Task(name, about, [_question(int(i), distinct, examples, choices, shots, random) for i in chosen])
+    return QuestionSet(
+        name, about, [_question(int(i), distinct, examples, choices, shots, random) for i in chosen]
+    )
 
 
 def _question(

@@ -5,6 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from data_prep.contract.cleaning import clean
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
 from pipeline.config import EvaluationConfig
@@ -37,23 +38,21 @@ class Prompt:
 
 def given(config: EvaluationConfig, dataset: Dataset) -> list[Prompt]:
     """The recipe's prompts; texts that name blanks are to be filled in, and an encoder does nothing else."""
+    texts = [clean(text) for text in config.eval.prompts]
     only_fills = not config.can_answer
     composed = [
         blank.composed(config.objective, dataset.vocabulary, text)
         if only_fills or (config.model.architecture != "decoder" and BLANK.search(text))
         else []
-        for text in config.eval.prompts
+        for text in texts
     ]
-    for text, ids in zip(config.eval.prompts, composed, strict=True):
+    for text, ids in zip(texts, composed, strict=True):
         if len(ids) > config.data.sequence_length:
             raise InputError(
                 f"eval.prompts: {text[:40]!r} has {len(ids)} tokens; the model reads at most "
                 f"data.sequence_length {config.data.sequence_length}"
             )
-    return [
-        Prompt(text, "recipe", blanks=tuple(ids))
-        for text, ids in zip(config.eval.prompts, composed, strict=True)
-    ]
+    return [Prompt(text, "recipe", blanks=tuple(ids)) for text, ids in zip(texts, composed, strict=True)]
 
 
 def instructions(dataset: Dataset) -> list[Prompt]:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pipeline.evaluation.forms import Form, Inputs, form_of
+from pipeline.evaluation.prompt_forms import Inputs, PromptForm, prompt_form
 from pipeline.generation.model import GenerativeModel
 
 TOKENS_PER_BATCH = 8192
@@ -34,7 +34,7 @@ class Continuation:
 
 def log_likelihoods(model: LanguageModel, items: Sequence[Continuation]) -> list[float]:
     """Natural log of the probability of each answer after its context; the two must fit the model's form."""
-    form = form_of(model.config, model.vocabulary)
+    form = prompt_form(model.config, model.vocabulary)
     scores = [0.0] * len(items)
     for batch in batches_by_length([form.size(item.context, item.answer) for item in items]):
         for index, score in zip(batch, _score(model, form, [items[index] for index in batch]), strict=True):
@@ -42,7 +42,7 @@ def log_likelihoods(model: LanguageModel, items: Sequence[Continuation]) -> list
     return scores
 
 
-def _score(model: LanguageModel, form: Form, items: list[Continuation]) -> list[float]:
+def _score(model: LanguageModel, form: PromptForm, items: list[Continuation]) -> list[float]:
     """The scores of one batch; of the logits only the rows that predict an answer are looked at."""
     import torch
 

@@ -15,12 +15,12 @@ from pipeline.config import EvaluationConfig
 from pipeline.evaluation import hidden, perplexity
 from pipeline.evaluation.choices import Ask, shot_curve
 from pipeline.evaluation.questions import (
-    Task,
+    QuestionSet,
     as_chat,
     as_damaged,
     as_spans,
     as_text,
-    make_task,
+    make_questions,
 )
 from pipeline.evaluation.samples import (
     Prompt,
@@ -51,7 +51,7 @@ class EvalSuite:
     validation: dict[str, Any]
     """What the loss is measured on, with what a unigram model scores there."""
     loss: Loss
-    task: Task | None
+    task: QuestionSet | None
     """The multiple-choice task; None where a model has no answers to choose from."""
     prompts: list[Prompt]
 
@@ -74,7 +74,7 @@ def make_suite(config: EvaluationConfig, data: Dataset) -> EvalSuite:
     validation, loss = _on_documents(config, data) if decoder else _on_hidden(config, data)
     task = None
     if config.can_answer:
-        task = make_task(data, settings.questions, settings.choices, max(settings.shots), config.seed)
+        task = make_questions(data, settings.questions, settings.choices, max(settings.shots), config.seed)
     return EvalSuite(config, validation, loss, task, _prompts(config, data))
 
 

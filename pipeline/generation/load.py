@@ -15,6 +15,7 @@ from pipeline.config import PipelineConfig
 from pipeline.distributed import world
 from pipeline.generation.session import Rows, Session
 from pipeline.objectives.model import model_layers
+from pipeline.objectives.registry import objective_of
 from pipeline.parallel.stack import Stack
 
 
@@ -40,13 +41,14 @@ class LoadedModel:
 
     def session(self, sources: Rows | None = None) -> Session:
         """Rows that the decoder goes on with, each behind an encoder's source where there is an encoder."""
-        prefix = self.config.objective.kind == "prefix_lm"
+        prefix = objective_of(self.config.objective).prefix
         return Session(self.module, self.device, self.config.context_length, prefix, sources)
 
 
-def load_model(path: Path) -> LoadedModel:
+def load_model(path: Path, average: bool = False) -> LoadedModel:
     """Load the newest checkpoint of a run folder, or the very checkpoint that `path` names.
 
+    Adapters are merged into the weights; with `average` these are their moving average.
     Raises `InputError` where there is none, where it is damaged, or where it does not fit its configuration.
     """
     checkpoint, run = find_checkpoint(path)
@@ -61,7 +63,7 @@ def load_model(path: Path) -> LoadedModel:
     checkpoint.check_fits({name: list(parameter.shape) for name, parameter in named.items()})
     with torch.no_grad():
         for name, parameter in named.items():
-            parameter.copy_(checkpoint.weight(name))
+            parameter.copy_(checkpoint.merged(name, average))
     return LoadedModel(config, vocabulary, device, module, checkpoint.index.step)
 
 

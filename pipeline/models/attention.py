@@ -37,8 +37,8 @@ class Attention(nn.Module):
 
     def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, causal: bool) -> None:
         super().__init__()
-        self.causal, self.dropout, self.size = causal, model.dropout, model.head_width
-        self.grouped = model.heads != model.key_value_heads
+        self.causal, self.dropout, self.size = causal, model.attention_drop, model.head_width
+        self.grouped = model.heads != model.kv_heads
         self.scale = model.head_width**-0.5 if model.scaled_attention else 1.0
         width = model.heads * model.head_width
         std = output_std(model, width)
@@ -105,8 +105,8 @@ class GroupedAttention(SelfAttention):
 
     def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, causal: bool) -> None:
         super().__init__(model, megatron, causal)
-        self.queries = model.heads // model.key_value_heads
-        fused = (model.heads + 2 * model.key_value_heads) * self.size
+        self.queries = model.heads // model.kv_heads
+        fused = (model.heads + 2 * model.kv_heads) * self.size
         std = fused_std(model) if model.initialization == "t5" else model.initial_std
         self.qkv = ColumnLinear(megatron, model.hidden_size, fused, bias=model.bias, std=std)
 
@@ -145,7 +145,7 @@ class CrossAttention(Attention):
 
     def __init__(self, model: ModelConfig, megatron: ModelParallelConfig) -> None:
         super().__init__(model, megatron, causal=False)
-        width, both = model.heads * self.size, 2 * model.key_value_heads * self.size
+        width, both = model.heads * self.size, 2 * model.kv_heads * self.size
         hidden, bias = model.hidden_size, model.bias
         self.query = ColumnLinear(megatron, hidden, width, bias=bias, std=query_std(model))
         std = input_std(model, hidden)
@@ -177,7 +177,7 @@ class CrossAttention(Attention):
 
 def self_attention(model: ModelConfig, megatron: ModelParallelConfig, causal: bool) -> SelfAttention:
     """The kind of attention that the number of key and value heads asks for."""
-    multi_query = model.key_value_heads == 1 and model.heads > 1
+    multi_query = model.kv_heads == 1 and model.heads > 1
     return (MultiQueryAttention if multi_query else GroupedAttention)(model, megatron, causal)
 
 
@@ -215,7 +215,7 @@ def query_std(model: ModelConfig) -> float:
 
 def fused_std(model: ModelConfig) -> Tensor:
     """[rows, 1], the initial scale of each row of a fused projection."""
-    queries = model.heads // model.key_value_heads
+    queries = model.heads // model.kv_heads
     group = [query_std(model)] * queries + [input_std(model, model.hidden_size)] * 2
     rows = torch.tensor(group).repeat_interleave(model.head_width)
-    return rows.repeat(model.key_value_heads).unsqueeze(1)
+    return rows.repeat(model.kv_heads).unsqueeze(1)

@@ -4,7 +4,7 @@ Activations are sequence first, `x_SBH`. With sequence parallelism each tensor-p
 between the linear layers, which gather and scatter it.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +45,8 @@ class ColumnLinear(ColumnParallelLinear):
     ) -> None:
         super().__init__(inputs, outputs, config=megatron, init_method=_never, bias=bias)
         self.alone = megatron.tensor_model_parallel_size == 1
+        self.megatron, self.inputs, self.outputs, self.fused = megatron, inputs, outputs, fused
+        self.lora: nn.Module | None = None
         for parameter in self.parameters():
             mark_sharded(parameter, 0, fused)
         if bias:
@@ -53,10 +55,8 @@ class ColumnLinear(ColumnParallelLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         """This rank's outputs; without other ranks there is nothing to send, and torch's kernel does it."""
-        if self.alone:
-            return F.linear(x, self.weight, self.bias)
-        out: Tensor = super().forward(x)[0]
-        return out
+        out: Tensor = F.linear(x, self.weight, self.bias) if self.alone else super().forward(x)[0]
+        return out if self.lora is None else out + self.lora(x)
 
 
 class RowLinear(RowParallelLinear):
@@ -75,6 +75,8 @@ class RowLinear(RowParallelLinear):
             skip_bias_add=False,
         )
         self.alone = megatron.tensor_model_parallel_size == 1
+        self.megatron, self.inputs, self.outputs = megatron, inputs, outputs
+        self.lora: nn.Module | None = None
         mark_sharded(self.weight, 1, 1)
         if bias:
             nn.init.zeros_(self.bias)
@@ -83,10 +85,8 @@ class RowLinear(RowParallelLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         """The sum over ranks, or this rank's part of its sequence."""
-        if self.alone:
-            return F.linear(x, self.weight, self.bias)
-        out: Tensor = super().forward(x)[0]
-        return out
+        out: Tensor = F.linear(x, self.weight, self.bias) if self.alone else super().forward(x)[0]
+        return out if self.lora is None else out + self.lora(x)
 
 
 class WholeLinear(nn.Linear):
@@ -96,6 +96,8 @@ class WholeLinear(nn.Linear):
         self, megatron: ModelParallelConfig, inputs: int, outputs: int, *, bias: bool, std: float
     ) -> None:
         super().__init__(inputs, outputs, bias=bias, dtype=megatron.params_dtype)
+        self.megatron, self.inputs, self.outputs = megatron, inputs, outputs
+        self.lora: nn.Module | None = None
         if bias:
             nn.init.zeros_(self.bias)
         self.weight.initial_std = std
@@ -104,6 +106,15 @@ class WholeLinear(nn.Linear):
 
     def reset_parameters(self) -> None:
         """Weights are filled in by `pipeline.models.initialize`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Every rank's own product."""
+        out = super().forward(x)
+        return out if self.lora is None else out + self.lora(x)
+
+
+Linear: TypeAlias = ColumnLinear | RowLinear | WholeLinear
+"""The kinds; each may have an adapter beside it (`pipeline.models.lora`)."""
 
 
 def mark_sharded(parameter: Tensor, dim: int, stride: int) -> None:

@@ -36,8 +36,8 @@ def near(name: str, seed: int, drawn_BN: Tensor, distance: int, both_ways: bool)
 
 def alike(name: str, seed: int, drawn: Tensor, model: ModelConfig, std: float) -> Tensor:
     """Keys and values [K 2 D, H] whose keys are their group's first query, at keys' own scale `std`."""
-    shape = (model.key_value_heads, model.heads // model.key_value_heads, model.head_width, drawn.shape[1])
+    shape = (model.kv_heads, model.heads // model.kv_heads, model.head_width, drawn.shape[1])
     queries_KNDH = draw(name.replace("key_value", "query"), seed, torch.Size(shape), std)
-    both_KTDH = drawn.clone().view(model.key_value_heads, 2, *shape[2:])
+    both_KTDH = drawn.clone().view(model.kv_heads, 2, *shape[2:])
     both_KTDH[:, 0] = queries_KNDH[:, 0]
     return both_KTDH.view(drawn.shape)

@@ -32,6 +32,8 @@ class CausalLM(Objective):
 class PrefixLM(CausalLM):
     """The next token behind a prefix that is seen whole."""
 
+    prefix = True
+
     def make_batch(self, data: DataConfig, special: SpecialTokens) -> MakeBatch:
         """Inputs, targets, weights and the length of each prefix."""
         del data, special

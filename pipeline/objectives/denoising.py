@@ -176,6 +176,10 @@ def infill(rows: Rows, keys: Words, special: SpecialTokens, noise: NoiseSettings
     hidden = np.rint(noise.density * counts).astype(np.int64)
     lengths, spans = poisson_spans(keys, hidden, noise.mean_span)
     # Items of each row: the words that stay and the spans, in order; the `spans` smallest draws are spans.
+    # Of 6 words 3 are hidden, in spans of lengths 2 1, so there are 6 - 3 + 2 = 5 items. Where the draws of
+    # items 1 and 3 are the smallest:
+    #   is_span  0 1 0 1 0     number  0 0 0 1 1     which length a span has
+    #   sizes    1 2 1 1 1     starts  0 1 3 4 5     words, of which 1 2 and 4 become a mask each
     width = rows.tokens.shape[1] + lengths.shape[1]
     items = counts - hidden + spans
     drawn = halves(keys, width, PLACES)

@@ -30,6 +30,8 @@ def weighted_cross_entropy(
 ) -> Tensor:
     """Sum over positions of weight times cross-entropy; the logits are this tensor rank's columns.
 
+    Over several tensor ranks float32 logits are overwritten, so whatever else reads them comes before.
+
     With `smoothing` e the wanted distribution is (1 - e) at the target and e spread evenly over the
     vocabulary (Szegedy et al. 2016, section 7). Logits of minus infinity, those of the rows that fill up the
     word table, take no part of it.

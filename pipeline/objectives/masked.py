@@ -182,6 +182,9 @@ def hide_spans(ordinary: NDArray[np.bool_], starts: NDArray[np.bool_], keys: Wor
         if not (left > 0).any():
             break
     kept_starts, kept_ends = kept_starts[:, : turn + 1], kept_ends[:, : turn + 1]
+    # Of 8 tokens the spans [2, 4) and [6, 7):  kept_starts 2 6 8 8..   kept_ends 4 7 8 8..   (8 is none)
+    #   steps   0 0 1 0 -1 0 1 -1 0     its running sum   0 0 1 1 0 0 1 0   is what is hidden
+    #   groups  0 0 2 2  2 2 6  6       the start of the span that a token is in, if it is in one
     rows = np.arange(count)[:, None]
     steps = np.zeros((count, width + 1), np.int8)
     steps[rows, kept_starts] = 1

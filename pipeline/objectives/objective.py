@@ -52,6 +52,9 @@ class Objective(Loss):
     needs: ClassVar[tuple[str, ...]] = ()
     """Special tokens that not every published tokenizer has."""
 
+    prefix: ClassVar[bool] = False
+    """Whether what a text goes on from is seen whole, both ways."""
+
     def __init__(self, settings: ObjectiveConfig) -> None:
         self.settings = settings
 

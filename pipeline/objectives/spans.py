@@ -141,6 +141,8 @@ def noise_mask(keys: Words, lengths: SpanLengths) -> NDArray[np.bool_]:
     """[B, raw] which tokens are noise: text and noise each in random pieces, in turns, text first."""
     text = random_pieces(keys, lengths.raw - lengths.noise, lengths.spans, TEXT)
     noise = random_pieces(keys, lengths.noise, lengths.spans, NOISE)
+    # 10 tokens, text in pieces of 4 3, noise in pieces of 1 2: turns end at 5 10, their noise begins at 4 8
+    #   turns  0 0 0 0 1 -1 0 0 1 0 -1     and their running sum    0 0 0 0 1 0 0 0 1 1
     turns = np.zeros((len(keys), lengths.raw + 1), np.int8)
     rows = np.arange(len(keys))[:, None]
     ends = np.cumsum(text + noise, axis=1)

@@ -1,24 +1,48 @@
 """A torch optimizer of a recipe's settings, for DeepSpeed to step."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.config import OptimizerConfig
-from pipeline.optim.groups import parameter_groups
+from pipeline.optim.groups import GroupKey, parameter_groups
+from pipeline.optim.names import AVERAGE
 from pipeline.optim.pieces import Piece, Reach, Share, Update
 from pipeline.optim.rules import RULES
 
 
-def build(parameters: Mapping[str, nn.Parameter], optim: OptimizerConfig) -> torch.optim.Optimizer:
+def build(
+    parameters: Mapping[str, nn.Parameter], keys: Mapping[str, GroupKey], optim: OptimizerConfig
+) -> torch.optim.Optimizer:
     """The optimizer over a stage's parameters; all but AdamW must be told their pieces (`bind`)."""
-    groups = parameter_groups(parameters, optim)
-    if optim.optimizer != "adamw":
-        return PieceOptimizer(groups, optim)
-    betas = (optim.beta1, optim.beta2)
-    return torch.optim.AdamW(groups, lr=optim.learning_rate, betas=betas, eps=optim.epsilon, fused=True)
+    groups = parameter_groups(parameters, keys)
+    if optim.optimizer == "adamw":
+        betas, rate = (optim.beta1, optim.beta2), optim.learning_rate
+        optimizer: torch.optim.Optimizer = torch.optim.AdamW(
+            groups, lr=rate, betas=betas, eps=optim.epsilon, fused=True
+        )
+    else:
+        optimizer = PieceOptimizer(groups, optim)
+    if optim.average:
+        optimizer.register_step_post_hook(partial(average_weights, decay=optim.average))
+    return optimizer
+
+
+def set_rate(optimizer: Any, rate: float) -> None:
+    """Set the learning rate of a step, for each group by its factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
+
+
+@torch.no_grad()
+def average_weights(optimizer: torch.optim.Optimizer, *_: Any, decay: float) -> None:
+    """Move the average of what has just been updated towards it."""
+    for group in optimizer.param_groups:
+        for master in group["params"]:
+            optimizer.state[master][AVERAGE].lerp_(master, 1 - decay)
 
 
 class PieceOptimizer(torch.optim.Optimizer):

@@ -22,13 +22,15 @@ from pipeline.distributed import sharding
 from pipeline.distributed.world import World, model_parallel_unit
 from pipeline.models.initialize import initialize
 from pipeline.models.layer import Flow, Layer
+from pipeline.models.lora import add_adapters
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.loss import Loss
 from pipeline.objectives.losses import spread, token_log_probabilities
-from pipeline.optim.build import build
-from pipeline.optim.groups import rule_names
+from pipeline.optim.build import build, set_rate
+from pipeline.optim.groups import group_keys
 from pipeline.parallel.examples import alike, filled_up, tensors, unmarked, weight_sum
 from pipeline.parallel.forward import forward
+from pipeline.parallel.freezing import check_patterns, freeze, with_anchors
 from pipeline.parallel.masters import Masters
 from pipeline.parallel.stack import Stack
 from pipeline.parallel.stages import Stages, input_names
@@ -65,22 +67,29 @@ class Engine:
         module = (
             Stages(layers, world, parallel, self._staged_loss) if self.staged else Stack(layers, parallel)
         )
+        linears = add_adapters(module.layers(), optim.lora) if optim.lora else []
         self.parameters = dict(module.named())
+        check_patterns(self.parameters, linears, optim)
         initialize(self.parameters.items(), seed, world.tensor_rank, world.tensor_size)
         if not self.staged:
             module.to(device=world.device)
-        mark_counted_copies(self.parameters.values(), world)
-        add_up_parts(self.parameters.values())
-        held = sum(parameter.numel() for parameter in self.parameters.values())
-        rules = rule_names(self.parameters, optim)
+        trained = freeze(self.parameters, optim)
+        keys = group_keys(trained, optim, [(layer.name, layer.block) for layer in layers])
+        if isinstance(module, Stages):
+            trained, keys = with_anchors(trained, keys, module)
+        mark_counted_copies(trained.values(), world)
+        add_up_parts(trained.values())
+        held = sum(parameter.numel() for parameter in trained.values())
         self.engine, *_ = deepspeed.initialize(
             model=module,
-            optimizer=build(self.parameters, optim),
+            optimizer=build(trained, keys, optim),
             config=deepspeed_config(parallel, optim, world, dtype, held),
             mpu=None if self.staged else model_parallel_unit(),
             dist_init_required=False,
         )
-        self.masters = Masters(self.engine.optimizer, self.parameters, rules, self.zero_stage, world)
+        self.masters = Masters(
+            self.engine.optimizer, trained, keys, self.zero_stage, world, averaged=optim.average > 0
+        )
         self.masters.allocate()
         if self.zero_stage == 0:
             if world.data_size == 1:
@@ -95,8 +104,7 @@ class Engine:
         before clipping. Where that is not finite, on whatever rank, no rank has changed anything.
         """
         self._set_accumulation(len(batches))
-        for group in self.engine.optimizer.param_groups:
-            group["lr"] = learning_rate
+        set_rate(self.engine.optimizer, learning_rate)
         examples = self._examples(batches)
         if self.staged:
             mean = float(self.engine.train_batch(data_iter=self._staged(examples)))
@@ -256,8 +264,8 @@ class Engine:
         squares = get_total_norm(counted).square()
         dist.all_reduce(squares, group=self.engine.mpu.get_model_parallel_group())
         norm = squares.sqrt()
-        if self.optim.clip and norm > self.optim.clip:
-            clip_grads_with_norm_(self.parameters.values(), self.optim.clip, norm)
+        if self.optim.clip_gradient_norm and norm > self.optim.clip_gradient_norm:
+            clip_grads_with_norm_(self.parameters.values(), self.optim.clip_gradient_norm, norm)
         self.engine._global_grad_norm = float(norm)
 
 
@@ -307,7 +315,9 @@ def deepspeed_config(
         "train_batch_size": optim.global_batch,
         "train_micro_batch_size_per_gpu": optim.micro_batch,
         "gradient_accumulation_steps": optim.accumulation(world.data_size),
-        "gradient_clipping": optim.clip if parallel.zero_stage else 0.0,  # stage 0 is clipped by `Engine`
+        "gradient_clipping": optim.clip_gradient_norm
+        if parallel.zero_stage
+        else 0.0,  # stage 0 is clipped by `Engine`
         "zero_optimization": zero | offload,
         "zero_force_ds_cpu_optimizer": False,
         "zero_allow_untested_optimizer": optim.optimizer != "adamw",  # ours are tested

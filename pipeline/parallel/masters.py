@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from pipeline.distributed import sharding
 from pipeline.distributed.world import World
 from pipeline.optim.build import PieceOptimizer
+from pipeline.optim.groups import GroupKey
+from pipeline.optim.names import AVERAGE
 from pipeline.optim.pieces import Piece, Reach
 from pipeline.optim.rules import RULES
 
@@ -40,12 +42,18 @@ class Masters:
         self,
         optimizer: Any,
         parameters: Mapping[str, nn.Parameter],
-        rules: Mapping[str, str],
+        keys: Mapping[str, GroupKey],
         zero_stage: int,
         world: World,
+        averaged: bool = False,
     ) -> None:
-        """`optimizer` is the engine's, `parameters` those that are trained and `rules` theirs, by name."""
-        self.optimizer, self.parameters, self.rules = optimizer, parameters, rules
+        """`optimizer` is the engine's, `parameters` those that are trained and `keys` their groups'.
+
+        `averaged` says that an average of the weights is kept.
+        """
+        self.optimizer, self.parameters = optimizer, parameters
+        self.rules = {name: key.rule for name, key in keys.items()}
+        self._averaged = averaged
         self.zero_stage, self.world = zero_stage, world
         self.inner: torch.optim.Optimizer = optimizer.optimizer if zero_stage else optimizer
         self._names = {id(parameter): name for name, parameter in parameters.items()}
@@ -63,7 +71,12 @@ class Masters:
         )
 
     def run(self, parameter: nn.Parameter) -> Run | None:
-        """This rank's run of a parameter; None where it has none."""
+        """This rank's run of a parameter; None where it has none.
+
+        A frozen one, which no optimizer knows, lies in the parameter itself or its share of it (stage 3).
+        """
+        if id(parameter) not in self._names:
+            return self._run_of_frozen(parameter)
         if self.zero_stage == 0:
             return Run(parameter, 0, 0, parameter.numel())
         if self.zero_stage == 3:
@@ -83,20 +96,35 @@ class Masters:
         master = self.optimizer.fp32_partitioned_groups_flat[group]
         return Run(master, offset, start, length) if length > 0 else None
 
+    def _run_of_frozen(self, parameter: nn.Parameter) -> Run | None:
+        if self.zero_stage < 3:
+            return Run(parameter, 0, 0, parameter.numel())
+        size = parameter.ds_tensor.numel()
+        start = size * self.world.data_rank
+        length = min(size, parameter.ds_numel - start)
+        return Run(parameter.ds_tensor, 0, start, length) if length > 0 else None
+
+    def is_whole(self, parameter: nn.Parameter) -> bool:
+        """Whether every data-parallel rank holds the whole run, as they hold copies of one another."""
+        return self.zero_stage == 0 or (self.zero_stage < 3 and id(parameter) not in self._names)
+
     def states(self, parameter: nn.Parameter) -> dict[str, Tensor]:
         """Flat views of the states of this rank's run, by name."""
-        run = self.run(parameter)
-        assert run is not None
+        name, run = self._names.get(id(parameter)), self.run(parameter)
+        if name is None or run is None:
+            return {}
         state = self.inner.state[run.master]
-        return {kind: view(state[kind], run) for kind in self.kinds(self._names[id(parameter)])}
+        return {kind: view(state[kind], run) for kind in self.kinds(name)}
 
     def kinds(self, name: str) -> tuple[str, ...]:
         """The states of a parameter that have a number for each of its own."""
-        return RULES[self.rules[name]].states
+        if name not in self.rules:
+            return ()
+        return RULES[self.rules[name]].states + ((AVERAGE,) if self._averaged else ())
 
     def whole_states(self, name: str) -> dict[str, Tensor]:
         """Small states of a parameter that have shapes of their own, the same on every rank that has it."""
-        return self.inner.whole_states[name] if isinstance(self.inner, PieceOptimizer) else {}
+        return self.inner.whole_states.get(name, {}) if isinstance(self.inner, PieceOptimizer) else {}
 
     def allocate(self) -> None:
         """Give every master the states that a first step would create.
@@ -106,10 +134,12 @@ class Masters:
         """
         ours = isinstance(self.inner, PieceOptimizer)
         for master, parameters in self._groups():
-            rule = self.rules[self._names[id(parameters[0])]]
+            kinds = self.kinds(self._names[id(parameters[0])])
             # Torch's fused kernel counts steps where the numbers are; our rules need the count in Python.
             step = torch.zeros((), dtype=torch.float32, device="cpu" if ours else master.device)
-            states = {kind: torch.zeros_like(master) for kind in RULES[rule].states}
+            states = {kind: torch.zeros_like(master) for kind in kinds}
+            if AVERAGE in states:
+                states[AVERAGE].copy_(master.detach())
             self.inner.state[master] = {"step": step} | states
         if self.zero_stage in (1, 2):
             self.optimizer._lazy_init_hp_params_optimizer_state()
@@ -160,7 +190,7 @@ class Masters:
 
     def steps_taken(self) -> int:
         """How many steps the optimizer has taken."""
-        return int(self.inner.state[self._groups()[0][0]]["step"])
+        return max(int(self.inner.state[master]["step"]) for master, _ in self._groups())
 
 
 def view(flat: Tensor, run: Run) -> Tensor:

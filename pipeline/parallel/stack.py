@@ -83,8 +83,12 @@ class Stack(nn.Module):
         """The layers behind an encoder's output: all where there is no encoder in front of a decoder."""
         return run(self._calls[self._encoder :], inputs)
 
+    def layers(self) -> Iterator[tuple[str, nn.Module]]:
+        """Every layer that has parameters of its own, by name."""
+        return zip(self._names, self.parts, strict=True)
+
     def named(self) -> NamedParameters:
         """Every parameter under its layout-free name."""
-        for name, part in zip(self._names, self.parts, strict=True):
+        for name, part in self.layers():
             for inner, parameter in part.named_parameters():
                 yield f"{name}.{inner}", parameter

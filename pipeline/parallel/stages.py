@@ -4,14 +4,14 @@ Every parameter has the name that it has in `Stack`, `LAYER.PARAMETER`, so that 
 other. Between stages DeepSpeed sends tuples of tensors; their names follow from the layers before them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate, chain, pairwise
 from typing import Any
 
 from deepspeed.pipe import LayerSpec, PipelineModule, TiedLayerSpec
 from deepspeed.runtime.pipe.topology import PipeModelDataParallelTopology
 from deepspeed.runtime.utils import partition_balanced
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.config import ParallelConfig
 from pipeline.distributed.world import World
@@ -35,6 +35,7 @@ class Stages(PipelineModule):
         super().__init__([_spec(layer) for layer in chain(*stages)], topology=topology, loss_fn=loss)
         self._modules_in_turn = [self._module(layer, index) for index, layer in enumerate(self.own)]
         self._calls = calls(self.own, self._modules_in_turn, parallel)
+        self.anchors = nn.ParameterList()  # see `pipeline.parallel.freezing`
         self._names_in: list[str] = []
         self._names_out: list[str] = []
 
@@ -58,22 +59,33 @@ class Stages(PipelineModule):
         flow = self.run(dict(zip(self._names_in, inputs, strict=True)))
         if self._local_stop == self._num_layers:
             return flow
-        return tuple(flow[name] for name in self._names_out)
+        return tuple(self._anchored(flow[name]) for name in self._names_out)
+
+    def _anchored(self, sent: Tensor) -> Tensor:
+        """What the next stage sends a gradient of, which must lead somewhere where this one is frozen."""
+        if sent.requires_grad or not (self.training and sent.is_floating_point()):
+            return sent
+        return sent + 0.0 * self.anchors[0].sum() if len(self.anchors) else sent.detach().requires_grad_()
 
     def run(self, flow: Flow) -> Flow:
         """This stage's layers, from tensors by name to tensors by name."""
         return run(self._calls, flow)
 
-    def named(self) -> NamedParameters:
-        """This stage's parameters under their layout-free names; a tied weight on every stage that has it."""
+    def layers(self) -> Iterator[tuple[str, nn.Module]]:
+        """Every layer of this stage by name; a tied one on every stage that has it, and there once."""
         seen: set[str] = set()
         for layer, module in zip(self.own, self._modules_in_turn, strict=True):
             if layer.tie in seen:
                 continue
             if layer.tie:
                 seen.add(layer.tie)
+            yield layer.name, module
+
+    def named(self) -> NamedParameters:
+        """This stage's parameters under their layout-free names."""
+        for name, module in self.layers():
             for inner, parameter in module.named_parameters():
-                yield f"{layer.name}.{inner}", parameter
+                yield f"{name}.{inner}", parameter
 
 
 def stage_inputs(layers: Iterable[Layer], inputs: Iterable[str]) -> list[str]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.distributed import sharding
+from pipeline.optim.names import AVERAGE
 from pipeline.parallel.engine import Engine
 from pipeline.parallel.masters import view
 
@@ -42,7 +43,7 @@ def share(engine: Engine) -> Iterator[tuple[str, Held]]:
         if _is_copy(engine, parameter):
             continue
         held = _held(engine, parameter)
-        if held is not None and engine.zero_stage == 0:
+        if held is not None and engine.masters.is_whole(parameter):
             size = -(-parameter.numel() // world.data_size)
             held = held.narrow(size * world.data_rank, size * (world.data_rank + 1))
         if held is not None and held.tensors[WEIGHT].numel():
@@ -75,7 +76,10 @@ def restore_weights(engine: Engine, whole: Callable[[str], Tensor], left_out: Co
                 parameter.copy_(part)
         else:
             parameter.copy_(part)
-        _put(_held(engine, parameter), WEIGHT, part)
+        held = _held(engine, parameter)
+        for kind in (WEIGHT, AVERAGE):
+            if held is not None and kind in held.tensors:
+                _put(held, kind, part)
 
 
 @torch.no_grad()

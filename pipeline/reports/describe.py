@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.contract.dataset import MANIFEST, Manifest
-from data_prep.contract.report import Bars
+from data_prep.contract.names import printable
+from data_prep.contract.report import Bars, Code
+from pipeline.reports.card import GAP, card, markdown, words
 from pipeline.reports.findings import (
     Findings,
     StageView,
@@ -14,24 +16,75 @@ from pipeline.reports.findings import (
     last_checkpoint,
     step_of,
 )
-from pipeline.reports.report import REPORT
+from pipeline.reports.graph import nodes
+from pipeline.reports.graph import table as stages_table
+from pipeline.reports.report import PLOTS, REPORT, STAGES
+from pipeline.tracking.messages import THIS_RUN
 from pipeline.tracking.metrics import series
 from pipeline.tracking.models import ModelDescription
 from pipeline.tracking.record import STAGE_RECORD
 from pipeline.tracking.tracker import describe_dataset, flatten
 
+NOTE_LIMIT = 7500
+"""Characters of a description; MLflow takes 8000 of a tag, and the id of the run is put in."""
+CARD_LIMIT = 4000
+"""Characters of a version's description; MLflow takes 5000."""
 SMALL = 10_000_000
 """Bytes up to which a file of an exported model is copied to MLflow; weights stay where they are."""
 
 
 def description(findings: Findings) -> str:
-    """The headline figures as markdown: what MLflow shows above everything else."""
-    lines = [f"| {one.label} | **{one.value}** | {one.note} |" for one in headlines(findings)]
+    """What MLflow shows above everything else, as markdown: figures, stages, curves and models.
+
+    The first lines are seen before it is unfolded, so the headline figures come first.
+    """
+    lines = [
+        f"| {words(one.label)}{GAP}**{words(one.value)}**{GAP}{words(one.note)} |"
+        for one in headlines(findings)
+    ]
+    table = ["\n".join(["| | | |", "| --- | --- | --- |", *lines])] if lines else []
     place = findings.work.resolve()
-    table = ["| | | |", "| --- | --- | --- |", *lines, ""] if lines else []
-    return "\n".join(
-        [*table, f"Report: `{place / REPORT}` (also among the artifacts)", "", f"Work folder: `{place}`"]
-    )
+    parts = [
+        *table,
+        "## Stages",
+        picture(STAGES),
+        markdown([stages_table(nodes(findings))]),
+        *(part for stage in findings.stages if stage.metrics for part in _curve(stage)),
+        *(part for stage in findings.trained for part in _model(findings, stage)),
+        "## Where things are",
+        markdown([Code(f"{place / REPORT}  (also among the artifacts)\n{place}")]),
+    ]
+    return clipped(parts, NOTE_LIMIT)
+
+
+def picture(name: str) -> str:
+    """A picture among the artifacts of the run whose page this stands on."""
+    return f"![{name}](get-artifact?run_uuid={THIS_RUN}&path={PLOTS}/{name}.png)"
+
+
+def _curve(stage: StageView) -> list[str]:
+    return [f"## Loss of {words(stage.name)}", picture(f"{stage.name}_loss")]
+
+
+def _model(findings: Findings, stage: StageView) -> list[str]:
+    """A model's card under its name."""
+    parts = card(findings, stage)
+    return [f"## Model {words(findings.label(stage.folder))}", markdown(parts)] if parts else []
+
+
+def clipped(parts: list[str], limit: int) -> str:
+    """As many whole paragraphs as there is room for.
+
+    >>> clipped(["one", "two", "three"], 9)
+    'one\\n\\ntwo'
+    """
+    text = ""
+    for part in parts:
+        longer = f"{text}\n\n{part}" if text else part
+        if len(longer) > limit:
+            break
+        text = longer
+    return text
 
 
 def results(findings: Findings) -> dict[str, float]:
@@ -42,6 +95,21 @@ def results(findings: Findings) -> dict[str, float]:
             found |= {f"{_plain(name).removesuffix(' model')}_loss": value for name, value in levels.items()}
         for label, figures in stage.report.figures.items():
             found |= {f"{label}_{name}": value for name, value in figures.items()}
+    return found
+
+
+MODEL_KEYS = ("architecture", "layers", "hidden_size", "heads")
+TRAIN_KEYS = ("steps", "global_batch", "learning_rate")
+
+
+def parameters(findings: Findings) -> dict[str, Any]:
+    """The few settings by which work folders are told apart, as STAGE.key; all of them are the stages'."""
+    found: dict[str, Any] = {}
+    for stage in findings.trained:
+        config = stage.receipt.config if stage.receipt else {}
+        for section, keys in (("model", MODEL_KEYS), ("objective", ("kind",)), ("train", TRAIN_KEYS)):
+            values = config.get(section) or {}
+            found |= {f"{stage.name}.{section}.{key}": values[key] for key in keys if values.get(key)}
     return found
 
 
@@ -118,7 +186,8 @@ def describe_model(findings: Findings, stage: StageView) -> ModelDescription | N
     data = describe_dataset(read_manifest(dataset), dataset, "validation")
     return ModelDescription(
         name=findings.label(run),
-        registered="".join(letter if letter not in "/:'" else "-" for letter in findings.name),
+        registered="".join(letter if letter not in "/:'" else "-" for letter in printable(findings.name)),
+        card=markdown(card(findings, stage))[:CARD_LIMIT],
         fingerprint=receipt.fingerprint,
         step=step_of(checkpoint),
         checkpoint=str(checkpoint),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_prep.contract.reading import read_json
 from data_prep.contract.receipt import Receipt, kind_of, read_receipt, write_atomic
 from data_prep.contract.report import Headline, StageReport
 from pipeline.tracking.metrics import METRICS, Line, read, series
@@ -116,7 +117,7 @@ def graph(work: Path) -> dict[str, dict[str, Any]]:
     """The stages of a work folder: `kind` and `needs` of each by name, in order."""
     path = work / GRAPH
     if path.is_file():
-        found: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, dict[str, Any]] = read_json(path)
         return found
     needs: dict[str, list[str]] = {"dataset": [], "pretrain": ["dataset"], "tune": ["pretrain", "dataset"]}
     needs["eval"] = [name for name in ("pretrain", "tune") if read_receipt(work / name)]

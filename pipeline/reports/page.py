@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import count
 
+from data_prep.contract.names import printable
 from data_prep.contract.report import Bar, Bars, Cell, Code, Lines, Part, Table, Text
 
 MARKS = re.compile(r"(«.*?»|&lt;mask&gt;|&lt;extra_id_\d+&gt;)", re.DOTALL)
@@ -13,18 +15,22 @@ MARKS = re.compile(r"(«.*?»|&lt;mask&gt;|&lt;extra_id_\d+&gt;)", re.DOTALL)
 def document(title: str, tiles: list[tuple[str, str, str]], sections: list[tuple[str, str]]) -> str:
     """A page: value, label and note of each headline figure, then titled sections of HTML where not empty."""
     shown = [(name, body) for name, body in sections if body]
-    links = " ".join(f'<a href="#{anchor(name)}">{escape(name)}</a>' for name, _ in shown)
+    anchors = unique([anchor(name) for name, _ in shown])
+    links = " ".join(
+        f'<a href="#{place}">{safe(name)}</a>' for place, (name, _) in zip(anchors, shown, strict=True)
+    )
     bodies = "".join(
-        f'<section id="{anchor(name)}"><h2>{escape(name)}</h2>{body}</section>' for name, body in shown
+        f'<section id="{place}"><h2>{safe(name)}</h2>{body}</section>'
+        for place, (name, body) in zip(anchors, shown, strict=True)
     )
     figures = "".join(
-        f"<div><b>{escape(value)}</b><span>{escape(label)}</span><small>{escape(note)}</small></div>"
+        f"<div><b>{safe(value)}</b><span>{safe(label)}</span><small>{safe(note)}</small></div>"
         for value, label, note in tiles
     )
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{safe(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>'
-        f"<body><header><p>Bloomery report</p><h1>{escape(title)}</h1>"
+        f"<body><header><p>Bloomery report</p><h1>{safe(title)}</h1>"
         f'<div class="tiles">{figures}</div></header>'
         f"<nav>{links}</nav><main>{bodies}</main></body></html>\n"
     )
@@ -39,7 +45,7 @@ def render(part: Part, pictures: Mapping[str, str]) -> str:
     if isinstance(part, Code):
         return cell(part)
     assert isinstance(part, Text), part
-    return f"<p>{escape(part.text)}</p>"
+    return f"<p>{safe(part.text)}</p>"
 
 
 def figure(names: Iterable[str], pictures: Mapping[str, str]) -> str:
@@ -61,7 +67,7 @@ def table(what: Table) -> str:
     body = "".join(f"<tr>{row(cells, 'td')}</tr>" for cells in what.rows)
     head = f"<thead><tr>{row(what.head, 'th')}</tr></thead>"
     return (
-        f'<div class="scroll"><table class="{escape(what.classes)}">{head}<tbody>{body}</tbody></table></div>'
+        f'<div class="scroll"><table class="{safe(what.classes)}">{head}<tbody>{body}</tbody></table></div>'
     )
 
 
@@ -70,19 +76,47 @@ def cell(content: Cell) -> str:
     if isinstance(content, Bar):
         return f'<div class="bar"><i style="width:{100 * content.share:.1f}%"></i></div>'
     if isinstance(content, Code):
-        caption = f"<small>{escape(content.caption)}</small>" if content.caption else ""
-        return f"{caption}<pre>{marked(content.text) if content.blanks else escape(content.text)}</pre>"
-    return escape(str(content))
+        caption = f"<small>{safe(content.caption)}</small>" if content.caption else ""
+        return f"{caption}<pre>{marked(content.text) if content.blanks else safe(content.text)}</pre>"
+    return safe(str(content))
 
 
 def marked(text: str) -> str:
     """A text as HTML with its blanks and what fills them highlighted; a line break there is shown as ↵."""
-    return MARKS.sub(lambda found: "<mark>" + found[0].replace("\n", "↵") + "</mark>", escape(text))
+    return MARKS.sub(lambda found: "<mark>" + found[0].replace("\n", "↵") + "</mark>", safe(text))
 
 
 def anchor(title: str) -> str:
-    """A section's place in the page."""
+    """A section's place in the page, of letters and digits alone.
+
+    >>> anchor('A "<b>" title')
+    'a-b-title'
+    """
     return "-".join("".join(letter if letter.isalnum() else " " for letter in title.lower()).split())
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """Names that differ, the later ones by a number.
+
+    >>> unique(["a", "", "a"])
+    ['a', 'section', 'a-2']
+    """
+    found: list[str] = []
+    for name in names:
+        name = name or "section"
+        number = next(number for number in count(1) if numbered(name, number) not in found)
+        found.append(numbered(name, number))
+    return found
+
+
+def numbered(name: str, number: int) -> str:
+    """A name, with its number from the second on."""
+    return name if number == 1 else f"{name}-{number}"
+
+
+def safe(text: str) -> str:
+    """Text as HTML: no markup in it, and no control characters."""
+    return escape(printable(text))
 
 
 STYLE = """
@@ -104,7 +138,7 @@ nav a{color:var(--cold);text-decoration:none;margin-right:16px;white-space:nowra
 main{max-width:1088px;margin:0 auto;padding:8px 24px 60px}
 section{background:#fff;border:1px solid var(--line);border-radius:10px;padding:6px 22px 18px;margin:18px 0;
 scroll-margin-top:50px}
-h2{font-size:18px;margin:14px 0 10px}
+h2{font-size:18px;margin:14px 0 10px}h3{font-size:15px;margin:16px 0 6px}
 p{max-width:75ch;color:var(--grey);margin:8px 0}
 figure{margin:8px 0}figure svg{width:100%;height:auto;max-width:880px}
 .scroll{overflow-x:auto}

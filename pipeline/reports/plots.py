@@ -4,18 +4,24 @@ Imported inside the report alone: matplotlib takes half a second to load.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from data_prep.contract.report import Bars, Lines
+from data_prep.contract.names import printable
+from data_prep.contract.report import Bars, Line, Lines
 from pipeline.reports.findings import Findings, StageView
-from pipeline.tracking.metrics import Line, series
+from pipeline.tracking.metrics import Line as Metrics
+from pipeline.tracking.metrics import series
 
 PALETTE = ("#3a5a8c", "#c2571a", "#4f7d4f", "#8c3a6b", "#7a6a2f")
+LETTERS = 40
+"""Of a label; longer ones are cut."""
 PANELS = 3
 """Small panels in a row."""
 SPEED = {
@@ -55,6 +61,11 @@ STYLE = {
 }
 
 
+def styled() -> Any:
+    """A context in which figures are drawn in the report's looks."""
+    return mpl.rc_context(STYLE)
+
+
 def figures(findings: Findings) -> dict[str, Figure]:
     """Every figure that the findings have data for, in the order they are shown in."""
     with mpl.rc_context(STYLE):
@@ -82,7 +93,7 @@ def curves(stage: StageView, levels: Mapping[str, float], colour: str) -> dict[s
     return drawn
 
 
-def own_metrics(metrics: Sequence[Line]) -> list[str]:
+def own_metrics(metrics: Sequence[Metrics]) -> list[str]:
     """The metrics that a training's task has of its own: those that no training has."""
     names = dict.fromkeys(name for line in metrics for name in line)
     return [name for name in names if name not in COMMON and not name.startswith("validation_")]
@@ -91,7 +102,7 @@ def own_metrics(metrics: Sequence[Line]) -> list[str]:
 def svg(name: str, figure: Figure) -> str:
     """A figure as an <svg> element that may stand beside others in one page."""
     buffer = io.StringIO()
-    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}), any_letters():
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
@@ -100,9 +111,17 @@ def svg(name: str, figure: Figure) -> str:
 def png(figure: Figure) -> bytes:
     """A figure as a PNG image."""
     buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), any_letters():
         figure.savefig(buffer, format="png", dpi=150)
     return buffer.getvalue()
+
+
+@contextmanager
+def any_letters() -> Iterator[None]:
+    """Say nothing of letters that the font lacks: boxes stand for them in a PNG, and an SVG has the text."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
 
 
 def bars(chart: Bars) -> Figure:
@@ -112,7 +131,7 @@ def bars(chart: Bars) -> Figure:
         figure = Figure(figsize=(7.2, 0.6 + 0.24 * sum(heights)), layout="constrained")
         axes = figure.subplots(len(chart.panels), 1, height_ratios=heights, squeeze=False)[:, 0]
         for number, (place, panel) in enumerate(zip(axes, chart.panels, strict=True)):
-            place.set_title(panel.title, fontsize=9, color=GREY, loc="left")
+            place.set_title(plain(panel.title), fontsize=9, color=GREY, loc="left")
             _bars(place, panel.rows, PALETTE[number % len(PALETTE)])
     return figure
 
@@ -140,10 +159,10 @@ def loss_curve(stage: StageView, levels: Mapping[str, float], colour: str) -> Fi
     if steps:
         axes.plot(steps, losses, "o-", color="#1f2937", markersize=3.5, linewidth=1, label="validation")
         axes.annotate(
-            f"{losses[-1]:.3f}", (steps[-1], losses[-1]), (0, 8), textcoords="offset points", ha="right"
+            f"{losses[-1]:.3f}", (steps[-1], losses[-1]), (7, 0), textcoords="offset points", va="center"
         )
     for label, level in levels.items():
-        axes.axhline(level, color=GREY, linestyle="--", linewidth=1, label=plain(f"{label} ({level:.2f})"))
+        axes.axhline(level, color=GREY, linestyle="--", linewidth=1, label=f"{plain(label)} ({level:.2f})")
     axes.set(xlabel="step", ylabel="loss (nats per token)")
     axes.legend(loc="upper right")
     return figure
@@ -170,32 +189,57 @@ def small_panels(stage: StageView, panels: Mapping[str, str], colour: str) -> Fi
 
 
 def lines(chart: Lines) -> Figure:
-    """Lines with intervals, and levels to compare them with."""
+    """Lines with intervals, and levels to compare them with; one without a label belongs to the last."""
     figure = Figure(figsize=(7.2, 3.2), layout="constrained")
     axes = figure.subplots()
     ticks = sorted({x for line in chart.lines for x in line.x}) if chart.share else []
-    for number, line in enumerate(chart.lines):
+    number = -1
+    for line in chart.lines:
+        number += bool(line.label)
         x = [ticks.index(one) + 0.06 * number for one in line.x] if chart.share else list(line.x)
-        y = np.array(line.y)
-        reach = [y - line.low, np.array(line.high) - y] if line.low else None
-        error = None if reach is None else np.clip(reach, 0, None)
-        colour = PALETTE[number % len(PALETTE)]
-        axes.errorbar(x, y, error, fmt="o-", color=colour, capsize=3, label=plain(line.label))
+        _line(axes, line, x, PALETTE[number % len(PALETTE)])
     for label, level in chart.levels.items():
         axes.axhline(level, color=GREY, linestyle="--", linewidth=1, label=plain(label))
     axes.set(xlabel=plain(chart.x_label), ylabel=plain(chart.y_label))
+    axes.set_xscale("log" if chart.log_x else "linear")
+    axes.set_yscale("log" if chart.log_y else "linear")
     if chart.share:
         axes.set_xticks(range(len(ticks)), [f"{tick:g}" for tick in ticks])
         axes.set_ylim(0, 1)
         axes.set_xlim(-0.5, len(ticks) - 0.5)  # one count alone would be drawn as wide as models stand apart
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.legend(loc="upper left", ncols=3)
+    axes.legend(loc="upper left" if chart.share else "best", ncols=3 if chart.share else 1)
     return figure
 
 
+def _line(axes: Any, line: Line, x: Sequence[float], colour: str) -> None:
+    """Points with error bars, a line, or both; a line alone has a band."""
+    y, label = np.array(line.y), plain(line.label)
+    if line.style == "line":
+        axes.plot(x, y, color=colour, label=label)
+        if line.low:
+            axes.fill_between(x, line.low, line.high, color=colour, alpha=0.15, linewidth=0)
+        return
+    reach = [y - line.low, np.array(line.high) - y] if line.low else None
+    error = None if reach is None else np.clip(reach, 0, None)
+    joined = line.style == "both"
+    axes.errorbar(
+        x, y, error, fmt="o-" if joined else "o", color=colour, capsize=3, label=label, ms=6 if joined else 4
+    )
+
+
 def plain(text: str) -> str:
-    """A text that matplotlib shows as it is: a pair of $ would be mathematics."""
-    return text.replace("$", r"\$")
+    """A text that matplotlib shows as it is.
+
+    A pair of $ would be mathematics, a legend leaves out what begins with _, no font has control
+    characters, and a long name leaves no room for what it names.
+
+    >>> plain("_a $b$")
+    ' _a \\\\$b\\\\$'
+    """
+    line = " ".join(printable(text).split("\n"))
+    line = (line if len(line) <= LETTERS else line[: LETTERS - 1] + "…").replace("$", r"\$")
+    return f" {line}" if line.startswith("_") else line
 
 
 def smooth(values: list[float]) -> list[float]:

@@ -22,6 +22,7 @@ from pipeline.reports.describe import (
     description,
     funnel_figures,
     numbers,
+    parameters,
     read_manifest,
     results,
 )
@@ -169,6 +170,8 @@ def describe_work(parent: Record, findings: Findings, finished: float) -> None:
     """Post what the parent run shows."""
     work, dataset = findings.work, findings.dataset()
     parent.post("tags", {"mlflow.note.content": description(findings), "bloomery.work": str(work.resolve())})
+    if found := parameters(findings):
+        parent.post("parameters", found)
     parent.post("values", results(findings), finished)
     if dataset is not None:
         parent.post("dataset", describe_dataset(read_manifest(dataset), dataset, "training"))

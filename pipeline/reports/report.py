@@ -6,26 +6,34 @@ WORK/plots/*.png     the same figures as images
 What is said of a stage comes from its kind; this lays it out.
 """
 
+from collections import Counter
 from pathlib import Path
 
 import yaml
 
 from data_prep.contract.receipt import write_atomic
 from data_prep.contract.report import Cell, Code, Curves, Section, Table
+from pipeline.reports.card import card
 from pipeline.reports.findings import Findings, StageView, headlines, last_checkpoint
-from pipeline.reports.page import document, figure, render
+from pipeline.reports.graph import nodes
+from pipeline.reports.graph import table as stages_table
+from pipeline.reports.page import document, figure, render, safe
 from pipeline.tracking.server import how_to_look
 
 REPORT, PLOTS = "report.html", "plots"
+STAGES = "stages"
+"""The picture of the stages."""
 CURVES = ("loss", "metrics", "speed")
 """What is drawn of a training, in this order: NAME_loss and so on."""
 
 
 def write_report(findings: Findings) -> Path:
     """Write the report of a work folder and its plots; returns the report's path."""
+    from pipeline.reports.graph_plot import drawn as drawn_graph
     from pipeline.reports.plots import figures, png, svg
 
-    drawn, work = figures(findings), findings.work
+    shown, work = nodes(findings), findings.work
+    drawn = ({STAGES: drawn_graph(shown)} if shown else {}) | figures(findings)
     (work / PLOTS).mkdir(parents=True, exist_ok=True)
     for name, picture in drawn.items():
         write_atomic(work / PLOTS / f"{name}.png", png(picture))
@@ -36,24 +44,33 @@ def write_report(findings: Findings) -> Path:
 
 def page(findings: Findings, pictures: dict[str, str]) -> str:
     """The whole page; `pictures` are <svg> elements by name."""
-    sections = [
-        (section.title, body(section, stage, pictures))
-        for stage in findings.stages
-        for section in sections_of(stage)
+    shown = nodes(findings)
+    parts = [
+        ("Stages", figure([STAGES], pictures) + render(stages_table(shown), pictures)),
+        *((title, body(section, stage, pictures)) for stage, section, title in titled(findings)),
+        ("Models", "".join(model(findings, stage) for stage in findings.trained)),
+        ("Where things are", render(places(findings), pictures)),
+        ("What made it", render(versions(findings), pictures)),
+        ("Resolved recipe", recipe(findings)),
     ]
-    last = [
-        Section("Stages", [stages(findings)]),
-        Section("Where things are", [places(findings)]),
+    tiles = [(one.value, one.label, one.note) for one in headlines(findings)]
+    return document(findings.name, tiles, parts)
+
+
+def titled(findings: Findings) -> list[tuple[StageView, Section, str]]:
+    """Every section with its title, which names the stage where several stages have the same."""
+    found = [(stage, section) for stage in findings.stages for section in sections_of(stage)]
+    counts = Counter(section.title for _, section in found)
+    return [
+        (stage, section, f"{section.title}: {stage.name}" if counts[section.title] > 1 else section.title)
+        for stage, section in found
     ]
-    return document(
-        findings.name,
-        [(one.value, one.label, one.note) for one in headlines(findings)],
-        [
-            *sections,
-            *((one.title, "".join(render(part, pictures) for part in one.parts)) for one in last),
-            ("Resolved recipe", recipe(findings)),
-        ],
-    )
+
+
+def model(findings: Findings, stage: StageView) -> str:
+    """What a training made, and how to use it."""
+    parts = "".join(render(part, {}) for part in card(findings, stage))
+    return f"<h3>{safe(findings.label(stage.folder))}</h3>{parts}" if parts else ""
 
 
 def sections_of(stage: StageView) -> list[Section]:
@@ -73,20 +90,17 @@ def body(section: Section, stage: StageView, pictures: dict[str, str]) -> str:
     )
 
 
-def stages(findings: Findings) -> Table:
-    """Time and versions of each finished stage."""
+def versions(findings: Findings) -> Table:
+    """Fingerprint and versions of each finished stage."""
     rows: list[list[Cell]] = [
         [
             stage.name,
-            stage.kind,
-            ", ".join(stage.needs),
-            f"{receipt.seconds:,.1f}",
             Code(receipt.fingerprint),
             ", ".join(f"{name} {version}" for name, version in receipt.versions.items()),
         ]
         for stage, receipt in findings.finished
     ]
-    return Table(["stage", "kind", "reads", "seconds", "fingerprint", "versions"], rows, frozenset({3}))
+    return Table(["stage", "fingerprint", "versions"], rows)
 
 
 def places(findings: Findings) -> Table:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.contract.lock import locked
+from data_prep.contract.reading import read_json, read_jsonl
 from data_prep.contract.receipt import Receipt, read_receipt, write_atomic
 from data_prep.contract.report import StageReport
 from data_prep.contract.settings import InputError
@@ -45,9 +46,8 @@ class Evaluate(Kind):
 
     def report(self, folder: Path, receipt: Receipt) -> StageReport:
         """Held-out text, multiple choice, blanks and generations."""
-        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-        lines = (folder / SAMPLES).read_text(encoding="utf-8").splitlines()
-        return evaluation_report(folder, results, [json.loads(line) for line in lines])
+        results = read_json(folder / RESULTS)
+        return evaluation_report(folder, results, [line for _, line in read_jsonl(folder / SAMPLES)])
 
 
 def config_of(stage: Stage) -> EvaluationConfig:
@@ -67,7 +67,7 @@ def runs_of(stage: Stage) -> dict[str, Path]:
 
 def write_table(folder: Path) -> None:
     """The samples in the form that MLflow shows as a table."""
-    rows = [json.loads(line) for line in (folder / SAMPLES).read_text(encoding="utf-8").splitlines()]
+    rows = [line for _, line in read_jsonl(folder / SAMPLES)]
     models = list(rows[0]["answers"]) if rows else []
     table = {
         "columns": ["prompt", *models, "reference", "source"],

@@ -34,6 +34,7 @@ class Instruct(Training):
     """
 
     name, section, mark, title = "instruct", "tune", "tune", "Instruction tuning"
+    chats = True
     inputs = (Input("from", (RUN,)), Input("data", (DATASET, FILES), many=True))
     settings = TuneConfig
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.distributed.world import World
     from pipeline.objectives.batches import BatchSource
     from pipeline.training.job import Job
+    from pipeline.training.task import MakeTask
 
 DATA = Input("data", (DATASET,))
 START = Input("from", (RUN,), required=False)
@@ -34,15 +35,19 @@ class Training(Kind):
     """A kind of stage that trains. `job` says what, `batches` on what."""
 
     gives = RUN
-    inputs = (DATA, START)
+    inputs: ClassVar[tuple[Input, ...]] = (DATA, START)
     sections = ("model", "objective", "data", "parallel", "tracking")
     inherits = "from"
     settings: ClassVar[type[Settings]] = OptimizerConfig
     trains = True
+    companions: ClassVar[tuple[str, ...]] = ()
+    """The inputs that are frozen models beside the one that learns."""
     mark: ClassVar[str] = ""
     """What stands for the kind in fingerprints, where that is not its name."""
     title: ClassVar[str] = ""
     """Heading of its curves in the report; the stage's name where there is none."""
+    chats: ClassVar[bool] = False
+    """Whether what it trains is asked through its chat template."""
 
     def fingerprint(self, stage: Stage) -> str:
         """The job's."""
@@ -55,6 +60,12 @@ class Training(Kind):
     @abstractmethod
     def batches(self, stage: Stage, job: "Job", world: "World") -> "BatchSource":
         """This rank's data."""
+
+    def task(self, stage: Stage, job: "Job") -> "MakeTask":
+        """What is learned on them: the recipe's own objective, unless a kind says otherwise."""
+        from pipeline.training.task import own_objective
+
+        return own_objective
 
     def make_job(
         self, stage: Stage, dataset: Dataset | None, inputs: dict[str, str], start_from: Path | None
@@ -78,7 +89,11 @@ class Training(Kind):
         """Curves, and what was learned."""
         title = self.title or folder.name.capitalize()
         words = [Text(line) for line in [objective_line(receipt)] if line]
-        return StageReport(list(training_headlines(folder, receipt)), [Section(title, [*words, Curves()])])
+        return StageReport(
+            list(training_headlines(folder, receipt)),
+            [Section(title, [*words, Curves()])],
+            commands=commands(receipt, self.chats),
+        )
 
 
 def config_of(stage: Stage) -> PipelineConfig:
@@ -124,6 +139,7 @@ def inherited(run: Path) -> dict[str, dict[str, Any]]:
     model = config.model.model_dump(mode="json", exclude={"preset"})
     if config.model.positions == "learned":
         model["max_positions"] = config.position_table
+    model["context_length"] = config.context_length
     return {"model": model, "objective": config.objective.model_dump(mode="json")}
 
 
@@ -142,11 +158,16 @@ def check_model(config: PipelineConfig, run: Path, label: str) -> None:
 
 def check_layout(job: "Job") -> None:
     """`InputError` where tensor parallelism cannot cut the token embedding evenly."""
-    tensor, rows = job.config.parallel.tensor, padded_vocabulary(job.vocabulary.size)
+    check_rows(job.config.parallel.tensor, job.vocabulary.size)
+
+
+def check_rows(tensor: int, pieces: int) -> None:
+    """The same for a tensor parallel size and a vocabulary of so many pieces."""
+    rows = padded_vocabulary(pieces)
     if rows % tensor:
         raise InputError(
             f"parallel.tensor {tensor} does not divide the {rows} rows of the token embedding (a vocabulary "
-            f"of {job.vocabulary.size}, filled up to a multiple of {VOCABULARY_MULTIPLE}); powers of two do"
+            f"of {pieces}, filled up to a multiple of {VOCABULARY_MULTIPLE}); powers of two do"
         )
 
 
@@ -175,6 +196,16 @@ def objective_line(receipt: Receipt) -> str:
     words = objective_of(ObjectiveConfig.model_validate(receipt.config["objective"])).describe()
     architecture = receipt.config["model"].get("architecture", "decoder").replace("_", "-").capitalize()
     return f"{architecture}, trained by {words}."
+
+
+def commands(receipt: Receipt, chats: bool) -> list[str]:
+    """How to use a model, by what it learned to predict."""
+    kind = receipt.config.get("objective", {}).get("kind", "")
+    ask = {"causal_lm": "--prompt 'Return the'", "prefix_lm": "--prompt 'Return the'"}
+    ask |= dict.fromkeys(("masked_lm", "span_corruption", "denoising"), "--fill 'Return the <mask>.'")
+    asked = "--chat --prompt 'What is a list?'" if chats else ask.get(kind, "")
+    generate = [f"bloomery generate RUN {asked}"] if asked else []
+    return [*generate, "bloomery inspect RUN", "bloomery export RUN my-model"]
 
 
 def training_headlines(folder: Path, receipt: Receipt) -> Iterable[Headline]:

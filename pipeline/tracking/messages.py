@@ -15,6 +15,8 @@ from pipeline.tracking.sender import send_lines
 TAGS_PER_CALL = 100
 TEXT_LIMIT = 5000
 """MLflow takes parameters of 6000 characters."""
+THIS_RUN = "{this run}"
+"""In a tag it stands for the id of the run that is tagged, which is not known before."""
 
 
 def send_messages(
@@ -54,7 +56,8 @@ def _parameters(client: Any, run_id: str, message: Message) -> None:
 def _tags(client: Any, run_id: str, message: Message) -> None:
     from mlflow.entities import RunTag
 
-    client.log_batch(run_id, tags=[RunTag(name, str(value)) for name, value in message.content.items()])
+    tags = {name: str(value).replace(THIS_RUN, run_id) for name, value in message.content.items()}
+    client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
 
 def _values(client: Any, run_id: str, message: Message) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.contract.names import printable, without_password
-from pipeline.tracking import metrics, server
+from pipeline.tracking import metrics, pages, server
 from pipeline.tracking.messages import send_messages
 from pipeline.tracking.record import PARENT_RECORD, Record, RecordBusy, sole_sender
 from pipeline.tracking.sender import MetricsSender
@@ -35,9 +35,8 @@ NETWORK_TROUBLE = (
 
 DATABASE_TROUBLE = {
     "database is locked": "its database is locked by another process",
-    "out-of-date database schema": "its database was made by another MLflow; `mlflow db upgrade` mends that, "
-    "after a backup",
-    "Can't locate revision": "its database was made by a newer MLflow than the one installed here",
+    "out-of-date database schema": "its database was made by another MLflow than the one here; "
+    "`mlflow db upgrade` brings an older one up to date, after a backup",
     "file is not a database": "its file is no database",
 }
 """What is made of errors whose text has statements and addresses of manuals."""
@@ -121,6 +120,8 @@ class MLflowSender:
             self._curves.send(self._client, self._parent_id)
         after = [one for one in states if one not in before]
         send_messages(self._client, self._run_id, self.record, after, self.notify)
+        if not self._parent_id:
+            pages.leave_view(self._client, str(self.record.state.experiment_id))
         return steps
 
     def _curves_of(self, parent_id: str) -> MetricsSender | None:

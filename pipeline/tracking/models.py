@@ -45,6 +45,8 @@ class ModelDescription(Settings):
     """Fingerprint of the model that its training began with."""
     evaluation: str | None
     """The record of the evaluation's run, if there was one."""
+    card: str = ""
+    """What it is and how to use it, as markdown."""
     files: list[str] = Field(default_factory=list)
     """Small files that belong to it."""
 
@@ -136,7 +138,7 @@ def _add_version(client: Any, run_id: str, model: Any, about: ModelDescription, 
     version = next((one for one in versions if one.source == source), None)
     if version is None:
         tags = {name: f"{value:.4f}" for name, value in about.figures.items()}
-        words = f"{about.name}, step {about.step}: {about.checkpoint}"
+        words = f"{about.name}, step {about.step}: {about.checkpoint}\n\n{about.card}".strip()
         version = client.create_model_version(
             registered, source, run_id, tags=tags, description=words, model_id=model.model_id
         )

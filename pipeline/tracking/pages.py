@@ -15,6 +15,8 @@ VIEW = "bloomery"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 COLUMNS = 10
 """As many as a screen has room for."""
+OF_MODELS = "evaluation/"
+"""Figures that stand with a training for its model's sake, and with the work folder's run too."""
 TELLING = ("_held_out_loss", "_bits_per_byte", "/validation_loss", "_shot", "tokens_per_second", "mfu")
 """Endings of the names of metrics, the most telling first."""
 
@@ -48,17 +50,16 @@ def without_user(server: str) -> str:
 def columns(metrics: Iterable[str]) -> list[str]:
     """The metrics to show, of those that the runs of an experiment have.
 
-    >>> columns(["mfu", "seconds", "tuned_held_out_loss"])
+    >>> columns(["mfu", "seconds", "tuned_held_out_loss", "evaluation/accuracy_0_shot"])
     ['tuned_held_out_loss', 'mfu']
     """
-    names = sorted(set(metrics))
+    names = sorted(name for name in set(metrics) if not name.startswith(OF_MODELS))
     told = [name for ending in TELLING for name in names if name.endswith(ending)]
     return list(dict.fromkeys(told))[:COLUMNS]
 
 
 def view_of(metrics: Iterable[str]) -> dict[str, Any]:
     """What the page of an experiment is to show: the newest run first, with these metrics."""
-    shown = [f"metrics.`{name}`" for name in metrics]
     return {
         "searchFilter": "",
         "orderByKey": "attributes.start_time",
@@ -67,17 +68,23 @@ def view_of(metrics: Iterable[str]) -> dict[str, Any]:
         "lifecycleFilter": "Active",
         "modelVersionFilter": "All Runs",
         "datasetsFilter": [],
-        "selectedColumns": shown,
-        "columnWidths": dict.fromkeys(shown, 190),
+        "selectedColumns": [f"metrics.`{name}`" for name in metrics],
     }
 
 
-def leave_view(client: Any, experiment_id: str) -> None:
-    """Give an experiment the view, where it has another or none."""
+def leave_view(client: Any, experiment_id: str) -> bool:
+    """Give an experiment the view; False where one may not: that takes columns from a table, and no data."""
+    from mlflow.exceptions import MlflowException
+
     runs = client.search_runs([experiment_id], max_results=200)
     state = json.dumps(view_of(columns(name for run in runs for name in run.data.metrics)))
-    there = client.get_experiment(experiment_id).tags.get(VIEW_TAG)
-    if there is None or json.loads(there).get("state") != state:
-        now = int(time.time() * 1000)
-        about = {"name": "Bloomery", "createdAt": now, "updatedAt": now, "state": state}
+    there = client.get_experiment(experiment_id).tags.get(VIEW_TAG, "")
+    if json.dumps(state) in there:
+        return True
+    now = int(time.time() * 1000)
+    about = {"name": "Bloomery", "createdAt": now, "updatedAt": now, "state": state}
+    try:
         client.set_experiment_tag(experiment_id, VIEW_TAG, json.dumps(about))
+    except MlflowException:
+        return False
+    return True

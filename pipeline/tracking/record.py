@@ -30,15 +30,15 @@ STAGE_RECORD = "tracking.json"
 PARENT_RECORD = "mlflow.json"
 
 
-class Place(NamedTuple):
+class StreamPlace(NamedTuple):
     """So many lines of `step` and all lines of the steps before it."""
 
     step: int = -1
     lines: int = 0
 
-    def next(self, step: int) -> "Place":
+    def next(self, step: int) -> "StreamPlace":
         """The place after one more line, which is of `step`."""
-        return Place(step, self.lines + 1 if step == self.step else 1)
+        return StreamPlace(step, self.lines + 1 if step == self.step else 1)
 
 
 class Message(Settings):
@@ -51,9 +51,9 @@ class Message(Settings):
 
 
 class Stream(Settings):
-    sent: Place = Place()
+    sent: StreamPlace = StreamPlace()
     """How far MLflow has the lines of a file."""
-    sending: Place | None = None
+    sending: StreamPlace | None = None
     """How far it may have them."""
     metric: str | None = None
     """A metric of the last line that was being sent."""
@@ -113,7 +113,7 @@ class Record:
         return self.state.streams.get(name, Stream())
 
     def reached(
-        self, name: str, sent: Place, sending: Place | None = None, metric: str | None = None
+        self, name: str, sent: StreamPlace, sending: StreamPlace | None = None, metric: str | None = None
     ) -> None:
         """Note how far a file of metrics is sent, and how far it may be."""
         stream = Stream(sent=sent, sending=sending, metric=metric)

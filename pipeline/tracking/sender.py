@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.tracking.metrics import Line, read_from
-from pipeline.tracking.record import Place, Record
+from pipeline.tracking.record import Record, StreamPlace
 
 METRICS_PER_CALL = 1000
 """What MLflow takes in one call."""
@@ -53,9 +53,9 @@ class MetricsSender:
             self._offset = batch[-1][2]
         return count
 
-    def _lines(self) -> Iterator[tuple[Line, Place, int]]:
+    def _lines(self) -> Iterator[tuple[Line, StreamPlace, int]]:
         """Lines beyond the place that is sent, each with its place and the offset after it."""
-        sent, place = self.record.stream(self.stream).sent, Place()
+        sent, place = self.record.stream(self.stream).sent, StreamPlace()
         if self._offset:
             place = sent
         for line, offset in read_from(self.path, self._offset):
@@ -97,7 +97,7 @@ def send_lines(client: Any, run_id: str, lines: list[Line]) -> None:
     client.log_batch(run_id, metrics=metrics)
 
 
-def _limited(lines: Iterable[tuple[Line, Place, int]]) -> Iterator[tuple[Line, Place, int]]:
+def _limited(lines: Iterable[tuple[Line, StreamPlace, int]]) -> Iterator[tuple[Line, StreamPlace, int]]:
     """As many of the lines as one call takes."""
     count = 0
     for line, place, offset in lines:

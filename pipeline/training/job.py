@@ -18,7 +18,7 @@ from data_prep.contract.dataset import TOKENIZER, Dataset
 from data_prep.contract.receipt import fingerprint, is_done, write_atomic
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
-from pipeline.checkpoints.run_folder import IDENTITY, write_config
+from pipeline.checkpoints.run_folder import IDENTITY, identity_of, write_config
 from pipeline.config import OptimizerConfig, PipelineConfig
 from pipeline.costs import flops
 from pipeline.objectives.registry import objective_of
@@ -145,8 +145,8 @@ def has_begun(job: Job) -> bool:
 
 
 def _identity(run: Path) -> str | None:
-    path = run / IDENTITY
-    return json.loads(path.read_text())["fingerprint"] if path.is_file() else None
+    found: str | None = identity_of(run).get("fingerprint")
+    return found
 
 
 def _set_aside_another(job: Job, notify: Callable[[str], None]) -> None:

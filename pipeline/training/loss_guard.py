@@ -17,6 +17,7 @@ from typing import Any
 
 import torch.distributed as dist
 
+from data_prep.contract.reading import read_json, read_jsonl
 from data_prep.contract.receipt import write_atomic
 from data_prep.contract.settings import InputError
 from pipeline.checkpoints.format import Checkpoint, Index
@@ -150,7 +151,7 @@ def named(documents: list[dict[str, Any]]) -> str:
 
 def read_incidents(path: Path) -> list[dict[str, Any]]:
     """Every line; empty without a file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    return [line for _, line in read_jsonl(path)] if path.is_file() else []
 
 
 def write_incident(path: Path, line: dict[str, Any]) -> None:
@@ -163,4 +164,4 @@ def write_incident(path: Path, line: dict[str, Any]) -> None:
 def read_skipped(run: Path) -> dict[str, Any] | None:
     """What `skipped.json` says of a run: its batches that are left out and how often it went back."""
     path = run / SKIPPED
-    return json.loads(path.read_text()) if path.is_file() else None
+    return read_json(path) if path.is_file() else None

@@ -14,6 +14,7 @@ from pipeline.health.stopping import StopRequest
 from pipeline.health.watchdog import Watchdog
 from pipeline.objectives.batches import BatchSource
 from pipeline.training.job import Job, open_folder
+from pipeline.training.task import MakeTask, own_objective
 from pipeline.training.trainer import train
 
 
@@ -22,6 +23,7 @@ def run(
     batches: Callable[[world.World], BatchSource],
     resume: bool = False,
     stop: StopRequest | None = None,
+    make_task: MakeTask = own_objective,
 ) -> bool:
     """Train in this process, one of those that the launcher started; `batches` makes this rank's data.
 
@@ -40,7 +42,7 @@ def run(
     try:
         together(lambda: watchdog.open_folder(beats) if here.is_main else None)
         with Watchdog(beats, job.folder, here.rank, here.size, job.optim.step_timeout_seconds) as watch:
-            finished = train(job, here, batches(here), notify, watch, stop)
+            finished = train(job, here, batches(here), notify, watch, stop, make_task)
             dist.barrier()
             stop.leave()
         if here.is_main:

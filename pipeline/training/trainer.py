@@ -94,8 +94,7 @@ def resume(
         return found.index
     if job.start_from is not None:
         start = Checkpoint(job.start_from)
-        if damage := start.damage(slice(engine.world.rank, None, engine.world.size)):
-            raise InputError(f"{start.folder}: {damage}; start from another checkpoint")
+        saving.check_files(start, engine.world)
         notify(f"{job.stage}: starting with the weights of {start.folder}")
         if told := saving.load_weights(engine, start, new):
             notify(f"{job.stage}: {told}")

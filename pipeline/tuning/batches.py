@@ -22,8 +22,8 @@ from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import PipelineConfig
 from pipeline.objectives.batches import Batch
 from pipeline.prompting.chat import ChatTemplate, Encoded
-from pipeline.tuning.forms import Row, form_of
 from pipeline.tuning.instructions import Conversation, read_conversations
+from pipeline.tuning.sample_forms import Row, sample_form
 
 BEGINNING = 160
 """Characters of a conversation that tell which one it is."""
@@ -49,7 +49,7 @@ class InstructionBatches:
         data_rank: int,
         data_size: int,
     ) -> None:
-        self.form = form_of(config, vocabulary)
+        self.form = sample_form(config, vocabulary)
         self._decode = vocabulary.decode
         self.seed, self.tune = config.seed, config.train
         self.rank, self.size = data_rank, data_size

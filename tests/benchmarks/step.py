@@ -32,6 +32,7 @@ from pipeline.objectives.batches import Batch
 from pipeline.objectives.model import model_layers
 from pipeline.objectives.registry import objective_of
 from pipeline.optim.build import build
+from pipeline.optim.groups import group_keys
 from pipeline.parallel.engine import Engine
 from pipeline.parallel.stack import Stack
 
@@ -119,12 +120,12 @@ def plain_loop(
     parameters: dict[str, nn.Parameter], config: PipelineConfig, compute: Callable[[], Tensor]
 ) -> Callable[[], object]:
     """A step as a short script has it."""
-    optimizer = build(parameters, config.train)
+    optimizer = build(parameters, group_keys(parameters, config.train), config.train)
 
     def step() -> None:
         optimizer.zero_grad()
         compute().backward()
-        nn.utils.clip_grad_norm_(parameters.values(), config.train.clip)
+        nn.utils.clip_grad_norm_(parameters.values(), config.train.clip_gradient_norm)
         optimizer.step()
 
     return step

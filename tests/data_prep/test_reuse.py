@@ -3,7 +3,10 @@
 import shutil
 from pathlib import Path
 
-from data_prep.contract.dataset import ADDRESS, MANIFEST, Dataset
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_prep.contract.dataset import ADDRESS, DAMAGED, DOCUMENTS, MANIFEST, Dataset
 from data_prep.contract.receipt import Receipt, read_receipt, write_receipt
 from data_prep.reuse import take_over
 from tests.pipeline import tiny
@@ -12,6 +15,7 @@ from tests.pipeline import tiny
 def made(folder: Path, fingerprint: str) -> Path:
     """A dataset with its receipt, a part of its making and what tracking knows of it."""
     tiny.dataset(folder, {"train": ["a file."], "validation": ["a path."]}, instructions=True)
+    pq.write_table(pa.table({"id": [1, 2]}), folder / DOCUMENTS)
     (folder / "parts" / "decide").mkdir(parents=True)
     (folder / "parts" / "decide" / "0.json").write_text("{}")
     (folder / "tracking.json").write_text("{}")
@@ -49,12 +53,17 @@ def test_what_is_made_anew_in_one_folder_leaves_the_other_as_it_was(tmp_path: Pa
     Dataset(other).verify()
 
 
-def test_neither_another_dataset_nor_an_unfinished_one_nor_a_stand_in_is_taken(tmp_path: Path) -> None:
+def test_neither_another_dataset_nor_an_unfinished_one_nor_a_stand_in_nor_a_broken_one_is_taken(
+    tmp_path: Path,
+) -> None:
+    damaged, cut = made(tmp_path / "damaged", "wanted"), made(tmp_path / "cut", "wanted")
+    (damaged / DAMAGED).write_text("train/shard-00000.tar")
+    (cut / "train" / "shard-00000.tar").write_bytes(b"")
     unfinished = made(tmp_path / "unfinished", "wanted")
     (unfinished / "receipt.json").unlink()
     stand_in = made(tmp_path / "stand-in", "wanted")
     (stand_in / ADDRESS).write_text("s3://bucket/dataset\n")
-    others = [made(tmp_path / "another", "another"), unfinished, stand_in, tmp_path / "nothing"]
+    others = [damaged, cut, made(tmp_path / "another", "another"), unfinished, stand_in, tmp_path / "nothing"]
     (tmp_path / "own").mkdir()
     assert take_over(tmp_path / "own", others, "wanted") is None
     assert list((tmp_path / "own").iterdir()) == []

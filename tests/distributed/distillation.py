@@ -3,13 +3,12 @@
 from typing import Any
 
 import torch
-import torch.distributed as dist
-from megatron.core import parallel_state
 from megatron.core.tensor_parallel.mappings import reduce_from_tensor_model_parallel_region
 from torch import Tensor
 
 from pipeline.models.layer import Flow
 from pipeline.objectives.batches import Batch
+from pipeline.objectives.distillation import shifted
 from pipeline.objectives.loss import Loss
 from pipeline.parallel.companion import Companion
 
@@ -35,14 +34,6 @@ class Distillation(Loss):
         inner_SB, mean_SB = reduce_from_tensor_model_parallel_region(torch.stack(sums))
         divergence = ((inner_SB - mean_SB + own_normalizer_SB) * weights_SB).sum()
         return divergence, {"divergence": divergence, "teacher_entropy": -(inner_SB * weights_SB).sum()}
-
-
-def shifted(logits_SBV: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits less the largest, and the log of their exponentials' sum [S, B] over all tensor ranks."""
-    largest = logits_SBV.detach().amax(2, keepdim=True)
-    dist.all_reduce(largest, dist.ReduceOp.MAX, group=parallel_state.get_tensor_model_parallel_group())
-    logits_SBV = logits_SBV - largest
-    return logits_SBV, reduce_from_tensor_model_parallel_region(logits_SBV.exp().sum(2)).log()
 
 
 def with_teacher(batches: list[Batch], teacher: Companion) -> list[Batch]:

@@ -111,6 +111,27 @@ def test_a_flipped_bit_is_refused(small: Path, tmp_path: Path) -> None:
     assert run_world(1, newest, tmp_path)[0][0] == 1
 
 
+def test_an_index_from_before_other_optimizers_is_read_as_adams(small: Path, tmp_path: Path) -> None:
+    now = Checkpoint(complete(small)[-1])
+    for path in now.folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    index = json.loads((tmp_path / "checkpoint.json").read_text())
+    del index["adapter_scale"]
+    for entry in index["tensors"].values():
+        del entry["states"], entry["whole_states"]
+    (tmp_path / "checkpoint.json").write_text(json.dumps(index))
+    before = Checkpoint(tmp_path)
+    for name in now.index.tensors:
+        assert before.merged(name).equal(now.weight(name))
+        for kind in ("exp_avg", "exp_avg_sq"):
+            assert before.state(name, kind).any()
+            assert before.state(name, kind).equal(now.state(name, kind))
+    with pytest.raises(InputError, match="another optimizer"):
+        before.state("words.table.weight", "momentum")
+    with pytest.raises(InputError, match="no average"):
+        before.merged("words.table.weight", average=True)
+
+
 def wrong_architecture(run: Path) -> str:
     """What is said when a checkpoint is loaded into another model."""
     with pytest.raises(InputError) as caught:

@@ -64,7 +64,7 @@ def one(name: str, parallel: dict[str, Any]) -> Part:
             seen.update({key: outputs[key].detach().numpy().copy() for key in seen if key in outputs})
             return super().__call__(outputs, labels)
 
-    optim = TrainConfig(steps=1, global_batch=ref.BATCH, micro_batch=ref.BATCH, clip=0.0)
+    optim = TrainConfig(steps=1, global_batch=ref.BATCH, micro_batch=ref.BATCH, clip_gradient_norm=0.0)
     layers = model_layers(given, ref.VOCABULARY, torch.float32)
     engine = Engine(layers, Recorded(given.objective), here, given.parallel, optim, torch.float32, given.seed)
     wholes = engine.whole_shapes()

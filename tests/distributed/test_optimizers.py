@@ -26,7 +26,7 @@ from tests.distributed.processes import run_world
 STEPS, SAVED_AT = 20, 10
 TRAIN: dict[str, dict[str, Any]] = {
     "adamw": {"optimizer": "adamw", "learning_rate": 2e-3},
-    "adafactor": {"optimizer": "adafactor", "learning_rate": 1e-2, "clip": 0.0},
+    "adafactor": {"optimizer": "adafactor", "learning_rate": 1e-2, "clip_gradient_norm": 0.0},
     "lamb": {"optimizer": "lamb", "learning_rate": 1e-2},
     "muon": {"optimizer": "muon", "learning_rate": 2e-3},
 }
@@ -126,7 +126,7 @@ def steps(given: PipelineConfig, stack: Stack, step: Step) -> list[float]:
         stack.zero_grad()
         value = batch_loss(stack, number % 2)
         value.backward()
-        norm = nn.utils.clip_grad_norm_(stack.parameters(), given.train.clip or float("inf"))
+        norm = nn.utils.clip_grad_norm_(stack.parameters(), given.train.clip_gradient_norm or float("inf"))
         step(learning_rate(number, given.train))
         seen += [float(value), float(norm)]
     return [*seen, float(batch_loss(stack, 1000))]

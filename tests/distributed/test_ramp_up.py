@@ -27,7 +27,7 @@ LAYOUTS: list[dict[str, Any]] = [
 
 
 def cut_batches(given: PipelineConfig) -> list[float]:
-    """The same without a ramp-up: an engine made for 4 samples a step, then one for 8 with its state."""
+    """The same without a ramp-up, each step's samples in one micro batch."""
     here = world.start(given.parallel, given.seed)
     layers = model_layers(given, toy.VOCABULARY, torch.float32)
     objective = objective_of(given.objective)

@@ -42,12 +42,12 @@ def configuration(model: dict[str, Any], pipeline: int) -> PipelineConfig:
 
 def train_with(work: Path, dataset: Path, config: PipelineConfig, make_task: MakeTask) -> None:
     """A whole training in this process, one of the world's."""
-    job = Job("pretrain", work, config, config.train, Dataset(dataset), {})
+    job = Job("pretrain", work, config, Dataset(dataset), {})
     here = world.start(config.parallel, config.seed)
     notify = print if here.is_main else quiet
     lock = together(lambda: open_folder(job, notify) if here.is_main else None)
     together(lambda: watchdog.open_folder(work / ".beats") if here.is_main else None)
-    source = Planted(here, config.train, job.dataset.manifest.vocabulary_size, {})
+    source = Planted(here, config.train, job.vocabulary.size, {})
     with Watchdog(work / ".beats", job.folder, here.rank, here.size, 600.0) as watch:
         train(job, here, source, notify, watch, StopRequest(), make_task)
     if lock:
@@ -65,7 +65,7 @@ def train_learner(root: Path, pipeline: int) -> None:
 
     def distillation(job: Job, here: world.World, dtype: torch.dtype) -> Task:
         teacher = open_companion(checkpoint_folder(run, STEPS), run, here, job.config.parallel, dtype)
-        layers = model_layers(job.config, job.dataset.manifest.vocabulary_size, dtype)
+        layers = model_layers(job.config, job.vocabulary.size, dtype)
         return Task(layers, Distillation(), companions={"teacher": teacher}, prepare=ask_the_teacher)
 
     train_with(root / f"{pipeline}", root / "dataset", configuration(toy.GPT, pipeline), distillation)

@@ -31,7 +31,7 @@ OBJECTIVES = {
 }
 GPT: dict[str, Any] = {"layers": 3, "hidden_size": 32, "heads": 4}
 LLAMA: dict[str, Any] = GPT | {
-    "query_groups": 2,
+    "key_value_heads": 2,
     "norm": "rmsnorm",
     "activation": "swiglu",
     "positions": "rope",
@@ -56,7 +56,7 @@ T5: dict[str, Any] = GPT | {
     "initialization": "t5",
     "mimetic": True,
 }
-FALCON: dict[str, Any] = GPT | {"query_groups": 1, "parallel_block": "one_norm", "positions": "rope"}
+FALCON: dict[str, Any] = GPT | {"key_value_heads": 1, "parallel_block": "one_norm", "positions": "rope"}
 BLOOM: dict[str, Any] = GPT | {"positions": "alibi", "embedding_norm": True, "local_window": 5}
 
 
@@ -71,7 +71,7 @@ def config(
 ) -> PipelineConfig:
     """A configuration whose gradients are clipped in every step, so that the norm counts too."""
     common = {"steps": steps, "global_batch": GLOBAL_BATCH, "micro_batch": MICRO_BATCH, "warmup_steps": 2}
-    common |= {"learning_rate": 1e-2 if steps == 8 else 2e-3, "clip": 0.5}
+    common |= {"learning_rate": 1e-2 if steps == 8 else 2e-3, "clip_gradient_norm": 0.5}
     return PipelineConfig(
         name="toy",
         model=ModelConfig(**model),

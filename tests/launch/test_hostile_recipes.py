@@ -32,7 +32,7 @@ GOOD = "model: {layers: 2, hidden_size: 64, heads: 4}\n"
         "train: {learning_rate: .inf}",
         "train: {learning_rate: .nan}",
         "train: {learning_rate: 1.0e+300}",
-        "train: {clip: .inf}",
+        "train: {clip_gradient_norm: .inf}",
         "train: {steps: 1000000000000000000000}",
         "model: {hidden_size: 1000000000000000000000}",
         "model: {layers: 100000000}",

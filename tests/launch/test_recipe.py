@@ -66,6 +66,29 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path, text: str, overrides: lis
     assert "mine.yaml" in str(caught.value) or "--set" in str(caught.value)
 
 
+def test_a_key_with_a_new_name_is_taken_under_the_old_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = written(tmp_path, GOOD.replace("heads: 4", "heads: 4, query_groups: 2") + "train: {clip: 0.5}\n")
+    found = recipe.load(old, ["tune.clip=0.25"])
+    said = capsys.readouterr().err.splitlines()
+    assert (found.model.key_value_heads, found.train.clip_gradient_norm, found.tune.clip_gradient_norm) == (
+        2,
+        0.5,
+        0.25,
+    )
+    assert sorted(line.partition(": ")[2] for line in said) == [
+        "model.query_groups is called model.key_value_heads now",
+        "train.clip is called train.clip_gradient_norm now",
+        "tune.clip is called tune.clip_gradient_norm now",
+    ]
+    new = written(tmp_path, GOOD.replace("heads: 4", "heads: 4, key_value_heads: 2"))
+    assert recipe.load(new).model.identity() == found.model.identity(), "runs of before are still theirs"
+    assert capsys.readouterr().err == ""
+    with pytest.raises(InputError, match="clip is called clip_gradient_norm now; give it once"):
+        recipe.load(new, ["train.clip=1", "train.clip_gradient_norm=1"])
+
+
 def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         recipe.load(tmp_path / "none.yaml")

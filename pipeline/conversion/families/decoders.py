@@ -131,7 +131,7 @@ def falcon_table(model: ModelConfig) -> Table:
 
 
 def _write_falcon(ours: dict[str, Any]) -> dict[str, Any]:
-    groups, two = ours["query_groups"], ours["parallel_block"] == "two_norms"
+    groups, two = ours["key_value_heads"], ours["parallel_block"] == "two_norms"
     newer = two or groups not in (1, ours["heads"])
     return {
         "new_decoder_architecture": newer,
@@ -149,7 +149,7 @@ def _read_falcon(theirs: dict[str, Any], place: str) -> dict[str, Any]:
     if not newer and not flag(theirs, "multi_query", True, place):
         groups = heads
     return {
-        "query_groups": groups,
+        "key_value_heads": groups,
         "parallel_block": "two_norms" if two else "one_norm" if parallel else "none",
         **read_rope(theirs, place),
     }
@@ -164,7 +164,7 @@ FALCON = Family(
         Key("layers", "num_hidden_layers"),
         Key("hidden_size", "hidden_size"),
         Key("heads", "num_attention_heads"),
-        Key("query_groups", "num_kv_heads", None),
+        Key("key_value_heads", "num_kv_heads", None),
         Key("feed_forward_size", "ffn_hidden_size", None),
         Key("activation", "activation", "gelu", {**GELUS, "relu": "relu"}),
         Key("norm_epsilon", "layer_norm_epsilon", 1e-5),
@@ -205,7 +205,7 @@ LLAMA = Family(
         Key("hidden_size", "hidden_size"),
         Key("heads", "num_attention_heads"),
         Key("head_size", "head_dim", None),
-        Key("query_groups", "num_key_value_heads", None),
+        Key("key_value_heads", "num_key_value_heads", None),
         Key("feed_forward_size", "intermediate_size"),
         Key("activation", "hidden_act", "swiglu", {"swiglu": "silu", "geglu": "gelu_pytorch_tanh"}),
         Key("norm_epsilon", "rms_norm_eps", 1e-6),

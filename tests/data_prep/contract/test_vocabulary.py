@@ -129,3 +129,31 @@ def test_a_sentencepiece_model_that_is_cut_is_one_sentence(tmp_path: Path) -> No
         (tmp_path / "cut.model").write_bytes(content[:size])
         with pytest.raises(InputError, match=r"cut\.model: "):
             Vocabulary(tmp_path / "cut.model")
+
+
+def growing(content: dict[str, Any]) -> None:
+    """Forty rules that double a text: one letter becomes a million million."""
+    rule = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+    content["normalizer"] = {"type": "Sequence", "normalizers": [rule] * 40}
+
+
+def growing_back(content: dict[str, Any]) -> None:
+    rule = {"type": "Replace", "pattern": {"Regex": "."}, "content": "a" * 100}
+    content["decoder"] = {"type": "Sequence", "decoders": [content["decoder"] or rule, rule, rule]}
+
+
+@pytest.mark.parametrize("change", [growing, growing_back])
+def test_rules_that_make_a_text_grow_without_bounds_are_refused(
+    change: Callable[[dict[str, Any]], None], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"broken\S*: its rules make a text up to \S+ times longer"):
+        Vocabulary(published(tmp_path / "broken", change))
+
+
+def test_a_pattern_that_is_none_is_one_sentence(tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        backtracking(content)
+        content["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "(((("
+
+    with pytest.raises(InputError, match=r"broken"):
+        Vocabulary(published(tmp_path / "broken", change))

@@ -249,3 +249,32 @@ def test_bombs_are_unpacked_in_pieces(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10 << 20
+
+
+def arc_record(number: int) -> bytes:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=cp1251\r\n\r\n<p>page"
+    line = f"http://a.test/{number} 192.0.2.1 20200101000000 text/html {len(answer)}\n"
+    return line.encode() + answer + b"\n"
+
+
+ABOUT = b"1 0 Test\nURL IP-address Archive-date Content-type Archive-length\n"
+ARC = b"filedesc://a.arc 192.0.2.1 20200101000000 text/plain %d\n" % len(ABOUT) + ABOUT + b"\n"
+
+
+def test_an_old_archive_that_ends_anywhere_loses_nothing_in_silence(tmp_path: Path) -> None:
+    first, second = ARC + arc_record(0), arc_record(1)
+    for size in range(1, len(second)):
+        (tmp_path / "a.arc").write_bytes(first + second[:size])
+        pages, failures = read("warc", tmp_path)
+        whole = size >= len(second) - 1  # the line's end at the end may lack
+        assert [page.url for page in pages] == URLS[: 1 + whole]
+        assert len(failures) == 1 - whole
+    assert pages[0].charset == "cp1251"
+
+
+@pytest.mark.parametrize("junk", [b"junk\n", b"a b c\n" * 9, JUNK + b"\n", bytes(99) + b"\n"])
+def test_junk_in_an_old_archive_is_passed_over_and_told(junk: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.arc.gz").write_bytes(gzip.compress(ARC + arc_record(0) + junk + arc_record(1) + junk))
+    pages, failures = read("warc", tmp_path)
+    assert [page.url for page in pages] == URLS[:2]
+    assert [failure.reason for failure in failures] == ["no ARC record"] * 2

@@ -19,7 +19,7 @@ train:
   micro_batch: 2
   learning_rate: 1.0e-2
   warmup_steps: 2
-  clip: 0.5
+  clip_gradient_norm: 0.5
   validate_every: 3
   validation_samples: 16
   checkpoint_every: 6

@@ -63,7 +63,7 @@ def wordpiece() -> dict[str, int]:
 
 
 @cache
-def sentence_model(kind: str, **ids: int) -> bytes:
+def sentence_model(kind: str, **more: Any) -> bytes:
     """A SentencePiece model."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -73,7 +73,7 @@ def sentence_model(kind: str, **ids: int) -> bytes:
         vocab_size=120 if kind == "unigram" else 400,
         hard_vocab_limit=False,
         minloglevel=2,
-        **ids,
+        **more,
     )
     return model.getvalue()
 

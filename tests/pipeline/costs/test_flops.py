@@ -18,7 +18,7 @@ from pipeline.parallel.stages import stage_bounds, stage_layers
 
 def test_block_weights_are_those_of_a_built_block() -> None:
     world.start_alone()
-    model = ModelConfig(layers=2, hidden_size=48, heads=6, query_groups=2, activation="swiglu", bias=False)
+    model = ModelConfig(layers=2, hidden_size=48, heads=6, key_value_heads=2, activation="swiglu", bias=False)
     config = PipelineConfig(name="x", model=model, data=DataConfig(sequence_length=8))
     named = dict(Stack(model_layers(config, 200, torch.float32)).named())
     matrices = [p for name, p in named.items() if name.startswith("blocks.") and p.dim() == 2]
@@ -29,9 +29,9 @@ def test_block_weights_are_those_of_a_built_block() -> None:
 MODELS: dict[str, dict[str, Any]] = {
     "gpt2": {},
     "no_bias": {"bias": False, "norm": "rmsnorm"},
-    "llama": {"activation": "swiglu", "query_groups": 2, "positions": "rope", "tied_output": False},
-    "palm": {"query_groups": 1, "head_size": 16, "parallel_block": "one_norm", "norm_bias": False},
-    "falcon": {"query_groups": 3, "parallel_block": "two_norms", "bias": False},
+    "llama": {"activation": "swiglu", "key_value_heads": 2, "positions": "rope", "tied_output": False},
+    "palm": {"key_value_heads": 1, "head_size": 16, "parallel_block": "one_norm", "norm_bias": False},
+    "falcon": {"key_value_heads": 3, "parallel_block": "two_norms", "bias": False},
     "opt_350m": {"norm_placement": "post", "word_size": 24, "activation": "relu"},
     "bloom": {"positions": "alibi", "embedding_norm": True},
     "bert": {

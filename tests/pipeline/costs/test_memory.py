@@ -16,6 +16,7 @@ from pipeline.costs.lengths import Lengths
 from pipeline.distributed import world
 from pipeline.objectives.model import model_layers
 from pipeline.objectives.registry import objective_of
+from pipeline.parallel.companion import Companion
 from pipeline.parallel.engine import Engine
 from pipeline.parallel.stack import Stack
 from pipeline.parallel.stages import stage_bounds
@@ -25,7 +26,12 @@ from tests.distributed.processes import run_world
 ROWS = flops.padded_vocabulary(toy.VOCABULARY)
 WIDE = {"hidden_size": 256}
 BATCH, INPUTS = 4, 64
-TRAININGS: list[dict[str, Any]] = [{"optimizer": name} for name in ("lamb", "adafactor", "muon")]
+TRAININGS: list[dict[str, Any]] = [
+    *({"optimizer": name} for name in ("lamb", "adafactor", "muon")),
+    {"average": 0.9},
+    {"freeze": ["words.*", "blocks.0.*"]},
+    {"lora": {"rank": 4}},
+]
 
 
 def lengths_of(given: PipelineConfig) -> Lengths:
@@ -53,22 +59,57 @@ def engine_bytes(given: PipelineConfig, dtype: torch.dtype) -> int:
     return held
 
 
+def whole_shapes(given: PipelineConfig) -> dict[str, list[int]]:
+    """The shape of every parameter."""
+    world.start_alone(given.seed)
+    stack = Stack(model_layers(given, toy.VOCABULARY, torch.float32))
+    return {name: list(parameter.shape) for name, parameter in stack.named()}
+
+
+def companion_held(given: PipelineConfig) -> int:
+    """What a companion and the logits of its samples hold."""
+    here = world.start(given.parallel, given.seed)
+    before = storages()
+    frozen = Companion(model_layers(given, toy.VOCABULARY, torch.float32), here, given.parallel)
+    kept = frozen.forward([toy.global_batch(0)])
+    held = sum(size for place, size in storages().items() if place not in before)
+    assert len(kept) == (here.pipeline_rank == here.pipeline_size - 1)
+    world.stop()
+    return held
+
+
+@pytest.mark.parametrize(("tensor", "pipeline", "data"), [(1, 1, 2), (2, 1, 1), (1, 2, 1)])
+def test_a_companion_holds_its_weights_and_the_logits_that_are_kept(
+    tensor: int, pipeline: int, data: int
+) -> None:
+    """To 2 %, as engines; what the largest rank holds."""
+    given = toy.config(toy.LLAMA | WIDE, tensor, pipeline)
+    measured = run_world(tensor * pipeline * data, companion_held, given)
+    expected = memory.companion_bytes(given, lengths_of(given), ROWS, 4, toy.GLOBAL_BATCH)
+    assert max(measured) == pytest.approx(expected, rel=0.02)
+
+
 def train_bytes(all_given: list[PipelineConfig]) -> list[int]:
     """`engine_bytes` of one process for each of these."""
     return [engine_bytes(one, torch.float32) for one in all_given]
 
 
 def test_states_of_every_optimizer() -> None:
-    """To 2 %, as below; vectors and Adafactor's means are counted as matrices are."""
+    """To 2 %, as below; vectors and Adafactor's means are counted as matrices are.
+
+    So for what is frozen, what adapters add, and an average of the weights.
+    """
+    whole = run_world(1, whole_shapes, toy.config(toy.LLAMA | WIDE))
     all_given = [
         toy.config(toy.LLAMA | WIDE, zero_stage=zero_stage, train=train)
         for zero_stage in (0, 1)
         for train in TRAININGS
     ]
     for given, held in zip(all_given, run_world(1, train_bytes, all_given)[0], strict=True):
-        lengths = objective_of(given.objective).shape(given.data).lengths
+        lengths = lengths_of(given)
         blocks = memory.stage_blocks(given, lengths, ROWS)[0]
-        expected = memory.on_stage(given, lengths, given.train, ROWS, 1, False, 0, blocks)
+        trained = memory.trained_of(whole[0], given.train)
+        expected = memory.on_stage(given, lengths, given.train, ROWS, 1, False, 0, blocks, trained)
         assert held == pytest.approx(expected.weights + expected.optimizer, rel=0.02), given.train
 
 

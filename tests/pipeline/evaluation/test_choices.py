@@ -7,14 +7,14 @@ import pytest
 
 from data_prep.contract.dataset import Dataset
 from pipeline.evaluation.choices import fit, shot_curve
-from pipeline.evaluation.forms import Joined
+from pipeline.evaluation.prompt_forms import JoinedPrompt
 from pipeline.evaluation.questions import (
     Example,
     Question,
-    Task,
+    QuestionSet,
     as_chat,
     as_text,
-    make_task,
+    make_questions,
     wilson,
 )
 from pipeline.prompting.chat import ChatTemplate
@@ -32,7 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def test_questions_have_one_right_choice_of_distinct_answers(data: Dataset) -> None:
-    task = make_task(data, questions=20, choices=4, shots=3, seed=7)
+    task = make_questions(data, questions=20, choices=4, shots=3, seed=7)
     assert task.name == "which response"
     assert len(task.questions) == 20
     for question in task.questions:
@@ -41,15 +41,15 @@ def test_questions_have_one_right_choice_of_distinct_answers(data: Dataset) -> N
     asked = {question.question for question in task.questions}
     assert len(asked) == 20
     assert len({question.right for question in task.questions}) == 4
-    assert task == make_task(data, questions=20, choices=4, shots=3, seed=7)
-    assert task != make_task(data, questions=20, choices=4, shots=3, seed=8)
+    assert task == make_questions(data, questions=20, choices=4, shots=3, seed=7)
+    assert task != make_questions(data, questions=20, choices=4, shots=3, seed=8)
 
 
 def test_a_corpus_without_pairs_is_asked_for_continuations(tmp_path: Path) -> None:
     long = [" ".join(tiny.sentences(8, seed)) for seed in range(12)]
     tiny.dataset(tmp_path, {"train": long[:6], "validation": long[6:]})
     data = Dataset(tmp_path)
-    task = make_task(data, questions=50, choices=3, shots=2, seed=7)
+    task = make_questions(data, questions=50, choices=3, shots=2, seed=7)
     assert task.name == "which continuation"
     assert len(task.questions) == 6
     texts = long[6:]
@@ -61,7 +61,7 @@ def test_a_corpus_without_pairs_is_asked_for_continuations(tmp_path: Path) -> No
 
 def test_too_few_examples_make_no_task(tmp_path: Path) -> None:
     tiny.dataset(tmp_path, {"train": ["a file."], "validation": ["a path."]})
-    assert make_task(Dataset(tmp_path), questions=5, choices=4, shots=1, seed=7).questions == []
+    assert make_questions(Dataset(tmp_path), questions=5, choices=4, shots=1, seed=7).questions == []
 
 
 def test_the_text_form_scores_the_answer_alone(data: Dataset) -> None:
@@ -84,13 +84,13 @@ def test_a_model_that_knows_the_answers_gets_them_right_and_a_flat_one_does_not(
     questions = [Question("adds", ("two sum", "a file", "the path", "of list"), n % 4, ()) for n in range(40)]
     flat = np.full((data.vocabulary.size, data.vocabulary.size), -1.0)
     knowing = bigram_of(tiny.config(), data.vocabulary, ["adds\nthe path"] * 50)
-    task = Task("t", "about", questions)
+    task = QuestionSet("t", "about", questions)
     (result,) = shot_curve(knowing, task, [0], as_text)
     assert (result["n"], result["accuracy_per_byte"]) == (40, 0.25)
     right = [Question(q.question, q.choices, 2, ()) for q in questions]
-    (result,) = shot_curve(knowing, Task("t", "about", right), [0], as_text)
+    (result,) = shot_curve(knowing, QuestionSet("t", "about", right), [0], as_text)
     assert result["accuracy_per_byte"] == 1.0
-    (result,) = shot_curve(Recalling(knowing, "adds"), Task("t", "about", right), [0], as_text)
+    (result,) = shot_curve(Recalling(knowing, "adds"), QuestionSet("t", "about", right), [0], as_text)
     assert result["accuracy"] == 1.0
     assert result["low"] < 1.0 == result["high"]
     (result,) = shot_curve(Bigram(tiny.config(), data.vocabulary, flat), task, [0], as_text)
@@ -102,7 +102,7 @@ def test_a_choice_that_is_likely_without_the_question_is_not_preferred(data: Dat
     raises no choice, so by mutual information all tie and the first is taken."""
     knowing = bigram_of(tiny.config(), data.vocabulary, ["adds\nthe path"] * 50)
     choices = ("two sum", "the path")
-    (result,) = shot_curve(knowing, Task("t", "a", [Question("x", choices, 1, ())]), [0], as_text)
+    (result,) = shot_curve(knowing, QuestionSet("t", "a", [Question("x", choices, 1, ())]), [0], as_text)
     assert (result["accuracy_per_byte"], result["accuracy"]) == (1.0, 0.0)
     assert Question("Summarize.\n\ndef f()", choices, 0, ()).neutral == "Summarize."
     assert Question("Once upon a time", choices, 0, ()).neutral == ""
@@ -112,13 +112,13 @@ def test_examples_that_do_not_fit_are_dropped_from_the_left_and_counted(data: Da
     template = ChatTemplate(data.vocabulary)
     shots = tuple(Example(f"number {n}", "the sum of two " * 3) for n in range(4))
     question = Question("adds", ("two", "sum"), 0, shots)
-    long = fit(template, question, 4, as_text, Joined(10_000, 0))
+    long = fit(template, question, 4, as_text, JoinedPrompt(10_000, 0))
     assert (long.dropped, long.cut) == (0, False)
     size = len(as_text(template, shots[2:], "adds", "two").context) + 1
-    short = fit(template, question, 4, as_text, Joined(size, 0))
+    short = fit(template, question, 4, as_text, JoinedPrompt(size, 0))
     assert (short.dropped, short.cut) == (2, False)
     assert short.choices[0] == as_text(template, shots[2:], "adds", "two")
-    cut = fit(template, question, 4, as_text, Joined(1, 0))
+    cut = fit(template, question, 4, as_text, JoinedPrompt(1, 0))
     assert (cut.dropped, cut.cut) == (4, True)
     assert all(len(one.context) + len(one.answer) <= 2 and one.context for one in cut.choices)
 

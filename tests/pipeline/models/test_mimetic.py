@@ -90,7 +90,7 @@ def repeating(count: int, spans: int, generator: torch.Generator) -> tuple[Flow,
 def test_keys_of_cross_attention_start_as_its_queries() -> None:
     """But for their scale; a group's key as its first query. Values, and all other weights, are as drawn."""
     for groups in (HEADS, 2):
-        drawn, started = (ours(one, query_groups=groups) for one in (False, True))
+        drawn, started = (ours(one, key_value_heads=groups) for one in (False, True))
         names = [f"decoder.blocks.{i}.cross.key_value.weight" for i in (0, 1)]
         for name in names:
             keys, values = started[name].view(groups, 2, 16, 64).unbind(1)

@@ -78,3 +78,12 @@ def test_a_character_waits_for_all_of_its_bytes() -> None:
     vocabulary = SimpleNamespace(encode=lambda _: [], decode=lambda ids: text[tuple(ids)], pieces=pieces)
     parts = list(growing(model(vocabulary, "causal_lm"), "", False, [5, 6, 5]))
     assert parts == ["", "é", "\ufffd"]
+
+
+@pytest.mark.parametrize("bad", ["\ud83d", "\x00", "\x1b"])
+def test_what_no_tokenizer_can_be_given_is_left_out_of_a_prompt(vocabulary: Vocabulary, bad: str) -> None:
+    for kind, chat in (("causal_lm", False), ("causal_lm", True), ("span_corruption", False)):
+        one = model(vocabulary, kind)
+        assert prompt_ids(one, f"a {bad}path", chat) == prompt_ids(one, "a path", chat)
+        assert readable(one, f"a {bad}path", chat, []) == readable(one, "a path", chat, [])
+    assert blanked(vocabulary, f"a {bad}<mask> path") == blanked(vocabulary, "a <mask> path")

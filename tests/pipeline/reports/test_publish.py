@@ -41,6 +41,8 @@ def track_stage(work: Path, name: str, settings: TrackingConfig) -> None:
 
 def test_stages_and_results_stand_in_one_parent_run(work: Path, store: Store) -> None:
     finished_work(work)
+    config = {"model": {"layers": 4, "hidden_size": None}, "train": {"steps": 20}}
+    write_receipt(work / "pretrain", Receipt(stage="pretrain", fingerprint="pretrain", config=config))
     write_report(found_in(work))
     for _ in range(2):
         track_stage(work, "dataset", SETTINGS)
@@ -58,9 +60,16 @@ def test_stages_and_results_stand_in_one_parent_run(work: Path, store: Store) ->
     assert store.values("tokenizer", "bytes_per_token")[0] > 1
     assert store.steps("demo", "tuned_accuracy_4_shot") == once(range(1))
     assert store.values("demo", "unigram_loss") == {0: 6.5}
-    assert "**3.200**" in parent.data.tags["mlflow.note.content"]
+    view = json.loads(store.client.get_experiment("1").tags["mlflow.sharedViewState.bloomery"])
+    assert view["name"] == "Bloomery"
+    assert "metrics.`tuned_held_out_loss`" in json.loads(view["state"])["selectedColumns"]
+    told = parent.data.tags["mlflow.note.content"]
+    assert "**3.200**" in told
+    assert f"![stages](get-artifact?run_uuid={parent.info.run_id}&path=plots/stages.png)" in told
+    assert f"bloomery export {work / 'tune'} my-model" in told
+    assert parent.data.params == {"pretrain.model.layers": "4", "pretrain.train.steps": "20"}
     assert {"report.html", "plots"} <= store.artifacts("demo")
-    assert "plots/shots.png" in store.artifacts("demo", "plots")
+    assert {"plots/shots.png", "plots/stages.png"} <= store.artifacts("demo", "plots")
     assert [entry.dataset.name for entry in parent.inputs.dataset_inputs] == ["demo"]
     assert len(store.run("eval").inputs.dataset_inputs) == 1
 
@@ -92,6 +101,7 @@ def test_models_are_registered_with_their_run_dataset_and_figures(work: Path, st
     assert aliased.source == tuned.artifact_location
     assert {Path(path).name for path in files_of(aliased.source)} == {"tokenizer.model"}
     assert aliased.tags["held_out_loss"] == "3.2000"
+    assert "| parameters &nbsp; | 3.12 M |" in aliased.description
 
 
 def test_checkpoints_on_the_way_and_the_base_of_tuning_are_linked(work: Path, store: Store) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_prep.contract.receipt import Receipt, write_receipt
 from data_prep.contract.report import Text, short
 from launch.kinds import all_kinds
 from pipeline.reports.findings import Findings, headlines
@@ -60,18 +61,20 @@ def test_the_report_of_a_whole_run(tmp_path: Path) -> None:
     assert found.wrong == []
     assert found.open == []
     assert found.headings == [
+        "Stages",
         "Documents",
         "Pretraining",
         "Instruction tuning",
         "Held-out text",
         "Multiple choice",
         "Generations, side by side",
-        "Stages",
+        "Models",
         "Where things are",
+        "What made it",
         "Resolved recipe",
     ]
     assert all(address.startswith("#") for address in found.addresses)
-    assert text.count("<svg") == 6
+    assert text.count("<svg") == 7
     for words in ("62.0%", "unigram model", "1.31", "4.100", "step-20", "&lt;too short&gt;", "31 of 50"):
         assert words in text
     assert "def &lt;f&gt;(x)" in text
@@ -85,8 +88,20 @@ def test_the_report_of_a_whole_run(tmp_path: Path) -> None:
         "tune_loss.png",
         "tune_speed.png",
         "shots.png",
+        "stages.png",
     }
     assert (tmp_path / "plots" / "shots.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_two_stages_of_a_kind_are_told_apart_in_titles(tmp_path: Path) -> None:
+    finished_work(tmp_path)
+    graph = {name: {"kind": "pretrain", "needs": []} for name in ("pretrain", "tune")}
+    (tmp_path / "stages.json").write_text(json.dumps(graph))
+    for name in graph:
+        receipt = Receipt(stage=name, kind="pretrain", fingerprint=name, config={})
+        write_receipt(tmp_path / name, receipt)
+    headings = outline(write_report(found_in(tmp_path))).headings
+    assert headings[1:3] == ["Pretraining: pretrain", "Pretraining: tune"]
 
 
 def test_references_inside_the_figures_are_unambiguous(tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """The tracker against a real MLflow store: each step once, whatever stops it."""
 
+import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from pipeline.config import TrackingConfig
 from pipeline.reports.publish import sync
 from pipeline.tracking import metrics, server
 from pipeline.tracking import mlflow_sender as courier
-from pipeline.tracking.record import Place, Record, sole_sender
+from pipeline.tracking.record import Record, StreamPlace, sole_sender
 from pipeline.tracking.tracker import Tracker, flatten
 from tests.pipeline.tracking.servers import held_up, wait_for
 from tests.pipeline.tracking.store import Store, once, pretraining
@@ -90,7 +93,7 @@ def test_a_batch_whose_fate_is_unknown_is_looked_up(work: Path, store: Store, ar
     for step in range(1, 11 if arrived else 5):
         run.log(step, {"loss": float(step)})
     run.close()
-    run.record.reached("metrics.jsonl", Place(4, 1), Place(10, 1), "loss")
+    run.record.reached("metrics.jsonl", StreamPlace(4, 1), StreamPlace(10, 1), "loss")
     again = pretraining(work)
     again.start_from(4)
     for step in range(5, 13):
@@ -101,6 +104,7 @@ def test_a_batch_whose_fate_is_unknown_is_looked_up(work: Path, store: Store, ar
 
 KILLED = """
 import os, signal, sys, time
+from contextlib import closing
 from pathlib import Path
 from pipeline.tracking import mlflow_sender as courier
 from tests.pipeline.tracking.servers import held_up, wait_for
@@ -299,3 +303,109 @@ def test_a_run_that_goes_back_has_every_step_once(work: Path, store: Store) -> N
     run.close()
     assert store.steps("pretrain", "loss") == once(range(1, 31))
     assert [line["step"] for line in metrics.read(run.path)] == list(range(1, 31))
+
+
+def test_the_parent_run_shows_each_training_s_losses_once(work: Path, store: Store) -> None:
+    first = pretraining(work)
+    first.start_from(0)
+    for step in range(1, 11):
+        first.log(step, {"loss": float(step), "mfu": 0.5})
+    first.log(10, {"validation_loss": 0.2})
+    first.close("FAILED")
+    again = pretraining(work)
+    again.start_from(5)
+    for step in range(6, 16):
+        again.log(step, {"loss": float(step)})
+    again.log(15, {"learning_rate": 0.1})
+    again.close()
+    assert store.values("demo", "pretrain/loss") == {step: float(step) for step in range(1, 16)}
+    assert store.steps("demo", "pretrain/loss") == once(range(1, 16))
+    assert store.values("demo", "pretrain/validation_loss") == {10: 0.2}
+    assert set(store.run("demo").data.metrics) == {"pretrain/loss", "pretrain/validation_loss"}
+    other = pretraining(work, steps=7)
+    other.start_from(0)
+    other.log(1, {"loss": 9.0})
+    other.close()
+    assert store.values("demo", "pretrain 2/loss") == {1: 9.0}
+    assert store.steps("demo", "pretrain/loss") == once(range(1, 16))
+
+
+def test_a_parent_run_that_was_deleted_has_the_losses_again(work: Path, store: Store) -> None:
+    run = pretraining(work)
+    run.start_from(0)
+    for step in range(1, 6):
+        run.log(step, {"loss": float(step)})
+    run.close()
+    store.client.delete_run(store.run("demo").info.run_id)
+    again = pretraining(work)
+    again.start_from(5)
+    again.log(6, {"loss": 6.0})
+    again.close()
+    assert store.steps("demo", "pretrain/loss") == once(range(1, 7))
+    assert store.steps("pretrain", "loss") == once(range(1, 7))
+
+
+def test_a_locked_database_is_said_in_one_sentence_and_caught_up_with(
+    work: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{work.parent / 'mlflow.db'}?timeout=0.2")
+    with closing(sqlite3.connect(work.parent / "mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        run = pretraining(work, said)
+        run.start_from(0)
+        for step in range(1, 4):
+            started = time.perf_counter()
+            run.log(step, {"loss": float(step)})
+            assert time.perf_counter() - started < 0.5
+        deadline = time.time() + 60
+        while not said:
+            assert time.time() < deadline
+            time.sleep(0.1)
+        other.execute("ROLLBACK")
+    assert run.close()
+    assert "its database is locked by another process" in said[0]
+    assert "\n" not in said[0]
+    assert len(said) <= 2
+    assert store.steps("pretrain", "loss") == once(range(1, 4))
+
+
+@pytest.mark.parametrize("revision", ["451aebb31d03", "ffffffffffff"])
+def test_a_database_of_an_older_or_newer_mlflow_is_said_and_the_run_goes_on(
+    work: Path, revision: str
+) -> None:
+    with closing(sqlite3.connect(work.parent / "mlflow.db")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = ?", [revision])
+    said: list[str] = []
+    run = pretraining(work, said)
+    run.start_from(0)
+    run.log(1, {"loss": 1.0})
+    assert not run.close()
+    assert "its database was made by another MLflow than the one here; `mlflow db upgrade`" in said[-1]
+    assert "\n" not in said[-1]
+    assert len(metrics.read(run.path)) == 1
+
+
+@pytest.mark.filterwarnings("ignore:Query string")
+def test_no_password_of_an_address_is_printed_or_kept(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that refuses, a database whose driver is missing, and a store that works."""
+    said: list[str] = []
+    works = f"sqlite:///{work.parent / 'mlflow.db'}?password=S3CRET"
+    for uri in ("http://joe:S3CRET@127.0.0.1:9/", "postgresql://joe:S3CRET@127.0.0.1:9/mlflow", works):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        run = pretraining(work, said)
+        run.start_from(0)
+        run.log(1, {"loss": 1.0})
+        run.close(wait=20)
+        assert "S3CRET" not in server.how_to_look(work)
+    assert len(said) >= 2
+    assert "S3CRET" not in "".join([*said, *(path.read_text() for path in work.rglob("*.json"))])
+
+
+def test_databases_with_odd_names_are_the_files_of_these_names(tmp_path: Path, empty_store: Path) -> None:
+    folder = tmp_path / "100%41 of a?b=c#d 'e'"
+    folder.mkdir()
+    shutil.copy(empty_store, folder / "mlflow.db")
+    server.connect(server.sqlite_uri(folder / "mlflow.db")).create_experiment("here")
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        assert ("here",) in database.execute("SELECT name FROM experiments").fetchall()

@@ -79,7 +79,7 @@ def test_t5_s_pretraining_is_constant_and_then_falls() -> None:
 def test_published_constants_stand_in_for_keys_left_out() -> None:
     lamb = OptimizerConfig(optimizer="lamb", weight_decay=0.3)
     assert (lamb.beta2, lamb.epsilon, lamb.weight_decay) == (0.999, 1e-6, 0.3)
-    assert (OptimizerConfig(optimizer="adafactor").clip, OptimizerConfig().beta2) == (0.0, 0.95)
+    assert (OptimizerConfig(optimizer="adafactor").clip_gradient_norm, OptimizerConfig().beta2) == (0.0, 0.95)
 
 
 def test_the_fingerprint_of_old_settings_stays() -> None:

@@ -22,7 +22,7 @@ Row = tuple[NDArray[np.uint32], NDArray[np.bool_]]
 """Ids of a sample, and which of them are learned."""
 
 
-class Form(Protocol):
+class SampleForm(Protocol):
     """The form of one architecture."""
 
     def samples(self, conversation: Encoded) -> list[Encoded]:
@@ -39,7 +39,7 @@ class Form(Protocol):
 
 
 @dataclass(frozen=True)
-class Joined:
+class JoinedSample:
     """A decoder's: S + 1 ids, of which the last is predicted alone."""
 
     length: int
@@ -64,12 +64,14 @@ class Joined:
 
 
 @dataclass(frozen=True)
-class Apart:
+class EncodedSample:
     """An encoder-decoder's: S ids to read, and as many to say as the longest answer has, at most S."""
 
     length: int
     pad: int
     start: int
+    begins: tuple[int, ...] = ()
+    """What every answer begins with, as BART's texts do."""
 
     def samples(self, conversation: Encoded) -> list[Encoded]:
         """One for each answer: all that was said before it, and itself to be learned."""
@@ -87,19 +89,20 @@ class Apart:
     def fit(self, sample: Encoded) -> Encoded:
         """A context too long to be read leaves no room for an answer; an answer loses its end."""
         read = sample.learned.index(True)
-        stop = read if read > self.length else read + self.length
+        stop = read if read > self.length else read + self.length - len(self.begins)
         return Encoded(sample.tokens[:stop], sample.learned[:stop])
 
     def batch(self, rows: Sequence[Row | None], longest: int) -> Batch:
         read = np.full((len(rows), self.length), self.pad, dtype=np.int64)
         segments = np.zeros(read.shape, dtype=np.int32)
-        tokens = np.full((len(rows), longest), self.pad, dtype=np.int64)
+        begins = np.array(self.begins, dtype=np.uint32)
+        tokens = np.full((len(rows), longest + len(begins)), self.pad, dtype=np.int64)
         tokens[:, 0] = self.start
         targets, weights = np.full_like(tokens, self.pad), np.zeros(tokens.shape, dtype=np.float32)
         for place, row in enumerate(rows):
             if row is not None:
                 ids, learned = row
-                context, answer = ids[~learned], ids[learned]
+                context, answer = ids[~learned], np.concatenate((begins, ids[learned]))
                 read[place, : len(context)], segments[place, : len(context)] = context, 1
                 tokens[place, 1 : len(answer)], targets[place, : len(answer)] = answer[:-1], answer
                 weights[place, : len(answer)] = 1
@@ -112,10 +115,18 @@ class Apart:
         }
 
 
-def form_of(config: PipelineConfig, vocabulary: Vocabulary) -> Form:
+def sample_form(config: PipelineConfig, vocabulary: Vocabulary) -> SampleForm:
     """The form of the recipe's model."""
     length = config.data.sequence_length
     if config.model.architecture == "encoder_decoder":
         start = objective_of(config.objective).decoder_start(vocabulary)
-        return Apart(length, vocabulary.pad, start)
-    return Joined(length, vocabulary.pad)
+        return EncodedSample(length, vocabulary.pad, start, _begins(config, vocabulary))
+    return JoinedSample(length, vocabulary.pad)
+
+
+def _begins(config: PipelineConfig, vocabulary: Vocabulary) -> tuple[int, ...]:
+    """What a published decoder's texts begin with, behind its start: what is forced, or BART's <s>."""
+    if vocabulary.forced is not None:
+        return (vocabulary.forced,)
+    rewrites = config.objective.kind == "denoising" and vocabulary.frame is not None
+    return tuple(vocabulary.frame[0]) if rewrites and vocabulary.frame else ()

@@ -19,7 +19,7 @@ Ids = Sequence[int]
 Inputs = dict[str, NDArray[Any]]
 
 
-class Form(Protocol):
+class PromptForm(Protocol):
     """The form of one model; S is its sequence length."""
 
     def size(self, context: Ids, answer: Ids) -> int:
@@ -43,7 +43,7 @@ class Form(Protocol):
 
 
 @dataclass(frozen=True)
-class Joined:
+class JoinedPrompt:
     """A decoder's: padding on the right is seen by nothing before it."""
 
     length: int
@@ -65,7 +65,7 @@ class Joined:
 
 
 @dataclass(frozen=True)
-class Apart:
+class EncodedPrompt:
     """An encoder-decoder's; neither stack sees more than S tokens."""
 
     length: int
@@ -91,13 +91,13 @@ class Apart:
         }, np.zeros(len(answers), np.int64)
 
 
-def form_of(config: PipelineConfig, vocabulary: Vocabulary) -> Form:
+def prompt_form(config: PipelineConfig, vocabulary: Vocabulary) -> PromptForm:
     """The form of the model of a run."""
     length = config.data.sequence_length
     if config.model.architecture == "encoder_decoder":
         start = objective_of(config.objective).decoder_start(vocabulary)
-        return Apart(length, vocabulary.pad, start)
-    return Joined(length, vocabulary.pad)
+        return EncodedPrompt(length, vocabulary.pad, start)
+    return JoinedPrompt(length, vocabulary.pad)
 
 
 def padded(rows: Sequence[Ids], pad: int) -> NDArray[np.int64]:

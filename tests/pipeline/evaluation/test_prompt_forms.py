@@ -7,7 +7,7 @@ import torch
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import PipelineConfig
 from pipeline.evaluation import scoring
-from pipeline.evaluation.forms import Apart, Joined, form_of
+from pipeline.evaluation.prompt_forms import EncodedPrompt, JoinedPrompt, prompt_form
 from pipeline.evaluation.scoring import Continuation, log_likelihoods
 from tests.pipeline import tiny
 from tests.pipeline.evaluation.fakes import Sessionless
@@ -19,13 +19,13 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
 
 
 def test_a_decoder_reads_both_as_one_sequence() -> None:
-    inputs, firsts = Joined(4, 0).inputs([[5, 6], [7]], [[8], [9, 10]])
+    inputs, firsts = JoinedPrompt(4, 0).inputs([[5, 6], [7]], [[8], [9, 10]])
     assert {name: array.tolist() for name, array in inputs.items()} == {"tokens": [[5, 6, 8], [7, 9, 10]]}
     assert firsts.tolist() == [1, 0]
 
 
 def test_an_encoder_reads_the_context_and_a_decoder_the_answer_shifted_right() -> None:
-    inputs, firsts = Apart(4, pad=0, start=3).inputs([[5, 6], [7]], [[8], []])
+    inputs, firsts = EncodedPrompt(4, pad=0, start=3).inputs([[5, 6], [7]], [[8], []])
     assert {name: array.tolist() for name, array in inputs.items()} == {
         "tokens": [[3, 8], [3, 0]],
         "encoder_tokens": [[5, 6], [7, 0]],
@@ -36,12 +36,12 @@ def test_an_encoder_reads_the_context_and_a_decoder_the_answer_shifted_right() -
 
 def test_what_does_not_fit_is_cut_where_it_matters_least() -> None:
     context, answer = [1, 2, 3, 4], [5, 6, 7]
-    assert Joined(6, 0).fits(context, answer)
-    assert not Joined(5, 0).fits(context, answer)
-    assert Joined(5, 0).cut(context, answer) == ([2, 3, 4], [5, 6, 7])
-    assert Apart(4, 0, 0).fits(context, answer)
-    assert not Apart(3, 0, 0).fits(context, answer)
-    assert Apart(2, 0, 0).cut(context, answer) == ([3, 4], [5, 6])
+    assert JoinedPrompt(6, 0).fits(context, answer)
+    assert not JoinedPrompt(5, 0).fits(context, answer)
+    assert JoinedPrompt(5, 0).cut(context, answer) == ([2, 3, 4], [5, 6, 7])
+    assert EncodedPrompt(4, 0, 0).fits(context, answer)
+    assert not EncodedPrompt(3, 0, 0).fits(context, answer)
+    assert EncodedPrompt(2, 0, 0).cut(context, answer) == ([3, 4], [5, 6])
 
 
 class Echo(Sessionless):
@@ -88,11 +88,11 @@ def test_an_answers_likelihood_is_that_behind_its_context(
 
 def test_the_start_token_is_that_of_the_objective(vocabulary: Vocabulary) -> None:
     starts = {
-        kind: form_of(tiny.config(objective={"kind": kind}), vocabulary)
+        kind: prompt_form(tiny.config(objective={"kind": kind}), vocabulary)
         for kind in ("span_corruption", "denoising", "causal_lm")
     }
     assert starts == {
-        "span_corruption": Apart(256, vocabulary.pad, vocabulary.pad),
-        "denoising": Apart(256, vocabulary.pad, vocabulary.eos),
-        "causal_lm": Joined(256, vocabulary.pad),
+        "span_corruption": EncodedPrompt(256, vocabulary.pad, vocabulary.pad),
+        "denoising": EncodedPrompt(256, vocabulary.pad, vocabulary.eos),
+        "causal_lm": JoinedPrompt(256, vocabulary.pad),
     }

@@ -1,0 +1,1 @@
+"""The commands of `bloomery`, by what they are for."""

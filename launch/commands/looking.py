@@ -1,0 +1,118 @@
+"""Commands that look at what there is: inspect, doctor, dashboard, sync, scale."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from launch.console import Hostfile, Json, Overrides, Work, app, print_line, reporting
+
+
+@app.command(epilog="Example: bloomery inspect runs/quickstart/dataset")
+def inspect(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A dataset, checkpoint, run or work folder.")],
+    step: Annotated[int | None, typer.Option(help="Show the documents that this step trained on.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What a dataset, checkpoint or run holds."""
+    from launch import show
+
+    with reporting(as_json) as result:
+        result |= show.describe(path) if step is None else show.trace(path, step)
+        if not as_json:
+            told_lines = show.lines(result) if step is None else show.sample_lines(result["samples"])
+            print_line("\n".join(told_lines))
+
+
+@app.command(epilog="Example: bloomery doctor launch/recipes/quickstart.yaml --hostfile HOSTS")
+def doctor(
+    recipe: Annotated[Path | None, typer.Argument(metavar="RECIPE", help="The recipe to fit in.")] = None,
+    sets: Overrides = None,
+    work: Work = None,
+    hostfile: Hostfile = None,
+    as_json: Json = False,
+) -> None:
+    """Whether machines, network, storage and a recipe go together; status 1 where something fails."""
+    with reporting(as_json) as result:
+        from launch import recipe as recipes
+        from launch.doctor.diagnose import diagnose
+        from launch.work import work_folder
+
+        read = recipes.load(recipe, sets or []) if recipe else None
+        folder = work_folder(read.pipeline(), work) if read else Path(work or ".")
+        findings = []
+        for finding in diagnose(read, folder, hostfile):
+            findings.append(finding)
+            print_line(finding.line())
+        result |= {
+            "ok": all(finding.status != "fail" for finding in findings),
+            "findings": [asdict(finding) for finding in findings],
+        }
+    if not result["ok"]:
+        raise SystemExit(1)
+
+
+@app.command(epilog="Example: bloomery dashboard runs/quickstart")
+def dashboard(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="RUN", help="A work folder, a stage's, or one of runs; runs/ where left out."),
+    ] = None,
+    browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open a browser where there is one.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """MLflow on the page that matters; serves until Ctrl-C, or names the server of MLFLOW_TRACKING_URI."""
+    with reporting(as_json=False):
+        from launch import dashboard as served
+
+        def ready(page: str) -> None:
+            print_line(json.dumps({"page": page}) if as_json else f"{page}")
+
+        served.run(folder, browser, ready, lambda line: print(line, file=sys.stderr))
+
+
+@app.command(epilog="Example: MLFLOW_TRACKING_URI=http://mlflow:5000 bloomery sync runs/quickstart")
+def sync(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a work folder.")],
+    as_json: Json = False,
+) -> None:
+    """Send MLflow what it missed of a run while it could not be reached."""
+    with reporting(as_json) as result:
+        from pipeline.reports.publish import sync as send
+
+        result["steps"] = send(folder, print_line)
+        print_line(f"{folder}: MLflow has everything ({result['steps']} steps sent)")
+
+
+@app.command(epilog="Example: bloomery scale --table runs.csv --budget 1e21 --out scaling")
+def scale(
+    table: Annotated[
+        Path,
+        typer.Option(metavar="CSV", help="Finished runs: parameters, tokens, flops, loss; or JSON lines."),
+    ],
+    form: Annotated[
+        str,
+        typer.Option(help="hoffmann, envelope, isoflop, hoffmann-early, kaplan, critical-batch or repeated."),
+    ] = "hoffmann",
+    budget: Annotated[
+        list[float] | None, typer.Option(metavar="FLOPS", help="Plan a model for it; several may be given.")
+    ] = None,
+    resamples: Annotated[int, typer.Option(min=20, max=100_000, help="Fits that intervals rest on.")] = 400,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds draw equal resamples.")] = 0,
+    drop_highest: Annotated[
+        int, typer.Option(min=0, help="Leave out so many runs, those with the highest losses.")
+    ] = 0,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write a page and images there.")] = None,
+    as_json: Json = False,
+) -> None:
+    """A scaling law from finished runs: coefficients with intervals, the best model for a budget."""
+    with reporting(as_json) as result:
+        from launch.scale import scale as fit
+        from pipeline.scaling.forms import Request
+
+        result |= fit(table, form, Request(budget or [], resamples, seed), drop_highest, out, print_line)

@@ -1,0 +1,151 @@
+"""Commands that run a recipe's stages: run, stages, prep, train, tune, eval."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from launch.console import (
+    Hostfile,
+    Json,
+    Minutes,
+    Overrides,
+    RecipePath,
+    Resume,
+    Work,
+    app,
+    print_line,
+    reporting,
+)
+
+
+@app.command(epilog="Example: bloomery run launch/recipes/quickstart.yaml --set train.steps=200")
+def run(
+    recipe: RecipePath,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A stage to run, with what it needs; several may be given."),
+    ] = None,
+    sets: Overrides = None,
+    work: Work = None,
+    max_minutes: Minutes = None,
+    hostfile: Hostfile = None,
+    as_json: Json = False,
+) -> None:
+    """Every stage of the recipe, or some, skipping what is done."""
+    with reporting(as_json) as result:
+        runner = _runner(recipe, sets, work, max_minutes, hostfile)
+        runner.run(stage)
+        result |= _places(runner)
+        for name, place in _places(runner).items():
+            print_line(f"{name:<12} {place}")
+
+
+@app.command(epilog="Example: bloomery stages launch/recipes/quickstart.yaml")
+def stages(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_json: Json = False) -> None:
+    """The stages of a recipe, what each reads, and which are done, out of date or missing, and why."""
+    with reporting(as_json) as result:
+        from launch.runner import states
+
+        found = states(_runner(recipe, sets, work).graph)
+        result["stages"] = [asdict(one) for one in found]
+        width = max(len(one.name) for one in found)
+        for one in found:
+            reads = f"reads {', '.join(one.needs)}" if one.needs else ""
+            why = f"({one.why})" if one.why else ""
+            print_line(
+                " ".join(
+                    f"{one.name:<{width}}  {one.kind:<10} {one.state:<12} {reads} {why}".split("\n")
+                ).rstrip()
+            )
+
+
+@app.command(epilog="Example: bloomery prep launch/recipes/web.yaml --set 'corpus.paths=[crawl/*.warc.gz]'")
+def prep(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_json: Json = False) -> None:
+    """Raw documents to a tokenized dataset, on Ray (RAY_ADDRESS, else here)."""
+    _one("prep", recipe, sets, work, as_json)
+
+
+@app.command(epilog="Example: bloomery train launch/recipes/quickstart.yaml --set parallel.tensor=2")
+def train(
+    recipe: RecipePath,
+    sets: Overrides = None,
+    work: Work = None,
+    resume: Resume = False,
+    max_minutes: Minutes = None,
+    hostfile: Hostfile = None,
+    as_json: Json = False,
+) -> None:
+    """A dataset to a pretrained model; goes on by itself where a process fails."""
+    _one("pretrain", recipe, sets, work, as_json, max_minutes, hostfile, resume)
+
+
+@app.command(epilog="Example: bloomery tune launch/recipes/quickstart.yaml --set 'tune.data=[pairs.jsonl]'")
+def tune(
+    recipe: RecipePath,
+    sets: Overrides = None,
+    work: Work = None,
+    resume: Resume = False,
+    max_minutes: Minutes = None,
+    hostfile: Hostfile = None,
+    as_json: Json = False,
+) -> None:
+    """A pretrained model and instructions to a tuned one."""
+    _one("instruct", recipe, sets, work, as_json, max_minutes, hostfile, resume)
+
+
+@app.command("eval", epilog="Example: bloomery eval launch/recipes/quickstart.yaml --set eval.questions=300")
+def evaluate(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_json: Json = False) -> None:
+    """Trained models to perplexity, the shot curve, generations and the report."""
+    _one("evaluate", recipe, sets, work, as_json, report=True)
+
+
+def _one(
+    kind: str,
+    recipe: Path,
+    sets: list[str] | None,
+    work: str | None,
+    as_json: bool,
+    max_minutes: float | None = None,
+    hostfile: Path | None = None,
+    resume: bool = False,
+    report: bool = False,
+) -> None:
+    with reporting(as_json) as result:
+        runner = _runner(recipe, sets, work, max_minutes, hostfile)
+        for receipt in runner.of_kind(kind, resume):
+            result |= {"stage": receipt.stage, "fingerprint": receipt.fingerprint, **receipt.counts}
+        if report:
+            runner.report()
+
+
+def _runner(
+    path: Path,
+    sets: list[str] | None,
+    work: str | None,
+    max_minutes: float | None = None,
+    hostfile: Path | None = None,
+) -> Any:
+    from launch import recipe as recipes
+    from launch.runner import Runner
+    from launch.work import work_address, work_folder
+
+    recipe = recipes.load(path, sets or [])
+    folder = work_folder(recipe, work)
+    arguments = [str(path), "--work", str(folder)]
+    for override in sets or []:
+        arguments += ["--set", override]
+    deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+    return Runner(recipe, folder, arguments, print_line, work_address(work), deadline, hostfile)
+
+
+def _places(runner: Any) -> dict[str, str]:
+    """Where a person finds what came out."""
+    from pipeline.reports.report import REPORT
+    from pipeline.tracking.server import how_to_look
+
+    places = {"report": str((runner.work / REPORT).resolve())}
+    places |= {name: str((runner.work / name).resolve()) for name in runner.graph.stages}
+    return places | {"mlflow": how_to_look(runner.work)}
