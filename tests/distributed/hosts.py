@@ -225,9 +225,10 @@ class Cluster:
 def hosts(count: int) -> Iterator[Cluster]:
     """`count` hosts named host1, host2, ... and the login host; RuntimeError where it cannot be had."""
     _remove_orphans()
-    with TemporaryDirectory(prefix=PREFIX) as name, Path(name, LOCK).open("w") as lock:
+    with TemporaryDirectory(prefix=PREFIX) as name, Path(name, f"{LOCK}.new").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         folder = Path(name)
+        Path(lock.name).rename(folder / LOCK)  # held from the moment at which another maker can find it
         numbered = [Host(f"host{n}", f"{NETWORK}.{n}", folder) for n in range(1, count + 1)]
         cluster = Cluster(folder, Host("login", f"{NETWORK}.254", folder), numbered)
         _write_tables(cluster)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +49,10 @@ def test_a_cut_cable_and_a_lost_host(cluster: Cluster) -> None:
     assert cluster.hosts[0].run(["timeout", "300", *PING]).returncode == 0
 
 
-def test_nothing_outlives_a_killed_maker() -> None:
+def test_nothing_outlives_a_killed_maker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a temporary folder of its own, since whoever makes hosts beside this test would tidy up too."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     code = (
         "from tests.distributed.hosts import hosts\n"
         "with hosts(1) as cluster:\n"

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from launch.cli import app
 from tests.pipeline import tiny
 
 OPTIMIZER = {
@@ -51,6 +53,13 @@ def bloomery(*arguments: str) -> str:
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
+
+
+def inspected(*arguments: str) -> dict[str, Any]:
+    """What `bloomery inspect` shows, in this process."""
+    shown = CliRunner().invoke(app, ["inspect", *arguments, "--json"])
+    found: dict[str, Any] = json.loads(shown.stdout.splitlines()[-1])
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -122,18 +131,17 @@ def test_an_encoder_is_pretrained_and_measured_and_never_tuned(works: tuple[dict
 
 def test_inspect_tells_objective_and_blanks(works: tuple[dict[str, Path], str]) -> None:
     work = works[0]["t5"]
-    run = json.loads(bloomery("inspect", str(work / "pretrain"), "--json").splitlines()[-1])
+    run = inspected(str(work / "pretrain"))
     assert run["objective"] == "span_corruption: 15 % of the tokens hidden, in spans of 3 on average"
     assert run["tokens_per_sample"]["inputs"] == 32
-    evaluation = json.loads(bloomery("inspect", str(work / "eval"), "--json").splitlines()[-1])
+    evaluation = inspected(str(work / "eval"))
     assert evaluation["kind"] == "evaluation"
     assert evaluation["samples"] == samples(work)
 
 
 def test_a_step_is_shown_with_what_was_hidden_in_it(works: tuple[dict[str, Path], str]) -> None:
     for name, blank in (("t5", "<extra_id_0>"), ("bert", "<mask>")):
-        printed = bloomery("inspect", str(works[0][name] / "pretrain"), "--step", "2", "--json")
-        shown = json.loads(printed.splitlines()[-1])["samples"]
+        shown = inspected(str(works[0][name] / "pretrain"), "--step", "2")["samples"]
         assert len(shown) == 4
         assert any(blank in sample["reads"] for sample in shown)
         for sample in shown:
@@ -144,9 +152,6 @@ def test_a_step_is_shown_with_what_was_hidden_in_it(works: tuple[dict[str, Path]
 
 def test_tuning_an_encoder_is_the_users_error(works: tuple[dict[str, Path], str]) -> None:
     work = works[0]["bert"]
-    command = [sys.executable, "-c", "from launch.cli import main; main()", "tune"]
-    ran = subprocess.run(
-        [*command, str(work.with_suffix(".yaml")), "--work", str(work)], capture_output=True, text=True
-    )
-    assert ran.returncode == 2
+    ran = CliRunner().invoke(app, ["tune", str(work.with_suffix(".yaml")), "--work", str(work)])
+    assert ran.exit_code == 2
     assert "model.architecture encoder has no answers to give" in ran.stderr

@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from data_prep.contract.receipt import read_receipt
+from launch.cli import app
+from pipeline.stages import registry
 from pipeline.tracking import metrics
 from tests.pipeline.tracking.store import Store
 
@@ -45,8 +48,11 @@ def done(*arguments: str) -> str:
 
 def states(recipe: Path, work: Path, *sets: str) -> dict[str, str]:
     given = [word for one in sets for word in ("--set", one)]
-    printed = done("stages", str(recipe), "--work", str(work), "--json", *given)
-    return {one["name"]: one["state"] for one in json.loads(printed.splitlines()[-1])["stages"]}
+    command = ["stages", str(recipe), "--work", str(work), "--json", *given]
+    registry.kinds.cache_clear()
+    shown = CliRunner().invoke(app, command, env={"BLOOMERY_KINDS": KINDS})
+    registry.kinds.cache_clear()
+    return {one["name"]: one["state"] for one in json.loads(shown.stdout.splitlines()[-1])["stages"]}
 
 
 @pytest.fixture(scope="module")
