@@ -4,6 +4,7 @@ OUT/scaling.html, OUT/plots/*.png, OUT/scaling.json
 """
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def page(result: Result, pictures: dict[str, str]) -> str:
         for section in sections(result)
     ]
     growth = [
-        (f"{one.value:.3f}", f"exponent {one.name}", f"{law.name}: {one.low:.3f} to {one.high:.3f}")
+        (f"{one.value:.3f}", f"exponent {one.name}", law.name + _span(one))
         for law in result.laws
         for one in law.values
         if one.name in ("a", "b", "alpha_B")
@@ -65,13 +66,14 @@ def basis(result: Result) -> str:
     if result.counts:
         told += f" Parameters are {result.counts} ones"
         told += ", FLOPs are the table's." if result.flops_are == "given" else ", FLOPs are 6ND."
-    return told + " Intervals hold 95 % of the resamples."
+    bounded = any(not math.isnan(one.low) for law in result.laws for one in law.values)
+    return told + (" Intervals hold 95 % of the resamples." if bounded else "")
 
 
 def coefficients(result: Result) -> Table:
     """One row for each coefficient of each law."""
     rows: list[list[Cell]] = [
-        [law.name if place == 0 else "", one.name, number(one.value), number(one.low), number(one.high)]
+        [law.name if place == 0 else "", one.name, *map(number, (one.value, one.low, one.high))]
         for law in result.laws
         for place, one in enumerate(law.values)
     ]
@@ -108,12 +110,17 @@ def held_out(name: str, found: HeldOut) -> Table:
 def counted(value: Value) -> str:
     """A planned number with its interval."""
     show = (lambda number: f"{number:.4f}") if value.name == "loss" else short
-    return f"{show(value.value)} ({show(value.low)} to {show(value.high)})"
+    bounds = "" if math.isnan(value.low) else f" ({show(value.low)} to {show(value.high)})"
+    return show(value.value) + bounds
 
 
 def number(value: float) -> str:
     """Four digits, and plain where that is short."""
-    return f"{value:.4g}"
+    return "" if math.isnan(value) else f"{value:.4g}"
+
+
+def _span(one: Value) -> str:
+    return "" if math.isnan(one.low) else f": {one.low:.3f} to {one.high:.3f}"
 
 
 def _ratio(found: Sequence[Value]) -> str:

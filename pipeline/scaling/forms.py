@@ -73,8 +73,9 @@ def by_hoffmann_early(runs: Runs, request: Request) -> Result:
     columns = runs.columns
     own = hoffmann.stopped_early(columns["parameters"], columns["tokens"], columns["loss"])
     surface = hoffmann.surface(tie=False)
-    law = _law("stopped early", surface, own, own.theta[None])
-    growth = values(("a", "b"), exponents(own.theta[None])[0], exponents(own.theta[None]))
+    none = np.full_like(own.theta, np.nan)[None]  # a start that was stopped at once has no spread to show
+    law = _law("stopped early", surface, own, none)
+    growth = values(("a", "b"), exponents(own.theta[None])[0], exponents(none))
     found = [LawFound(law.name, [*law.values, *growth], law.converged, law.objective)]
     note = (
         "this is no fit: it shows what the published procedure stops at, from the published coefficients; "
@@ -84,7 +85,7 @@ def by_hoffmann_early(runs: Runs, request: Request) -> Result:
         "hoffmann-early",
         runs,
         found,
-        _plans("stopped early", _finder(own.theta, own.theta[None]), request),
+        _plans("stopped early", _finder(own.theta, none), request),
         notes=[note],
     )
 
@@ -166,6 +167,10 @@ def by_envelope(runs: Runs, request: Request) -> Result:
         notes.append(
             "where a learning rate comes down, the others are moments of unfinished runs: add lengths"
         )
+    notes.append(
+        "with learning rates that come down the exponents of sizes are biased low, by more than the "
+        "intervals say where lengths are few; form hoffmann on the last rows is not"
+    )
     return _allocated("envelope", runs, found.allocation, request, [], notes)
 
 

@@ -13,7 +13,7 @@ from pipeline.scaling.minimize import Array
 
 @dataclass(frozen=True)
 class Value:
-    """A number with the bounds of its 95 % interval."""
+    """A number with the bounds of its 95 % interval; NaN where it has none."""
 
     name: str
     value: float
@@ -22,7 +22,8 @@ class Value:
 
     def text(self) -> str:
         """For people."""
-        return f"{self.value:.4g} ({self.low:.4g}, {self.high:.4g})"
+        bounds = "" if math.isnan(self.low) else f" ({self.low:.4g}, {self.high:.4g})"
+        return f"{self.value:.4g}{bounds}"
 
 
 def values(names: Sequence[str], found: Array, resampled: Array) -> list[Value]:

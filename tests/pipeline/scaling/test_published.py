@@ -72,4 +72,4 @@ def test_the_published_numbers_are_those_of_a_stop_too_early(columns: list[np.nd
     assert early.converged
     assert (round(a, 1), round(b, 1), round(e, 2)) == (406.4, 410.7, 1.69)
     assert (round(alpha, 2), round(beta, 2)) == (0.34, 0.28)
-    assert early.objective > 1.1e-3, "13 % above the minimum"
+    assert 1.1e-3 < early.objective < 1.2e-3, "it has moved, to 15 % above the minimum"
