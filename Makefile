@@ -17,7 +17,7 @@ run: .venv/.installed-all
 	$(BIN)/bloomery run $(RECIPE)
 
 test: check
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(TESTS)
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 check: .venv/.installed-test
 	$(BIN)/ruff format --check .

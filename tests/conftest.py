@@ -1,23 +1,10 @@
-"""Fixtures for every test, and which tests share a process when several run side by side.
-
-pytest-xdist gives a group of tests to one process. A module is a group, since its tests share its fixtures.
-Modules that stand in one another's way name the group that they are in by `xdist_group`: `ray`, clusters of
-Ray that are started as a user would, and `hosts`, whose many processes want a machine's cores for themselves.
-"""
+"""Fixtures for every test."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.pipeline import tiny
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests that name no group into that of their module."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,6 @@ from tests.data_prep.helpers import prep_config, prepare_here, story, write_json
 
 pytest.importorskip("aiohttp_cors", reason="jobs need ray[default]")
 
-pytestmark = pytest.mark.xdist_group("ray")
 RAY = str(Path(sys.executable).with_name("ray"))
 STEPS = ("collect", "tag", "judge", "exact", "edges", "components", "decide", "sample", "tokenizer", "encode")
 

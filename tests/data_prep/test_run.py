@@ -19,7 +19,6 @@ from data_prep.run import prepare
 from data_prep.storage import Storage
 from tests.data_prep.helpers import fingerprints, prep_config, story, write_jsonl
 
-pytestmark = pytest.mark.xdist_group("ray")
 PROGRAM = """
 import sys
 from pathlib import Path

@@ -11,10 +11,7 @@ import pytest
 
 from tests.distributed.hosts import Cluster, children, hosts, wait, why_not
 
-pytestmark = [
-    pytest.mark.xdist_group("hosts"),
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
+pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 PING = ["bash", "-c", "exec 3<>/dev/tcp/host2/22"]
 
 

@@ -10,10 +10,7 @@ import pytest
 from tests.distributed.hosts import Cluster, hosts, why_not
 from tests.launch.cluster import small
 
-pytestmark = [
-    pytest.mark.xdist_group("hosts"),
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
+pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 ROOT = Path(__file__).parents[2]
 
 

@@ -12,7 +12,6 @@ from tests.distributed.hosts import hosts, why_not
 from tests.pipeline import tiny
 
 pytest.importorskip("aiohttp_cors", reason="ray[default], which takes jobs, is not installed")
-pytestmark = pytest.mark.xdist_group("hosts")
 FILE: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "launch/cluster/ray.yaml").read_text())
 RECIPE = """
 corpus: {kind: text, paths: [texts], validation_share: 0.1, document_bytes: 2000}

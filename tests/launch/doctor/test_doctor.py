@@ -14,7 +14,6 @@ from tests.distributed.hosts import Cluster, hosts, why_not
 from tests.launch.cluster import small
 
 DOCTOR = [sys.executable, "-c", "from launch.cli import main; main()", "doctor", "--json"]
-pytestmark = pytest.mark.xdist_group("hosts")
 over_hosts = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
 
