@@ -12,6 +12,8 @@ SHOWN = 5
 """Files of other kinds that are named."""
 NAMED = 100
 """Files of a part that are named for what is wrong with them."""
+BEYOND = "beyond corpus.max_bytes"
+"""Why a file was not read, or a document of the last part not taken."""
 OF_FILES = ("damaged file", "not read to its end")
 
 
@@ -69,7 +71,7 @@ def total_input(
         passed.update(counts["passed"])
     if untouched:
         files, size = files + len(untouched), size + sum(file.size for file in untouched)
-        unread["not needed (corpus.max_bytes)"] = sum(file.size for file in untouched)
+        unread[BEYOND] = sum(file.size for file in untouched)
     return {
         "files": files,
         "bytes": size,

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.account import shown, total_input
+from data_prep.account import BEYOND, shown, total_input
 from data_prep.amounts import (
     collected_size,
     decided_size,
@@ -180,8 +180,11 @@ class Preparation:
             arguments = self.judging() | {"signals": tags.path("signals.parquet"), "most_bytes": most}
             wanted.append(self.plan("judge", decide.VERSION, arguments))
         judged = self.step(decide.judge_part, wanted, judged_size)
+        not_taken = total(part.counts["failures"] for part in collected)
+        not_taken[BEYOND] += sum(part.counts["documents"] for part in collected)
+        not_taken[BEYOND] -= sum(part.counts["taken"]["documents"] for part in judged)
         for name, field, reasons in (
-            ("collected", "taken", total(part.counts["failures"] for part in collected)),
+            ("collected", "taken", +not_taken),
             ("kept by the rules", "kept", total(part.counts["rejected"] for part in judged)),
         ):
             counts = total(part.counts[field] for part in judged)

@@ -114,9 +114,9 @@ def parameters(findings: Findings) -> dict[str, Any]:
 
 
 def numbers(counts: dict[str, Any]) -> dict[str, float]:
-    """The numbers among nested counts, by dotted name."""
+    """The numbers among nested counts, by dotted names that MLflow takes."""
     flat = flatten(counts)
-    return {name: float(value) for name, value in flat.items() if isinstance(value, int | float)}
+    return {_plain(name): float(value) for name, value in flat.items() if isinstance(value, int | float)}
 
 
 def funnel_figures(funnel: list[dict[str, Any]]) -> dict[str, float]:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep import run
+from data_prep.account import BEYOND
 from data_prep.collect import document, read_all
 from data_prep.config import CorpusConfig
 from data_prep.contract.settings import InputError
@@ -87,14 +88,16 @@ def test_the_input_adds_up(corpus: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert "deep/other.css" in shown
 
 
-def test_what_is_not_needed_is_told(tmp_path: Path) -> None:
+def test_what_is_beyond_the_limit_is_told(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for number in range(90):
         (tmp_path / "in" / f"{number}.jsonl").write_bytes(rows([story(number, 6_000)]))
-    config = prep_config([tmp_path / "in"], corpus={"max_bytes": 400_000, "part_bytes": 1_000})
-    told = prepare_here(config, tmp_path / "out")["input"]
+    config = prep_config([tmp_path / "in"], corpus={"max_bytes": 400_000, "part_bytes": 300_000})
+    counts = prepare_here(config, tmp_path / "out")
+    told, taken = counts["input"], counts["funnel"][0]
     assert told["files"] == 90
-    assert told["unread"].keys() == {"not needed (corpus.max_bytes)"}
+    assert taken["removed"] == {BEYOND: told["documents"] - taken["documents"]}, "of the last part"
+    assert told["unread"].keys() == {BEYOND}
     assert told["read"] + sum(told["unread"].values()) == told["bytes"]
     assert told["bytes"] == sum(path.stat().st_size for path in (tmp_path / "in").iterdir())
 

@@ -189,3 +189,8 @@ def test_preparation_done_again_is_another_run(work: Path, store: Store) -> None
         write_receipt(work / "dataset", receipt)
         track_stage(work, "dataset", SETTINGS)
     assert sorted(run.data.params["kind"] for run in store.runs("dataset")) == ["one", "two"]
+
+
+def test_a_reason_in_any_words_is_a_name_that_mlflow_takes() -> None:
+    counts = {"input": {"failures": {"not gzip (a page)": 1}, "named": ["a"]}}
+    assert describe.numbers(counts) == {"input.failures.not gzip a page": 1.0}
