@@ -16,7 +16,7 @@ from pipeline.scaling.held_out import HeldOut, hold_out
 from pipeline.scaling.isoflop import isoflop
 from pipeline.scaling.minimize import Array
 from pipeline.scaling.optimal import best, exponents
-from pipeline.scaling.power_law import lines
+from pipeline.scaling.power_law import level, lines
 from pipeline.scaling.result import LawFound, Plan, Result, values
 from pipeline.scaling.surface import Fitted, Surface
 from pipeline.scaling.table import Runs, enough, varies
@@ -108,18 +108,14 @@ def by_kaplan(runs: Runs, request: Request) -> Result:
     ):
         if len(x) < 3:
             continue  # a frontier of two runs is no line
-        one = kaplan.single(name, x, loss)
+        one = kaplan.single(x, loss)
         line = lines(
             np.log(x),
             redrawn(np.log(loss) - one.residuals, one.residuals, 2, request.resamples, request.seed),
         )
         more = kaplan.constants(line)
-        with np.errstate(over="ignore"):
-            shown = [
-                np.concatenate([np.exp(rows[:, :1]), rows[:, 1:]], 1) for rows in (one.theta[None], more)
-            ]
         names = (constant, f"alpha_{constant[0]}")
-        laws.append(LawFound(name, values(names, shown[0][0], shown[1])))
+        laws.append(LawFound(name, values(names, level(one.theta[None])[0], level(more))))
         drawn.append(charts.single(name, label, x, loss, one.theta, more))
     held = _held_out(kaplan.SURFACE, runs, request)
     notes = [
@@ -136,7 +132,7 @@ def by_repeated(runs: Runs, request: Request) -> Result:
     runs = runs.counted("total")
     _both_vary(runs, "repeated", 6)
     unique = runs.column("unique_tokens", "repeated")
-    once = runs.columns["tokens"] <= unique * (1 + 1e-9)
+    once = repeated.once(runs.columns)
     for rows, what in ((once, "read their data once"), (~once, "read their data more than once")):
         if rows.sum() < 6:
             raise InputError(f"{runs.path}: {rows.sum()} runs {what}; form repeated needs 6 of them")
@@ -186,8 +182,8 @@ def by_critical_batch(runs: Runs, request: Request) -> Result:
     if request.budgets:
         raise InputError("--budget is not for form critical-batch, which says nothing of sizes")
     found = sweep(runs, request.resamples, request.seed)
-    shown = [np.stack([np.exp(rows[:, 0]), rows[:, 1]], 1) for rows in (found.law[None], found.laws)]
-    laws = [LawFound("B_crit = B* / L^(1 / alpha_B)", values(("B*", "alpha_B"), shown[0][0], shown[1]))]
+    law = values(("B*", "alpha_B"), level(found.law[None])[0], level(found.laws))
+    laws = [LawFound("B_crit = B* / L^(1 / alpha_B)", law)]
     names = [f"B_crit at loss {loss:g}" for loss in found.loss]
     laws.append(LawFound("by loss, in tokens", values(names, found.critical, found.resampled)))
     return _result("critical-batch", runs, laws, drawn=[charts.critical(found)])
@@ -263,17 +259,12 @@ def _allocated(
     laws = [
         LawFound(
             f"{letter} = k C^{power}",
-            values((f"k_{letter}", power), _level(found.law[place][None])[0], _level(found.lines[:, place])),
+            values((f"k_{letter}", power), level(found.law[place][None])[0], level(found.lines[:, place])),
         )
         for place, (letter, power) in enumerate((("N", "a"), ("D", "b")))
     ]
     plans = [Plan(budget, form, values(PLANNED[:2], *found.at(budget))) for budget in request.budgets]
     return _result(form, runs, laws, plans, (), [*drawn, *charts.allocation(found, request.budgets)], notes)
-
-
-def _level(line: Array) -> Array:
-    """(k, exponent) from (log k, exponent), rows of lines [K, 2]."""
-    return np.stack([np.exp(line[:, 0]), line[:, 1]], 1)
 
 
 def _result(

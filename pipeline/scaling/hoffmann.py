@@ -42,11 +42,6 @@ PUBLISHED = Law(
 """Hoffmann et al. 2022 with the digits of the paper's source (Besiroglu et al. 2024)."""
 
 
-def law_of(theta: Array) -> Law:
-    """From (log A, log B, log E, alpha, beta) [5]."""
-    return Law(*(float(one) for one in shown(theta[None])[0]))
-
-
 def prediction(n: Array, d: Array) -> Predict:
     """log L of runs [R] and its derivatives, for rows of (log A, log B, log E, alpha, beta)."""
     log_n, log_d = np.log(n), np.log(d)
@@ -160,6 +155,4 @@ def surface(tie: bool) -> Surface:
         return resampled(columns["parameters"], columns["tokens"], columns["loss"], theta, weights, tie)
 
     name = "alpha = beta" if tie else "alpha, beta free"
-    return Surface(
-        name, ("parameters", "tokens"), ("A", "B", "E", "alpha", "beta"), shown, fitted, again, loss
-    )
+    return Surface(name, ("A", "B", "E", "alpha", "beta"), shown, fitted, again, loss)
