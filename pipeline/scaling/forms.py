@@ -67,18 +67,18 @@ def by_hoffmann(runs: Runs, request: Request) -> Result:
 
 
 def by_hoffmann_early(runs: Runs, request: Request) -> Result:
-    """Approach 3 as it was published: the mean of the terms, stopped by an absolute tolerance."""
+    """Approach 3 with the mean of the terms and an absolute tolerance, from the published coefficients."""
     runs = runs.counted("total")
     _both_vary(runs, "hoffmann-early", 5)
     columns = runs.columns
     own = hoffmann.stopped_early(columns["parameters"], columns["tokens"], columns["loss"])
     surface = hoffmann.surface(tie=False)
-    none = np.full_like(own.theta, np.nan)[None]  # a start that was stopped at once has no spread to show
+    none = np.full_like(own.theta, np.nan)[None]  # how far resamples get from one start is no spread of a fit
     law = _law("stopped early", surface, own, none)
     growth = values(("a", "b"), exponents(own.theta[None])[0], exponents(none))
     found = [LawFound(law.name, [*law.values, *growth], law.converged, law.objective)]
     note = (
-        "this is no fit: it shows what the published procedure stops at, from the published coefficients; "
+        "this is no fit: it shows where the mean of the terms stops, from the published coefficients alone; "
         "form hoffmann goes on to the minimum"
     )
     return _result(
@@ -193,7 +193,10 @@ FORMS = {
     "hoffmann": Form("Hoffmann et al. 2022, section 3.3 (approach 3); Besiroglu et al. 2024", by_hoffmann),
     "envelope": Form("Hoffmann et al. 2022, section 3.1 (approach 1)", by_envelope),
     "isoflop": Form("Hoffmann et al. 2022, section 3.2 (approach 2)", by_isoflop),
-    "hoffmann-early": Form("Hoffmann et al. 2022, section 3.3, as it was run", by_hoffmann_early),
+    "hoffmann-early": Form(
+        "Hoffmann et al. 2022, section 3.3, with the mean and tolerance that Besiroglu et al. 2024 name",
+        by_hoffmann_early,
+    ),
     "kaplan": Form("Kaplan et al. 2020, sections 3 and 4", by_kaplan),
     "critical-batch": Form("Kaplan et al. 2020, section 5.1; McCandlish et al. 2018", by_critical_batch),
     "repeated": Form("Muennighoff et al. 2023, section 4", by_repeated),

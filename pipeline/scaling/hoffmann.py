@@ -1,8 +1,9 @@
 """Hoffmann et al. 2022, section 3.3: L(N, D) = E + A / N^alpha + B / D^beta, a parametric fit (approach 3).
 
 Log losses, a Huber loss and a grid of starts are theirs (appendix D.2). Besiroglu et al. 2024 find that the
-published numbers are no minimum: with the MEAN of the terms an optimizer's absolute tolerance is reached at
-once. `fit` minimises the sum to its end; `stopped_early` does it the published way, to show the difference.
+published numbers are no minimum: with the MEAN of the terms an optimizer's absolute tolerance is reached far
+from it. `fit` minimises the sum to its end; `stopped_early` goes from the published numbers to where the mean
+stops, to show the difference.
 """
 
 from dataclasses import dataclass
@@ -125,9 +126,10 @@ def resampled(n: Array, d: Array, loss: Array, theta: Array, weights: Array, tie
 
 
 def stopped_early(n: Array, d: Array, loss: Array, start: Law = PUBLISHED) -> Fitted:
-    """What the published procedure calls a fit: the mean of the terms, and an absolute tolerance of 2.2e-9.
+    """Where the mean of the terms stops by an absolute tolerance of 2.2e-9, from one start.
 
-    The mean is of order 1e-5, so that the first small decrease ends it near wherever it started.
+    The mean is of order 1e-5, so that a small decrease ends it near its start. The published grid of starts
+    is not gone through.
     """
     found = regress(
         prediction(n, d), np.log(loss), start.theta()[None], scale=1 / len(n), tolerance=SCIPY_FTOL
