@@ -134,8 +134,10 @@ def by_repeated(runs: Runs, request: Request) -> Result:
     unique = runs.column("unique_tokens", "repeated")
     once = repeated.once(runs.columns)
     for rows, what in ((once, "read their data once"), (~once, "read their data more than once")):
-        if rows.sum() < 6:
-            raise InputError(f"{runs.path}: {rows.sum()} runs {what}; form repeated needs 6 of them")
+        if rows.sum() < repeated.LEAST:
+            raise InputError(
+                f"{runs.path}: {rows.sum()} runs {what}; form repeated needs {repeated.LEAST} of them"
+            )
     own, again = _fitted(repeated.SURFACE, runs, request)
     laws = [_law("repeated data", repeated.SURFACE, own, again)]
     corpus = float(unique.max())

@@ -23,6 +23,8 @@ from pipeline.scaling.regression import DELTA, Predict, best_of, differentiated,
 from pipeline.scaling.surface import Columns, Fitted, Surface
 
 START_REPEATS = np.log([2.0, 6.0, 20.0])
+LEAST = 6
+"""Runs that read nothing twice, and runs that do, without which there is no law."""
 LARGEST = 12.0
 """Of log R*: beyond it repeating costs nothing, and no run tells one value from another."""
 
@@ -63,8 +65,13 @@ def prediction(columns: Columns) -> Predict:
 
 
 def starts(columns: Columns) -> Array:
-    """The law of the runs that read nothing twice, with a grid of R*_D and R*_N [K, 6]."""
+    """The law of the runs that read nothing twice, with a grid of R*_D and R*_N [K, 6].
+
+    Where these are held out, so that too few are left, it is the law of all runs.
+    """
     first = once(columns)
+    if first.sum() < LEAST:
+        first = np.ones_like(first)
     n, d, loss = (columns[name][first] for name in ("parameters", "tokens", "loss"))
     base = hoffmann.fit(n, d, loss, tie=True).theta[:4]
     return np.array([[*base, d_star, n_star] for d_star in START_REPEATS for n_star in START_REPEATS])
