@@ -20,6 +20,7 @@ from data_prep.contract.reading import printable
 from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
 from pipeline.conversion import files
+from pipeline.conversion.links import Weights
 from pipeline.conversion.reading import Found
 from pipeline.distributed import world
 from pipeline.objectives.model import model_layers
@@ -170,11 +171,23 @@ def compare(one: Run, other: Run, inputs: dict[str, Tensor], place: str) -> floa
     return worst
 
 
-def check_models(
-    found: Found, original: Run, config: dict[str, Any], class_name: str, say: Say
+def check(
+    found: Found, own: PipelineConfig, weight: Weights, config: dict[str, Any], say: Say
 ) -> dict[str, Any]:
-    """Compare our model with transformers' on one batch, or where that is not installed with what is read
-    back; says which it was."""
+    """Compare the model of `weight` with transformers' of a folder whose numbers are known to be equal.
+
+    Both run on one batch; where transformers is not installed ours is compared with what is read back, and
+    where two models do not fit into memory with nothing. Says which it was.
+    """
+    parameters = sum(torch.Size(shape).numel() for shape in found.shapes.values())
+    told = {"tensors": len(found.names), "parameters": parameters}
+    say(f"{len(found.names)} tensors read back, every number equal")
+    if not fits(parameters):
+        say("two of these models do not fit into memory, so they were not run side by side")
+        return told | {"compared_with": "numbers alone"}
+    weights = ((name, weight(name)) for name in found.shapes)
+    original = ours(own, found.facts.vocabulary_size, weights)
+    class_name = found.family.class_of(found.config.model, found.facts)
     inputs = batch(found.config, found.facts.vocabulary_size)
     reference, against = theirs(found, config, class_name), "transformers"
     if reference is None:
@@ -182,4 +195,4 @@ def check_models(
         reference, against = ours(found.config, found.facts.vocabulary_size, found.tensors()), "read back"
     worst = compare(original, reference, inputs, str(found.source.folder))
     say(f"both models on one batch ({against}): largest difference {worst:.1e} of the largest value")
-    return {"compared_with": against, "difference": worst}
+    return told | {"compared_with": against, "difference": worst}

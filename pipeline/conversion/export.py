@@ -6,13 +6,11 @@
 Everything is written to a temporary name, checked there and renamed.
 """
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.receipt import OLD_KINDS, kind_of, read_receipt
@@ -24,17 +22,14 @@ from pipeline.config import PipelineConfig
 from pipeline.conversion import agreement, files
 from pipeline.conversion.agreement import Say
 from pipeline.conversion.choose import family_of
-from pipeline.conversion.family import Facts, Family
-from pipeline.conversion.links import TOKEN_ROWS, Link, links
+from pipeline.conversion.family import Facts
+from pipeline.conversion.links import TOKEN_ROWS, Weights, exported, links
 from pipeline.conversion.reading import Found, read_folder
 from pipeline.conversion.skeleton import shapes
 from pipeline.conversion.tokenizer import write_tokenizer
 from pipeline.generation.load import find_checkpoint
 from pipeline.objectives.registry import objective_of
 from pipeline.prompting.chat import ChatTemplate
-
-Weights: TypeAlias = Callable[[str], Tensor]
-"""Whole weights by our names."""
 
 
 def export(path: Path, out: Path, say: Say, average: bool = False) -> dict[str, Any]:
@@ -57,25 +52,18 @@ def export(path: Path, out: Path, say: Say, average: bool = False) -> dict[str, 
     the_links = links(family, config.model, facts, ours)
     base = "" if config.model.language_head else family.base
 
-    def names(link: Link) -> list[str]:
-        return [name.removeprefix(base) for name in link.theirs]
-
     with files.appearing(out) as folder:
         say(f"writing {family.model_type} to {out}")
-        files.write_tensors(
-            folder,
-            (
-                pair
-                for link in the_links
-                for pair in zip(names(link), link.out([weight(one) for one in link.ours]), strict=True)
-            ),
-        )
+        tensors = ((name.removeprefix(base), tensor) for name, tensor in exported(the_links, weight))
+        files.write_tensors(folder, tensors)
         files.write_json(
             folder / files.CONFIG, family.write(config.model, facts) | _starts(config, vocabulary)
         )
         files.write_json(folder / GENERATION, _generation(config, vocabulary, facts))
         write_tokenizer(folder, vocabulary, facts.positions, say, template)
-        shown = _check(folder, family, weight, config, vocabulary, say)
+        found = read_folder(folder, vocabulary.size, config.name)
+        check_numbers(found, weight, vocabulary.size)
+        shown = agreement.check(found, config, weight, files.read_json(folder / files.CONFIG), say)
     return {"model_type": family.model_type, "folder": str(out), "step": checkpoint.index.step} | shown
 
 
@@ -123,29 +111,6 @@ def _generation(config: PipelineConfig, vocabulary: Vocabulary, facts: Facts) ->
     ends: Any = facts.ends[0] if len(facts.ends) == 1 else list(facts.ends) or None
     ids = {"pad_token_id": vocabulary.pad, "bos_token_id": vocabulary.bos, "eos_token_id": ends}
     return ids | _starts(config, vocabulary)
-
-
-def _check(
-    folder: Path,
-    family: Family,
-    weight: Weights,
-    config: PipelineConfig,
-    vocabulary: Vocabulary,
-    say: Say,
-) -> dict[str, Any]:
-    found = read_folder(folder, vocabulary.size, config.name)
-    check_numbers(found, weight, vocabulary.size)
-    parameters = sum(torch.Size(shape).numel() for shape in found.shapes.values())
-    shown = {"tensors": len(found.names), "parameters": parameters}
-    say(f"{len(found.names)} tensors read back, every number equal")
-    if not agreement.fits(parameters):
-        say("two of these models do not fit into memory, so they were not run side by side")
-        return shown | {"compared_with": "numbers alone"}
-    weights = ((name, weight(name)) for name in found.shapes)
-    original = agreement.ours(config, vocabulary.size, weights)
-    class_name = family.class_of(config.model, found.facts)
-    written = files.read_json(folder / files.CONFIG)
-    return shown | agreement.check_models(found, original, written, class_name, say)
 
 
 def check_numbers(found: Found, weight: Weights, tokens: int) -> None:

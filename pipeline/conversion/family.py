@@ -30,6 +30,11 @@ class Key(NamedTuple):
     words: dict[Any, Any] = {}  # noqa: RUF012 - never changed
     """Our words for values to theirs, where they differ; the first of equal ones counts."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What their configuration calls it."""
+        return self.theirs if isinstance(self.theirs, tuple) else (self.theirs,)
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -105,8 +110,7 @@ class Family:
         }
         for key in self.keys:
             value = ours[key.ours]
-            names = key.theirs if isinstance(key.theirs, tuple) else (key.theirs,)
-            written |= dict.fromkeys(names, key.words.get(value, value))
+            written |= dict.fromkeys(key.names, key.words.get(value, value))
         return written | self.theirs | self.write_more(ours)
 
     def read(self, theirs: dict[str, Any], place: str) -> dict[str, Any]:
@@ -126,7 +130,7 @@ class Family:
         """What their configuration calls a key of ours."""
         for key in self.keys:
             if key.ours == ours:
-                return key.theirs if isinstance(key.theirs, str) else key.theirs[0]
+                return key.names[0]
         return ours
 
 
@@ -138,7 +142,7 @@ LARGEST_SIZE = 1 << 20
 
 
 def _read_key(key: Key, theirs: dict[str, Any], place: str) -> Any:
-    names = key.theirs if isinstance(key.theirs, tuple) else (key.theirs,)
+    names = key.names
     there = [name for name in names if theirs.get(name) is not None]
     values = [theirs[name] for name in there]
     if not values:

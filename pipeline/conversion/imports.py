@@ -23,7 +23,7 @@ from pipeline.checkpoints.format import Checkpoint, Index, Part, TensorEntry
 from pipeline.checkpoints.run_folder import INDEX, checkpoint_folder, write_config
 from pipeline.conversion import agreement, files
 from pipeline.conversion.agreement import Say
-from pipeline.conversion.reading import Found, read_folder
+from pipeline.conversion.reading import read_folder
 
 
 def import_folder(source: Path, out: Path, say: Say) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def import_folder(source: Path, out: Path, say: Say) -> dict[str, Any]:
         for name, tensor in found.tensors():
             if not torch.equal(tensor, checkpoint.weight(name)):
                 raise InputError(f"{source}: {name} does not come back as it was; nothing was written")
-        shown = _check(found, checkpoint, theirs, say)
+        shown = agreement.check(found, found.config, checkpoint.weight, theirs, say)
         hashes = {name: file_hash(source / name) for name in sorted({*found.source.places.values()})}
         receipt = Receipt(
             stage="import",
@@ -89,16 +89,3 @@ def _portions(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[dict[str, Tenso
             held = {}
         held[name] = tensor
     yield held
-
-
-def _check(found: Found, checkpoint: Checkpoint, theirs: dict[str, Any], say: Say) -> dict[str, Any]:
-    parameters = sum(torch.Size(shape).numel() for shape in found.shapes.values())
-    shown = {"tensors": len(found.names), "parameters": parameters}
-    say(f"{len(found.names)} tensors read back, every number equal")
-    if not agreement.fits(parameters):
-        say("two of these models do not fit into memory, so they were not run side by side")
-        return shown | {"compared_with": "numbers alone"}
-    weights = ((name, checkpoint.weight(name)) for name in found.shapes)
-    original = agreement.ours(found.config, found.facts.vocabulary_size, weights)
-    class_name = found.family.class_of(found.config.model, found.facts)
-    return shown | agreement.check_models(found, original, theirs, class_name, say)

@@ -1,7 +1,7 @@
 """Which of our tensors are which of transformers', and the change of layout between them."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -21,6 +21,8 @@ from pipeline.conversion.layouts import (
 )
 from pipeline.costs.flops import padded_vocabulary
 
+Weights = Callable[[str], Tensor]
+"""Whole weights by their names."""
 TOKEN_ROWS = ("words.table.weight", "head.table.weight", "masked_head.bias")
 """What has one row a token."""
 
@@ -115,13 +117,13 @@ def _fused(family: Family, model: ModelConfig) -> Change:
     return pieces(groups, (model.heads // groups, 1, 1))
 
 
-def exported(links: Iterable[Link], ours: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+def exported(links: Iterable[Link], ours: Weights) -> Iterator[tuple[str, Tensor]]:
     """Every tensor of theirs, from ours by name."""
     for link in links:
-        yield from zip(link.theirs, link.out([ours[name] for name in link.ours]), strict=True)
+        yield from zip(link.theirs, link.out([ours(name) for name in link.ours]), strict=True)
 
 
-def imported(links: Iterable[Link], theirs: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+def imported(links: Iterable[Link], theirs: Weights) -> Iterator[tuple[str, Tensor]]:
     """Every tensor of ours, from theirs by name."""
     for link in links:
-        yield from zip(link.ours, link.back([theirs[name] for name in link.theirs]), strict=True)
+        yield from zip(link.ours, link.back([theirs(name) for name in link.theirs]), strict=True)

@@ -18,7 +18,7 @@ from pipeline.conversion import files
 from pipeline.conversion.chat_files import has_template
 from pipeline.conversion.choose import family_named
 from pipeline.conversion.family import Facts, Family, shown, whole
-from pipeline.conversion.links import Link, exported, links
+from pipeline.conversion.links import Link, exported, imported, links
 from pipeline.conversion.skeleton import Shapes, shapes
 
 SENTENCE_HEAD = "cls.seq_relationship.weight"
@@ -47,11 +47,10 @@ class Found:
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every tensor of ours, float32."""
-        for link in self.links:
-            there = [self._finite(self.names[name]) for name in link.theirs]
-            yield from zip(link.ours, link.back(there), strict=True)
+        return imported(self.links, self._finite)
 
-    def _finite(self, name: str) -> Tensor:
+    def _finite(self, theirs: str) -> Tensor:
+        name = self.names[theirs]
         tensor = self.source[name].float()
         if not tensor.isfinite().all():
             place = self.source.folder / self.source.places[name]
@@ -236,7 +235,7 @@ def _check_shapes(found: Found) -> None:
         wanted = dict(
             exported(
                 links(found.family, found.config.model, every_row, ours),
-                {name: torch.empty(shape) for name, shape in ours.items()},
+                lambda name: torch.empty(ours[name]),
             )
         )
     for name, tensor in wanted.items():

@@ -69,7 +69,7 @@ class EvalSuite:
 
 
 def make_suite(config: EvaluationConfig, data: Dataset) -> EvalSuite:
-    """The exam of a recipe; `InputError` where the validation split has nothing to ask about."""
+    """The questions of a recipe; `InputError` where the validation split has nothing to ask about."""
     settings, decoder = config.eval, config.model.architecture == "decoder"
     validation, loss = _on_documents(config, data) if decoder else _on_hidden(config, data)
     task = None

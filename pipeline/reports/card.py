@@ -37,7 +37,7 @@ def facts(findings: Findings, stage: StageView) -> list[tuple[str, str]]:
         ("architecture", architecture(config.get("model", {}), config.get("data", {}))),
         ("parameters", short(counts["parameters"]) if "parameters" in counts else ""),
         ("objective", next(iter(words_of(stage)), "")),
-        ("trained on", trained_on(stage, counts)),
+        ("trained on", trained_on(counts)),
         ("made from", ", ".join(stage.needs)),
         ("figures", figures(findings, stage)),
     ]
@@ -66,7 +66,7 @@ def words_of(stage: StageView) -> Iterable[str]:
             yield from (part.text for part in section.parts if isinstance(part, Text))
 
 
-def trained_on(stage: StageView, counts: dict[str, Any]) -> str:
+def trained_on(counts: dict[str, Any]) -> str:
     """How much a model has seen."""
     seen = [f"{counts['steps']:,} steps"] if "steps" in counts else []
     seen += [f"{short(counts['tokens'])} tokens"] if "tokens" in counts else []

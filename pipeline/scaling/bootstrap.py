@@ -9,6 +9,8 @@ from pipeline.scaling.minimize import Array
 
 LEVEL = 0.95
 """Share of resamples that an interval holds."""
+ENDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+"""The quantiles that are its bounds."""
 
 
 def draws(rows: int, resamples: int, seed: int) -> Array:
@@ -24,10 +26,10 @@ def redrawn(fitted: Array, residuals: Array, coefficients: int, resamples: int, 
     return fitted + centred[generator.integers(rows, size=(resamples, rows))]
 
 
-def interval(values: Array, level: float = LEVEL) -> tuple[float, float]:
+def interval(values: Array) -> tuple[float, float]:
     """The bounds between which so many of the values [K] lie; those that are not finite are left out."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         return (float("nan"), float("nan"))
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(finite, ENDS)
     return float(low), float(high)

@@ -6,7 +6,7 @@ import numpy as np
 
 from data_prep.contract.report import Line, Lines, short
 from pipeline.scaling.allocation import Allocation
-from pipeline.scaling.bootstrap import LEVEL
+from pipeline.scaling.bootstrap import ENDS
 from pipeline.scaling.critical_batch import Sweep
 from pipeline.scaling.held_out import HeldOut
 from pipeline.scaling.isoflop import Profile
@@ -27,13 +27,13 @@ def band(label: str, x: Array, y: Array, resampled: Array | None = None) -> Line
     """A law over x [R], with the band in which 95 % of its resamples [K, R] lie."""
     if resampled is None:
         return Line(label, x.tolist(), y.tolist(), style="line")
-    low, high = np.nanquantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    low, high = np.nanquantile(resampled, ENDS, axis=0)
     return Line(label, x.tolist(), y.tolist(), low.tolist(), high.tolist(), style="line")
 
 
 def reach(x: Array, more: Sequence[float] = ()) -> Array:
     """Values from the least to the most, evenly spaced in logs."""
-    return np.geomspace(min(x.min(), *more, x.max()), max(x.max(), *more, x.min()), STEPS)
+    return np.geomspace(min([x.min(), *more]), max([x.max(), *more]), STEPS)
 
 
 def frontier(

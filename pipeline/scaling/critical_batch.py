@@ -22,7 +22,6 @@ class Sweep:
 
     loss: Array
     least_steps: Array
-    least_tokens: Array
     critical: Array
     """B_crit in tokens."""
     resampled: Array
@@ -56,7 +55,6 @@ def sweep(runs: Runs, resamples: int, seed: int) -> Sweep:
     return Sweep(
         targets,
         lowest[:, 0],
-        lowest[:, 1],
         own,
         critical,
         _law(targets, own[None])[0],

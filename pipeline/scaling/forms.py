@@ -16,7 +16,7 @@ from pipeline.scaling.held_out import HeldOut, hold_out
 from pipeline.scaling.isoflop import isoflop
 from pipeline.scaling.minimize import Array
 from pipeline.scaling.optimal import best, exponents
-from pipeline.scaling.power_law import lines
+from pipeline.scaling.power_law import level, lines
 from pipeline.scaling.result import LawFound, Plan, Result, values
 from pipeline.scaling.surface import Fitted, Surface
 from pipeline.scaling.table import Runs, enough, varies
@@ -67,18 +67,18 @@ def by_hoffmann(runs: Runs, request: Request) -> Result:
 
 
 def by_hoffmann_early(runs: Runs, request: Request) -> Result:
-    """Approach 3 as it was published: the mean of the terms, stopped by an absolute tolerance."""
+    """Approach 3 with the mean of the terms and an absolute tolerance, from the published coefficients."""
     runs = runs.counted("total")
     _both_vary(runs, "hoffmann-early", 5)
     columns = runs.columns
     own = hoffmann.stopped_early(columns["parameters"], columns["tokens"], columns["loss"])
     surface = hoffmann.surface(tie=False)
-    none = np.full_like(own.theta, np.nan)[None]  # a start that was stopped at once has no spread to show
+    none = np.full_like(own.theta, np.nan)[None]  # how far resamples get from one start is no spread of a fit
     law = _law("stopped early", surface, own, none)
     growth = values(("a", "b"), exponents(own.theta[None])[0], exponents(none))
     found = [LawFound(law.name, [*law.values, *growth], law.converged, law.objective)]
     note = (
-        "this is no fit: it shows what the published procedure stops at, from the published coefficients; "
+        "this is no fit: it shows where the mean of the terms stops, from the published coefficients alone; "
         "form hoffmann goes on to the minimum"
     )
     return _result(
@@ -108,18 +108,14 @@ def by_kaplan(runs: Runs, request: Request) -> Result:
     ):
         if len(x) < 3:
             continue  # a frontier of two runs is no line
-        one = kaplan.single(name, x, loss)
+        one = kaplan.single(x, loss)
         line = lines(
             np.log(x),
             redrawn(np.log(loss) - one.residuals, one.residuals, 2, request.resamples, request.seed),
         )
         more = kaplan.constants(line)
-        with np.errstate(over="ignore"):
-            shown = [
-                np.concatenate([np.exp(rows[:, :1]), rows[:, 1:]], 1) for rows in (one.theta[None], more)
-            ]
         names = (constant, f"alpha_{constant[0]}")
-        laws.append(LawFound(name, values(names, shown[0][0], shown[1])))
+        laws.append(LawFound(name, values(names, level(one.theta[None])[0], level(more))))
         drawn.append(charts.single(name, label, x, loss, one.theta, more))
     held = _held_out(kaplan.SURFACE, runs, request)
     notes = [
@@ -136,10 +132,12 @@ def by_repeated(runs: Runs, request: Request) -> Result:
     runs = runs.counted("total")
     _both_vary(runs, "repeated", 6)
     unique = runs.column("unique_tokens", "repeated")
-    once = runs.columns["tokens"] <= unique * (1 + 1e-9)
+    once = repeated.once(runs.columns)
     for rows, what in ((once, "read their data once"), (~once, "read their data more than once")):
-        if rows.sum() < 6:
-            raise InputError(f"{runs.path}: {rows.sum()} runs {what}; form repeated needs 6 of them")
+        if rows.sum() < repeated.LEAST:
+            raise InputError(
+                f"{runs.path}: {rows.sum()} runs {what}; form repeated needs {repeated.LEAST} of them"
+            )
     own, again = _fitted(repeated.SURFACE, runs, request)
     laws = [_law("repeated data", repeated.SURFACE, own, again)]
     corpus = float(unique.max())
@@ -186,8 +184,8 @@ def by_critical_batch(runs: Runs, request: Request) -> Result:
     if request.budgets:
         raise InputError("--budget is not for form critical-batch, which says nothing of sizes")
     found = sweep(runs, request.resamples, request.seed)
-    shown = [np.stack([np.exp(rows[:, 0]), rows[:, 1]], 1) for rows in (found.law[None], found.laws)]
-    laws = [LawFound("B_crit = B* / L^(1 / alpha_B)", values(("B*", "alpha_B"), shown[0][0], shown[1]))]
+    law = values(("B*", "alpha_B"), level(found.law[None])[0], level(found.laws))
+    laws = [LawFound("B_crit = B* / L^(1 / alpha_B)", law)]
     names = [f"B_crit at loss {loss:g}" for loss in found.loss]
     laws.append(LawFound("by loss, in tokens", values(names, found.critical, found.resampled)))
     return _result("critical-batch", runs, laws, drawn=[charts.critical(found)])
@@ -197,7 +195,10 @@ FORMS = {
     "hoffmann": Form("Hoffmann et al. 2022, section 3.3 (approach 3); Besiroglu et al. 2024", by_hoffmann),
     "envelope": Form("Hoffmann et al. 2022, section 3.1 (approach 1)", by_envelope),
     "isoflop": Form("Hoffmann et al. 2022, section 3.2 (approach 2)", by_isoflop),
-    "hoffmann-early": Form("Hoffmann et al. 2022, section 3.3, as it was run", by_hoffmann_early),
+    "hoffmann-early": Form(
+        "Hoffmann et al. 2022, section 3.3, with the mean and tolerance that Besiroglu et al. 2024 name",
+        by_hoffmann_early,
+    ),
     "kaplan": Form("Kaplan et al. 2020, sections 3 and 4", by_kaplan),
     "critical-batch": Form("Kaplan et al. 2020, section 5.1; McCandlish et al. 2018", by_critical_batch),
     "repeated": Form("Muennighoff et al. 2023, section 4", by_repeated),
@@ -263,17 +264,12 @@ def _allocated(
     laws = [
         LawFound(
             f"{letter} = k C^{power}",
-            values((f"k_{letter}", power), _level(found.law[place][None])[0], _level(found.lines[:, place])),
+            values((f"k_{letter}", power), level(found.law[place][None])[0], level(found.lines[:, place])),
         )
         for place, (letter, power) in enumerate((("N", "a"), ("D", "b")))
     ]
     plans = [Plan(budget, form, values(PLANNED[:2], *found.at(budget))) for budget in request.budgets]
     return _result(form, runs, laws, plans, (), [*drawn, *charts.allocation(found, request.budgets)], notes)
-
-
-def _level(line: Array) -> Array:
-    """(k, exponent) from (log k, exponent), rows of lines [K, 2]."""
-    return np.stack([np.exp(line[:, 0]), line[:, 1]], 1)
 
 
 def _result(

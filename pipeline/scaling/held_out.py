@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.scaling.bootstrap import LEVEL, draws
+from pipeline.scaling.bootstrap import ENDS, draws
 from pipeline.scaling.minimize import Array
 from pipeline.scaling.surface import Surface
 from pipeline.scaling.table import Runs
@@ -53,7 +53,7 @@ def hold_out(surface: Surface, runs: Runs, resamples: int, seed: int) -> HeldOut
     noise = np.random.default_rng(seed + 1).choice(errors, size=(resamples, count))
     with np.errstate(over="ignore", invalid="ignore"):
         drawn = surface.loss(laws, left.columns) * np.exp(noise)
-    low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    low, high = np.nanquantile(drawn, ENDS, axis=0)
     flops = left.columns["flops"], known.columns["flops"]
     predicted = surface.loss(law[None], left.columns)[0]
     return HeldOut(left, predicted, low, high, len(known), float(flops[0].max() / flops[1].max()))

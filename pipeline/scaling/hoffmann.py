@@ -1,8 +1,9 @@
 """Hoffmann et al. 2022, section 3.3: L(N, D) = E + A / N^alpha + B / D^beta, a parametric fit (approach 3).
 
 Log losses, a Huber loss and a grid of starts are theirs (appendix D.2). Besiroglu et al. 2024 find that the
-published numbers are no minimum: with the MEAN of the terms an optimizer's absolute tolerance is reached at
-once. `fit` minimises the sum to its end; `stopped_early` does it the published way, to show the difference.
+published numbers are no minimum: with the MEAN of the terms an optimizer's absolute tolerance is reached far
+from it. `fit` minimises the sum to its end; `stopped_early` goes from the published numbers to where the mean
+stops, to show the difference.
 """
 
 from dataclasses import dataclass
@@ -40,11 +41,6 @@ PUBLISHED = Law(
     float(np.exp(6.0073404)), float(np.exp(6.0179186)), float(np.exp(0.5267228)), 0.33917, 0.28491
 )
 """Hoffmann et al. 2022 with the digits of the paper's source (Besiroglu et al. 2024)."""
-
-
-def law_of(theta: Array) -> Law:
-    """From (log A, log B, log E, alpha, beta) [5]."""
-    return Law(*(float(one) for one in shown(theta[None])[0]))
 
 
 def prediction(n: Array, d: Array) -> Predict:
@@ -130,9 +126,10 @@ def resampled(n: Array, d: Array, loss: Array, theta: Array, weights: Array, tie
 
 
 def stopped_early(n: Array, d: Array, loss: Array, start: Law = PUBLISHED) -> Fitted:
-    """What the published procedure calls a fit: the mean of the terms, and an absolute tolerance of 2.2e-9.
+    """Where the mean of the terms stops by an absolute tolerance of 2.2e-9, from one start.
 
-    The mean is of order 1e-5, so that the first small decrease ends it near wherever it started.
+    The mean is of order 1e-5, so that a small decrease ends it near its start. The published grid of starts
+    is not gone through.
     """
     found = regress(
         prediction(n, d), np.log(loss), start.theta()[None], scale=1 / len(n), tolerance=SCIPY_FTOL
@@ -160,6 +157,4 @@ def surface(tie: bool) -> Surface:
         return resampled(columns["parameters"], columns["tokens"], columns["loss"], theta, weights, tie)
 
     name = "alpha = beta" if tie else "alpha, beta free"
-    return Surface(
-        name, ("parameters", "tokens"), ("A", "B", "E", "alpha", "beta"), shown, fitted, again, loss
-    )
+    return Surface(name, ("A", "B", "E", "alpha", "beta"), shown, fitted, again, loss)

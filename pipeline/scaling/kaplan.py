@@ -25,7 +25,6 @@ START_LEVELS, START_EXPONENTS = (-1.0, 0.3, 1.0), (0.04, 0.1, 0.3, 0.6)
 class Single:
     """L = (x_c / x)^exponent through points [M]; `theta` [2] is (log x_c, exponent)."""
 
-    name: str
     x: Array
     loss: Array
     theta: Array
@@ -52,9 +51,9 @@ def frontier(flops: Array, loss: Array) -> tuple[Array, Array]:
     return flops[kept], loss[kept]
 
 
-def single(name: str, x: Array, loss: Array) -> Single:
+def single(x: Array, loss: Array) -> Single:
     """The straight line through log L over log x."""
-    return Single(name, x, loss, constants(lines(np.log(x), np.log(loss)[None]))[0])
+    return Single(x, loss, constants(lines(np.log(x), np.log(loss)[None]))[0])
 
 
 def constants(fitted: Array) -> Array:
@@ -126,7 +125,6 @@ def loss(theta: Array, columns: Columns) -> Array:
 
 SURFACE = Surface(
     "L(N, D)",
-    ("parameters", "tokens"),
     ("N_c", "D_c", "alpha_N", "alpha_D"),
     shown,
     fit,

@@ -15,6 +15,7 @@ the start, and all six are fitted to all runs, so that intervals hold the uncert
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.scaling import hoffmann
 from pipeline.scaling.minimize import Array
@@ -22,8 +23,16 @@ from pipeline.scaling.regression import DELTA, Predict, best_of, differentiated,
 from pipeline.scaling.surface import Columns, Fitted, Surface
 
 START_REPEATS = np.log([2.0, 6.0, 20.0])
+LEAST = 6
+"""Runs that read nothing twice, and runs that do, without which there is no law."""
 LARGEST = 12.0
 """Of log R*: beyond it repeating costs nothing, and no run tells one value from another."""
+
+
+def once(columns: Columns) -> npt.NDArray[np.bool_]:
+    """Which runs read nothing twice [R]."""
+    found: npt.NDArray[np.bool_] = columns["tokens"] <= columns["unique_tokens"] * (1 + 1e-9)
+    return found
 
 
 def split(columns: Columns) -> tuple[Array, Array]:
@@ -56,9 +65,14 @@ def prediction(columns: Columns) -> Predict:
 
 
 def starts(columns: Columns) -> Array:
-    """The law of the runs that read nothing twice, with a grid of R*_D and R*_N [K, 6]."""
-    once = columns["tokens"] <= columns["unique_tokens"] * (1 + 1e-9)
-    n, d, loss = (columns[name][once] for name in ("parameters", "tokens", "loss"))
+    """The law of the runs that read nothing twice, with a grid of R*_D and R*_N [K, 6].
+
+    Where these are held out, so that too few are left, it is the law of all runs.
+    """
+    first = once(columns)
+    if first.sum() < LEAST:
+        first = np.ones_like(first)
+    n, d, loss = (columns[name][first] for name in ("parameters", "tokens", "loss"))
     base = hoffmann.fit(n, d, loss, tie=True).theta[:4]
     return np.array([[*base, d_star, n_star] for d_star in START_REPEATS for n_star in START_REPEATS])
 
@@ -99,7 +113,6 @@ def best(theta: Array, budget: float, unique: float) -> Array:
 
 SURFACE = Surface(
     "repeated data",
-    ("parameters", "tokens", "unique_tokens"),
     ("A", "B", "E", "alpha", "R*_D", "R*_N"),
     shown,
     fit,

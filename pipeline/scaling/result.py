@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from data_prep.contract.report import Lines
@@ -67,7 +67,7 @@ class Result:
     held_out: Sequence[tuple[str, HeldOut]] = ()
     """By the law's name."""
     charts: Sequence[Lines] = ()
-    notes: Sequence[str] = field(default=())
+    notes: Sequence[str] = ()
 
     def json(self) -> dict[str, Any]:
         """Everything but the charts."""

@@ -1,4 +1,4 @@
-"""A law that says the loss of any run from its columns: what it needs, how it is fitted, what it predicts."""
+"""A law that says the loss of any run from its columns: how it is fitted, what it predicts."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,8 +21,6 @@ class Fitted:
 @dataclass(frozen=True)
 class Surface:
     name: str
-    needs: tuple[str, ...]
-    """Columns besides the loss."""
     coefficients: tuple[str, ...]
     """Names of what `shown` gives."""
     shown: Callable[[Array], Array]

@@ -9,7 +9,6 @@ from data_prep.contract.settings import InputError
 from pipeline.config import RopeScaling
 from pipeline.conversion.family import shown
 
-LONGEST = 1 << 31
 NAMES = {
     "linear": {"factor": "factor"},
     "dynamic": {"factor": "factor"},

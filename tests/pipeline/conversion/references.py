@@ -150,7 +150,7 @@ def filled(name: str) -> Any:
 
 def fill(model: Any, the_links: list[Link], weights: dict[str, Tensor]) -> None:
     """Load weights of ours, by name and whole, into transformers' model."""
-    translated = dict(exported(the_links, weights))
+    translated = dict(exported(the_links, weights.__getitem__))
     silent = {name for name in translated if name.endswith(("q_proj.bias", "k_proj.bias", "v_proj.bias"))}
     there = set(model.state_dict())
     missing, unexpected = model.load_state_dict(

@@ -55,7 +55,7 @@ def test_kaplans_single_laws_are_recovered() -> None:
     n = np.repeat(np.geomspace(1e6, 1e9, 8), 3)
     law = kaplan.loss(KAPLAN[None], {"parameters": n, "tokens": np.full_like(n, 1e30)})[0]
     best = kaplan.best_losses(n, law * np.tile([1.0, 1.1, 1.3], 8))
-    found = kaplan.single("L(N)", *best)
+    found = kaplan.single(*best)
     assert np.exp(found.theta[0]) == pytest.approx(6.4e13, rel=1e-3)
     assert found.theta[1] == pytest.approx(0.076, rel=1e-4)
     flops = np.geomspace(1e15, 1e21, 12)
@@ -63,7 +63,7 @@ def test_kaplans_single_laws_are_recovered() -> None:
     worse = np.concatenate([flops * 1.01, flops]), np.concatenate([lowest * 1.02, lowest])
     kept = kaplan.frontier(*worse)
     np.testing.assert_allclose(kept[0], flops)
-    found = kaplan.single("L(C)", *kept)
+    found = kaplan.single(*kept)
     assert np.exp(found.theta[0]) / 8.64e19 == pytest.approx(3.1e8, rel=1e-6)
     assert found.theta[1] == pytest.approx(0.050)
 

@@ -66,7 +66,9 @@ def test_intervals_are_the_published_ones(columns: list[np.ndarray], refit: hoff
     assert high - low == pytest.approx(0.051, abs=0.006)
 
 
-def test_the_published_numbers_are_those_of_a_stop_too_early(columns: list[np.ndarray]) -> None:
+def test_from_the_published_numbers_the_mean_of_the_terms_stops_beside_them(
+    columns: list[np.ndarray],
+) -> None:
     early = hoffmann.stopped_early(*columns)
     a, b, e, alpha, beta = hoffmann.shown(early.theta[None])[0]
     assert early.converged

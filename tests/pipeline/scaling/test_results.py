@@ -151,3 +151,17 @@ def test_a_fit_that_did_not_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(hoffmann, "fit", lambda *_: Fitted(LAW.theta(), 1.0, False))
     found = FORMS["hoffmann"].fit(hoffmann_runs(), replace(ASKED, budgets=[]))
     assert "alpha = beta, total parameters: the fit did not converge" in found.notes
+
+
+def test_the_runs_that_read_nothing_twice_may_be_those_held_out() -> None:
+    random = np.random.default_rng(0)
+    n = np.concatenate([random.uniform(1e7, 1e8, 54), np.geomspace(5e8, 3e9, 6)])
+    d = np.concatenate([random.uniform(1e9, 5e9, 54), np.geomspace(2e10, 9e10, 6)])
+    unique = np.concatenate([np.full(54, 5e8), d[54:]])
+    columns = {"parameters": n, "tokens": d, "unique_tokens": unique, "flops": 6 * n * d}
+    loss = LAW.loss(n, d) * np.exp(0.003 * random.standard_normal(60))
+    runs = Runs("runs.csv", columns | {"loss": loss}, ("",) * 60, "6ND")
+    ((_, held),) = FORMS["repeated"].fit(runs, Request([], 20, 0)).held_out
+    assert not repeated.once(runs.only(np.arange(54)).columns).any()
+    assert held.fitted == 54
+    assert np.isfinite(held.predicted).all()

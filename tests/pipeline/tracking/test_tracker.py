@@ -26,6 +26,16 @@ from tests.pipeline.tracking.store import Store, once, pretraining
 PROJECT = Path(__file__).parents[3]
 
 
+def logged(work: Path, start: int, stop: int) -> Tracker:
+    """A run that went from one step to another and was closed."""
+    run = pretraining(work)
+    run.start_from(start)
+    for step in range(start + 1, stop + 1):
+        run.log(step, {"loss": float(step)})
+    run.close()
+    return run
+
+
 def test_mlflow_has_every_step_the_config_the_dataset_and_the_artifacts(
     work: Path, store: Store, tiny_dataset: Path
 ) -> None:
@@ -88,17 +98,9 @@ def test_another_configuration_from_the_start_is_another_run(work: Path, store: 
 
 @pytest.mark.parametrize("arrived", [True, False])
 def test_a_batch_whose_fate_is_unknown_is_looked_up(work: Path, store: Store, arrived: bool) -> None:
-    run = pretraining(work)
-    run.start_from(0)
-    for step in range(1, 11 if arrived else 5):
-        run.log(step, {"loss": float(step)})
-    run.close()
+    run = logged(work, 0, 10 if arrived else 4)
     run.record.reached("metrics.jsonl", StreamPlace(4, 1), StreamPlace(10, 1), "loss")
-    again = pretraining(work)
-    again.start_from(4)
-    for step in range(5, 13):
-        again.log(step, {"loss": float(step)})
-    again.close()
+    logged(work, 4, 12)
     assert store.steps("pretrain", "loss") == once(range(1, 13))
 
 
@@ -134,28 +136,16 @@ def test_killed_processes_leave_each_step_once(work: Path, store: Store) -> None
 
 
 def test_a_run_whose_creator_was_killed_is_found_by_its_key(work: Path, store: Store) -> None:
-    run = pretraining(work)
-    run.start_from(0)
-    run.log(1, {"loss": 1.0})
-    run.close()
+    run = logged(work, 0, 1)
     run.record.change(run_id=None, uri=None)
-    again = pretraining(work)
-    again.start_from(1)
-    again.log(2, {"loss": 2.0})
-    again.close()
+    logged(work, 1, 2)
     assert store.steps("pretrain", "loss") == once(range(1, 3))
 
 
 def test_a_deleted_run_is_begun_anew_with_every_step(work: Path, store: Store) -> None:
-    run = pretraining(work)
-    run.start_from(0)
-    run.log(1, {"loss": 1.0})
-    run.close()
+    logged(work, 0, 1)
     store.client.delete_run(store.run("pretrain").info.run_id)
-    again = pretraining(work)
-    again.start_from(1)
-    again.log(2, {"loss": 2.0})
-    again.close()
+    logged(work, 1, 2)
     assert store.steps("pretrain", "loss") == once(range(1, 3))
 
 
@@ -331,16 +321,9 @@ def test_the_parent_run_shows_each_training_s_losses_once(work: Path, store: Sto
 
 
 def test_a_parent_run_that_was_deleted_has_the_losses_again(work: Path, store: Store) -> None:
-    run = pretraining(work)
-    run.start_from(0)
-    for step in range(1, 6):
-        run.log(step, {"loss": float(step)})
-    run.close()
+    logged(work, 0, 5)
     store.client.delete_run(store.run("demo").info.run_id)
-    again = pretraining(work)
-    again.start_from(5)
-    again.log(6, {"loss": 6.0})
-    again.close()
+    logged(work, 5, 6)
     assert store.steps("demo", "pretrain/loss") == once(range(1, 7))
     assert store.steps("pretrain", "loss") == once(range(1, 7))
 
@@ -355,13 +338,8 @@ def test_a_locked_database_is_said_in_one_sentence_and_caught_up_with(
         run = pretraining(work, said)
         run.start_from(0)
         for step in range(1, 4):
-            started = time.perf_counter()
-            run.log(step, {"loss": float(step)})
-            assert time.perf_counter() - started < 0.5
-        deadline = time.time() + 60
-        while not said:
-            assert time.time() < deadline
-            time.sleep(0.1)
+            assert held_up(partial(run.log, step, {"loss": float(step)})) < 0.5
+        wait_for(lambda: bool(said))
         other.execute("ROLLBACK")
     assert run.close()
     assert "its database is locked by another process" in said[0]
