@@ -2,8 +2,8 @@
 
 The weights stay where they are; MLflow gets the model's configuration and tokenizer, and its figures tied to
 the dataset that they were measured on. Each model that a stage ended with is a version of the registered
-model of its work folder, under the alias `pretrained` or `tuned`, and so is what was exported of it;
-checkpoints on the way there are models without a version.
+model of its work folder, under the alias `pretrained` or `tuned`; so is an export that
+`pipeline.reports.publish.register` is told of. Checkpoints on the way there are models without a version.
 """
 
 from pathlib import Path
