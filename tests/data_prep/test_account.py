@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep import run
+from data_prep.account import Account
 from data_prep.collect import document, read_all
 from data_prep.config import CorpusConfig
 from data_prep.contract.settings import InputError
@@ -102,11 +103,25 @@ def test_what_is_not_needed_is_told(tmp_path: Path) -> None:
 def test_a_reader_that_stops_early_is_told(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import data_prep.collect as module
 
-    monkeypatch.setattr(module, "read_file", lambda file, config: iter([Page(file.name, 0, "some text")]))
+    page, row = Page("a", 0, "some text"), Failure("a", 0, "line is not JSON")
     config = CorpusConfig(kind="jsonl", paths=[str(corpus / "good.jsonl")])
-    _, (_, failure) = read_all(list_files(config), config)
-    assert isinstance(failure, Failure)
-    assert failure.reason == "not read to its end"
+    for items in ([page], [row, page]):
+        monkeypatch.setattr(module, "read_file", lambda file, config, items=items: iter(items))
+        *_, (_, failure) = read_all(list_files(config), config)
+        assert isinstance(failure, Failure)
+        assert failure.reason == "not read to its end"
+
+
+def test_bytes_behind_damage_are_not_put_down_to_the_line_before_it(tmp_path: Path) -> None:
+    first = gzip.compress(rows([story(1)]) + b"not JSON\n")
+    (tmp_path / "a.jsonl.gz").write_bytes(first + b"junk" * 100_000)
+    config = CorpusConfig(kind="jsonl", paths=[str(tmp_path / "a.jsonl.gz")])
+    account = Account()
+    reasons = [
+        item.reason for _, item in read_all(list_files(config), config, account) if isinstance(item, Failure)
+    ]
+    assert reasons == ["line is not JSON", "damaged file"]
+    assert account.unread.keys() == {"damaged file"}
 
 
 HALF = "http://a.test/\ud83d"
