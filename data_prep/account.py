@@ -7,12 +7,13 @@ from typing import Any
 from data_prep.contract.names import printable, without_password
 from data_prep.documents import Failure
 from data_prep.sources.files import InputFile
+from data_prep.sources.streams import LIMITS
 
 SHOWN = 5
 """Files of other kinds that are named."""
 NAMED = 100
 """Files of a part that are named for what is wrong with them."""
-OF_FILES = ("damaged file", "not read to its end")
+OF_FILES = ("damaged file", "not read to its end", *LIMITS.values())
 
 
 class Account:
@@ -29,7 +30,7 @@ class Account:
         """Count a record for what became of it: a document's row, or a failure."""
         if isinstance(row, Failure):
             self.failures[row.reason] += 1
-            if row.reason in OF_FILES or "window" in row.reason or "dictionary" in row.reason:
+            if row.reason in OF_FILES:
                 name = shown(f"{file.path}: {row.detail}")
                 self.damaged += [name] if len(self.damaged) < NAMED else []
         else:
@@ -43,8 +44,9 @@ class Account:
             self.unread[reason] += left
 
     def counts(self) -> dict[str, Any]:
-        """The part's counts: `input` as `total_input` adds them up."""
+        """The part's counts, which `total_input` adds up."""
         return {
+            "documents": self.documents,
             "failures": dict(self.failures),
             "passed": dict(self.passed),
             "damaged": self.damaged,

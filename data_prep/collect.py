@@ -68,7 +68,7 @@ def collect(output: Path, files: list[dict[str, Any]], corpus: dict[str, Any]) -
     failures = TableFile(output.with_suffix(".failures.parquet"), FAILURE_SCHEMA)
     pairs = TableFile(output.with_suffix(".pairs.parquet"), PAIR_SCHEMA)
     account = Account()
-    count = size = 0
+    size = 0
     for file, item in read_all([InputFile(**file) for file in files], config, account):
         row = document(item, config) if isinstance(item, Page) else item
         account.add(file, row)
@@ -77,12 +77,12 @@ def collect(output: Path, files: list[dict[str, Any]], corpus: dict[str, Any]) -
         else:
             length = len(row["text"].encode())
             documents.add(row, length)
-            count, size = count + 1, size + length
+            size += length
             for question, answer in item.pairs if isinstance(item, Page) else ():
                 pairs.add({"id": row["id"], "input": clean(question), "output": clean(answer)}, 200)
     for table in (documents, failures, pairs):
         table.close()
-    return {"documents": count, "bytes": size, **account.counts()}
+    return {"bytes": size, **account.counts()}
 
 
 def read_all(
