@@ -21,23 +21,9 @@ from data_prep.documents import Failure, Page
 from data_prep.inspect import describe, lines
 from data_prep.sources import list_files
 from data_prep.storage import Storage
-from tests.data_prep.helpers import here, prep_config, prepare_here, story
+from tests.data_prep.helpers import Here, here, prep_config, prepare_here, story
 from tests.data_prep.sources.test_records import FIVE, record
 from tests.data_prep.sources.test_sources import warc
-
-
-class Here:
-    """Stands for a cluster: parts run in this process."""
-
-    def __init__(self, workers: int | None) -> None:
-        self.execute = here
-
-    def __enter__(self) -> "Here":
-        return self
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def start(self) -> None: ...
 
 
 def rows(texts: list[str], **fields: Any) -> bytes:
