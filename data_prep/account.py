@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from data_prep.contract.names import printable, without_password
+from data_prep.contract.names import shown
 from data_prep.documents import Failure
 from data_prep.sources.files import InputFile
 from data_prep.sources.streams import LIMITS
@@ -83,11 +83,6 @@ def total_input(
         "passed": dict(passed.most_common()),
         "of_other_kinds": {"files": len(others), "named": first_of(others)},
     }
-
-
-def shown(name: str) -> str:
-    """A name or address from outside as it may be written down."""
-    return printable(without_password(name))
 
 
 def input_lines(told: Mapping[str, Any]) -> list[str]:
