@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from data_prep.contract.names import printable, without_password
+from data_prep.contract.names import shown
 from data_prep.documents import Failure
 from data_prep.sources.files import InputFile
+from data_prep.sources.streams import LIMITS
 
 SHOWN = 5
 """Files of other kinds that are named."""
@@ -14,7 +15,7 @@ NAMED = 100
 """Files of a part that are named for what is wrong with them."""
 BEYOND = "beyond corpus.max_bytes"
 """Why a file was not read, or a document of the last part not taken."""
-OF_FILES = ("damaged file", "not read to its end")
+OF_FILES = ("damaged file", "not read to its end", *LIMITS.values())
 
 
 class Account:
@@ -31,7 +32,7 @@ class Account:
         """Count a record for what became of it: a document's row, or a failure."""
         if isinstance(row, Failure):
             self.failures[row.reason] += 1
-            if row.reason in OF_FILES or "window" in row.reason or "dictionary" in row.reason:
+            if row.reason in OF_FILES:
                 name = shown(f"{file.path}: {row.detail}")
                 self.damaged += [name] if len(self.damaged) < NAMED else []
         else:
@@ -45,8 +46,9 @@ class Account:
             self.unread[reason] += left
 
     def counts(self) -> dict[str, Any]:
-        """The part's counts: `input` as `total_input` adds them up."""
+        """The part's counts, which `total_input` adds up."""
         return {
+            "documents": self.documents,
             "failures": dict(self.failures),
             "passed": dict(self.passed),
             "damaged": self.damaged,
@@ -83,11 +85,6 @@ def total_input(
         "passed": dict(passed.most_common()),
         "of_other_kinds": {"files": len(others), "named": first_of(others)},
     }
-
-
-def shown(name: str) -> str:
-    """A name or address from outside as it may be written down."""
-    return printable(without_password(name))
 
 
 def input_lines(told: Mapping[str, Any]) -> list[str]:

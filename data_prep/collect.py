@@ -68,7 +68,7 @@ def collect(output: Path, files: list[dict[str, Any]], corpus: dict[str, Any]) -
     failures = TableFile(output.with_suffix(".failures.parquet"), FAILURE_SCHEMA)
     pairs = TableFile(output.with_suffix(".pairs.parquet"), PAIR_SCHEMA)
     account = Account()
-    count = size = 0
+    size = 0
     for file, item in read_all([InputFile(**file) for file in files], config, account):
         row = document(item, config) if isinstance(item, Page) else item
         account.add(file, row)
@@ -77,12 +77,12 @@ def collect(output: Path, files: list[dict[str, Any]], corpus: dict[str, Any]) -
         else:
             length = len(row["text"].encode())
             documents.add(row, length)
-            count, size = count + 1, size + length
+            size += length
             for question, answer in item.pairs if isinstance(item, Page) else ():
                 pairs.add({"id": row["id"], "input": clean(question), "output": clean(answer)}, 200)
     for table in (documents, failures, pairs):
         table.close()
-    return {"documents": count, "bytes": size, **account.counts()}
+    return {"bytes": size, **account.counts()}
 
 
 def read_all(
@@ -90,26 +90,25 @@ def read_all(
 ) -> Iterator[tuple[InputFile, Page | Failure]]:
     """What the files hold, one after the other; what is passed over is only counted, in `account`.
 
-    A file that its reader leaves before its end without a word is a failure: nothing is lost in silence.
+    A reader that leaves a file before its end says why in the last thing that it yields; where it does not,
+    that is a failure: nothing is lost in silence.
     """
     account = account or Account()
     for file in files:
         with here(file) as local, metered() as meter:
-            last: Failure | None = None
             item = None
             for item in read_file(local, config):
-                last = item if isinstance(item, Failure) else last
                 if isinstance(item, Passed):
                     account.passed[item.reason] += 1
                 else:
                     yield file, item
             left = Path(local.path).stat().st_size - meter.bytes
-            if left > 0 and last is None:
-                last = Failure(file.name, meter.bytes, "not read to its end", f"{left} bytes are left")
-                yield file, last
-            if item is None and last is None:
+            if left > 0 and not isinstance(item, Failure):
+                item = Failure(file.name, meter.bytes, "not read to its end", f"{left} bytes are left")
+                yield file, item
+            if item is None:
                 account.passed["file without a document"] += 1
-            account.read(meter.bytes, left, last.reason if last else "")
+            account.read(meter.bytes, left, item.reason if isinstance(item, Failure) else "")
 
 
 def document(page: Page, config: CorpusConfig) -> dict[str, Any] | Failure:

@@ -34,9 +34,8 @@ def _readable(path: Path) -> bool:
             pq.read_table(path)
         elif path.suffix == ".npy":
             np.load(path, mmap_mode="r")
-    except (
-        OSError
-    ) as error:  # pyarrow's has no number where a table is junk; no room or no right is no damage
+    except OSError as error:
+        # pyarrow's has no number where a table is junk; no room or no right is no damage
         return error.errno not in (None, errno.EIO)
     except (pa.ArrowException, ValueError, EOFError, SyntaxError):  # what the two raise for junk
         return False

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.account import BEYOND, shown, total_input
+from data_prep.account import BEYOND, total_input
 from data_prep.amounts import (
     collected_size,
     decided_size,
@@ -36,7 +36,7 @@ from data_prep.amounts import (
 from data_prep.collect import collect
 from data_prep.config import PrepConfig
 from data_prep.contract.dataset import TOKENIZER, Manifest
-from data_prep.contract.names import without_passwords
+from data_prep.contract.names import shown, without_passwords
 from data_prep.contract.receipt import file_hash, versions, write_atomic
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary

@@ -90,8 +90,8 @@ def headlines(receipt: Receipt) -> list[Headline]:
 
 def funnel(receipt: Receipt) -> Table:
     """What was left after each step, as bars."""
-    steps = receipt.counts.get("funnel", [])
-    first = max(1, steps[0]["documents"]) if steps else 1
+    steps = receipt.counts["funnel"]
+    first = max(1, steps[0]["documents"])
     rows: list[list[Cell]] = [
         [
             str(step["step"]),

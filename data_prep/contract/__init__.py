@@ -8,6 +8,7 @@ vocabulary   the reserved tokens, and tokenizers of ours and published ones behi
 published    a published tokenizer as one file     pieces      what reads it: SentencePiece or tokenizers
 dataset      the manifest, the block table and the tar shards: one writer, one reader
 reading      the one checked reader of each format that comes from outside, and checks of names from there
+stages       what a stage is, and the base of its kinds      report   what one has to say, as plain data
 
 Nothing here imports Ray or torch.
 """

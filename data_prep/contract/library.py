@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from data_prep.contract.reading import printable, read_json
+from data_prep.contract.names import printable
 from data_prep.contract.roles import TOKENIZER_JSON, Added
 from data_prep.contract.settings import InputError
 
@@ -21,24 +21,15 @@ def library_errors(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except Exception as error:  # the library raises no narrower one
-        raise InputError(
-            f"{path}: the library tokenizers fails with this tokenizer ({_line(error)})"
-        ) from None
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":
+    except BaseException as error:  # the library raises no narrower one
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        raise InputError(
-            f"{path}: the library tokenizers fails with this tokenizer ({_line(error)})"
-        ) from None
+        problem = printable(" ".join(str(error).split()))[:200]
+        raise InputError(f"{path}: the library tokenizers fails with this tokenizer ({problem})") from None
 
 
-def _line(error: BaseException) -> str:
-    return printable(" ".join(str(error).split()))[:200]
-
-
-def open_tokenizer(path: Path, content: bytes, added: Sequence[Added] = ()) -> Any:
-    """A tokenizer.json in the hands of the library tokenizers, which finds no special token in a text."""
+def open_tokenizer(path: Path, parsed: Any, added: Sequence[Added] = ()) -> Any:
+    """A parsed tokenizer.json in the hands of the library tokenizers; it finds no special token in a text."""
     try:
         from tokenizers import AddedToken, Tokenizer
     except ImportError:
@@ -46,7 +37,6 @@ def open_tokenizer(path: Path, content: bytes, added: Sequence[Added] = ()) -> A
             f"{path}: a {TOKENIZER_JSON} is read by the library tokenizers, which is not installed; "
             "pip install 'bloomery[export]'"
         ) from None
-    parsed = read_json(content, path)
     if not isinstance(parsed, dict):
         raise InputError(f"{path}: not a {TOKENIZER_JSON} (a JSON object is expected)")
     for rules in ("normalizer", "decoder"):

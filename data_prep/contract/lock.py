@@ -3,10 +3,10 @@
     with locked(work / "dataset", "preparing"):
         ...
 
-The lock is the kernel's (flock) on `.<folder>.lock` beside the folder, so it is gone when its holder is,
-however that ended, and a file that was left behind blocks nobody. What stands in the file is for people: who
-holds the lock, or who held it last. Network file systems that have locks (NFS, Lustre with `flock`) keep
-them between hosts.
+The lock is the kernel's (flock) on `.<folder>.lock` beside the folder, or beside what that links to, so it is
+gone when its holder is, however that ended, and a file that was left behind blocks nobody. What stands in the
+file is for people: who holds the lock, or who held it last. Network file systems that have locks (NFS, Lustre
+with `flock`) keep them between hosts.
 """
 
 import fcntl
@@ -30,10 +30,9 @@ def locked(folder: Path, what: str, patience: float | None = None) -> Iterator[N
     """Hold the lock of a folder, which need not be there yet. `what` is told to others: "preparing".
 
     Raises `InputError` where another process holds it and goes on doing so for `patience` seconds
-    (`PATIENCE`), or where
-    nothing can be written beside the folder.
+    (`PATIENCE`), or where nothing can be written beside the folder.
     """
-    path = folder.with_name(f".{folder.name}.lock")
+    path = _lock_of(folder)
     with _opened(path, folder) as file:
         _take(file, path, folder, time.monotonic() + (PATIENCE if patience is None else patience))
         _tell(file, what)
@@ -47,8 +46,7 @@ def reading(folder: Path, what: str) -> Iterator[None]:
     Raises `InputError` where another process is making it. Where nothing can be written beside the folder
     nobody makes it anew, either, and nothing is locked.
     """
-    folder = folder.resolve()
-    path = folder.with_name(f".{folder.name}.lock")
+    path = _lock_of(folder)
     try:
         file = path.open("a+")
     except OSError:
@@ -58,6 +56,12 @@ def reading(folder: Path, what: str) -> Iterator[None]:
         _take(file, path, folder, time.monotonic() + PATIENCE, fcntl.LOCK_SH)
         _tell(file, what)
         yield
+
+
+def _lock_of(folder: Path) -> Path:
+    """The same file by whatever name a folder goes: who makes it and who reads it may come by links."""
+    folder = folder.resolve()
+    return folder.with_name(f".{folder.name}.lock")
 
 
 def _tell(file: IO[str], what: str) -> None:

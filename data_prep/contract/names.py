@@ -3,6 +3,7 @@
 plain_name          a name that becomes a path below a folder of ours
 printable, one_line a text that reaches a terminal
 without_password    an address that is written down
+shown               a name or address that is both
 """
 
 import re
@@ -81,6 +82,11 @@ def without_password(text: str) -> str:
     """
     text = _WITH_SLASH.sub(r"\1:***@", _PASSWORD.sub(r"\1:***@", text))
     return _PARAMETER.sub(r"\1***", _ONLY_TOKEN.sub("***@", text))
+
+
+def shown(text: str) -> str:
+    """A name or address from outside as it may be told and written down."""
+    return printable(without_password(text))
 
 
 def without_passwords(plain: Any) -> Any:

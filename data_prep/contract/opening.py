@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 from typing import IO
 
-from data_prep.contract.names import printable, without_password
+from data_prep.contract.names import shown
 from data_prep.contract.settings import InputError
 
 Where = str | Path
@@ -44,4 +44,4 @@ def opened(path: Path, where: Where = "") -> IO[bytes]:
 
 def called(source: object, where: Where = "") -> str:
     """What a sentence calls some content: `where`, else its path."""
-    return printable(without_password(str(where or (source if isinstance(source, Path) else "input"))))
+    return shown(str(where or (source if isinstance(source, Path) else "input")))

@@ -75,7 +75,6 @@ class SentencePieces:
             "<eos>": model.eos_id(),
         }
         self._roles = {name: index for name, index in ids.items() if index >= 0} | dict(names)
-        self._names = frozenset(names.values())
 
     @cached_property
     def special(self) -> frozenset[int]:
@@ -152,7 +151,7 @@ class HuggingFace:
         self, path: Path, content: bytes, names: Mapping[str, int], added: Sequence[Added] = ()
     ) -> None:
         parsed = read_json(content, path)
-        self._tokenizer = open_tokenizer(path, content, added)
+        self._tokenizer = open_tokenizer(path, parsed, added)
         self._path, self._names = path, names
         self._pieces: dict[int, str] = {i: piece for piece, i in self._tokenizer.get_vocab().items()}
         self.size = max(self._pieces, default=-1) + 1

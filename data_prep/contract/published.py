@@ -49,13 +49,9 @@ def pack(folder: Path, ours: Iterable[str]) -> bytes:
     The SentencePiece model makes the ids where it has as many as tokenizer.json (Llama), else that does (T5's
     model lacks the sentinels). Raises `InputError` where there is neither.
     """
-    files = {name: read_bytes(folder / name, limit=LIMIT) for name in FILES if (folder / name).is_file()}
-    about = {
-        name: read_bytes(folder / name, limit=LIMIT)
-        for name in (CONFIG, GENERATION)
-        if (folder / name).is_file()
-    }
-    read = Folder(folder, files | about)
+    paths = [folder / name for name in (*FILES, CONFIG, GENERATION)]
+    read = Folder(folder, {path.name: read_bytes(path, limit=LIMIT) for path in paths if path.is_file()})
+    files = {name: read.files[name] for name in FILES if name in read.files}
     model = next((name for name in MODELS if name in files), None)
     known = pieces_of(read) if TOKENIZER_JSON in files else {}
     if model:
@@ -163,7 +159,7 @@ def _json_roles(read: Folder, known: Mapping[str, int]) -> Roles:
 def _frame(read: Folder) -> tuple[list[int], list[int]]:
     """What a tokenizer.json puts before a text and behind it."""
     path = read.place / TOKENIZER_JSON
-    tokenizer = open_tokenizer(path, read.files[TOKENIZER_JSON])
+    tokenizer = open_tokenizer(path, read.parsed(TOKENIZER_JSON))
     with library_errors(path):
         plain = tokenizer.encode("a", add_special_tokens=False).ids
         whole = tokenizer.encode("a").ids

@@ -5,7 +5,7 @@ behind the pieces in the order of their ids, and those that are named as special
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,8 @@ class Added(Settings):
 
 
 class Roles(Settings):
+    later = frozenset({"added", "ends", "forced"})
+
     reads: str
     """The file of the archive that makes the ids: tokenizer.json or a SentencePiece model."""
     names: dict[str, int] = Field(default_factory=dict)
@@ -72,23 +74,25 @@ class Roles(Settings):
     """The id that every text of a decoder behind an encoder begins with, behind its start token."""
 
     def written(self) -> str:
-        """Its JSON; what no folder had to say before some versions of this is left out where it is unsaid."""
-        unsaid = {name for name in ("added", "ends", "forced") if getattr(self, name) in (None, [])}
-        return self.model_dump_json(exclude=unsaid - ({"ends"} if self.ends == [] else set()))
+        """Its JSON, without the fields of `later` that are unsaid."""
+        return self.model_dump_json(include={*self.settled()})
 
 
 @dataclass(frozen=True)
 class Folder:
-    """The JSON files of a folder, parsed when they are asked for."""
+    """The JSON files of a folder, each parsed once, when it is asked for."""
 
     place: Path
     files: Mapping[str, bytes]
+    _values: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def parsed(self, name: str) -> dict[str, Any]:
         """A file's object, empty where there is no such file."""
         if name not in self.files:
             return {}
-        found = read_json(self.files[name], self.place / name)
+        if name not in self._values:
+            self._values[name] = read_json(self.files[name], self.place / name)
+        found: Any = self._values[name]
         if not isinstance(found, dict):
             raise InputError(f"{self.place / name}: a JSON object is expected")
         return found
@@ -118,11 +122,12 @@ class Folder:
     def markers(self) -> list[str]:
         """Added tokens that a chat template writes, which must come from nowhere else."""
         listed = self.parsed(TOKENIZER_JSON).get("added_tokens") or []
-        contents = [one.get("content") for one in listed if isinstance(one, dict)]
-        return [one for one in contents if isinstance(one, str) and self.is_marker(one)]
+        contents: list[Any] = [one.get("content") for one in listed if isinstance(one, dict)]
+        return [one for one in contents if self.is_marker(one)]
 
     def is_marker(self, piece: Any) -> bool:
-        return isinstance(piece, str) and not piece.isspace() and piece != "" and piece in self.template
+        """Whether a chat template writes this."""
+        return isinstance(piece, str) and bool(piece.strip()) and piece in self.template
 
     def said(self, key: str) -> str | None:
         """The piece that is named as a special token."""
@@ -257,7 +262,7 @@ def forced(read: Folder, size: int) -> int | None:
 
 def _ids(read: Folder, name: str, key: str) -> list[int] | None:
     """One id or several; ids below 0 are what some folders have for none."""
-    value = (read.config if name == CONFIG else read.parsed(name)).get(key)
+    value = read.parsed(name).get(key)
     if value is None:
         return None
     several = value if isinstance(value, list) else [value]

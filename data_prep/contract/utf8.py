@@ -5,7 +5,9 @@ Unicode 15, section 23.8, has the marks; RFC 8259, section 8.1, lets readers of 
 
 import codecs
 import io
-from typing import IO, Any
+from typing import IO
+
+from data_prep.contract.raw import RawPieces
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -32,37 +34,33 @@ def decoded(content: bytes) -> str:
     return content[length:].decode(encoding or "utf-8")
 
 
-def as_utf8(stream: IO[bytes]) -> io.BufferedReader:
+def as_utf8(stream: IO[bytes], encoding: str = "") -> io.BufferedReader:
     """The bytes of a stream without its mark; UTF-16 and UTF-32 become UTF-8, what is broken in them U+FFFD.
 
-    What is without a mark, or has UTF-8's, comes out byte for byte. The stream stays the caller's to close.
+    What is without a mark, or has UTF-8's, comes out byte for byte; without a mark it is in `encoding`, where
+    that is given. The stream stays the caller's to close.
     """
-    return io.BufferedReader(_Utf8(stream), CHUNK)
+    return io.BufferedReader(_Utf8(stream, encoding), CHUNK)
 
 
-class _Utf8(io.RawIOBase):
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._ready = b""
+class _Utf8(RawPieces):
+    def __init__(self, stream: IO[bytes], encoding: str) -> None:
         # What is there, not more: trouble that comes later must not take along what came before.
         self._read = getattr(stream, "read1", stream.read)
-        while len(self._ready) < LONGEST_MARK and (more := self._read(LONGEST_MARK - len(self._ready))):
-            self._ready += more
-        encoding, length = mark_of(self._ready)
-        self._ready = self._ready[length:]
+        self._start = b""
+        while len(self._start) < LONGEST_MARK and (more := self._read(LONGEST_MARK - len(self._start))):
+            self._start += more
+        marked, length = mark_of(self._start)
+        self._start = self._start[length:]
         self._decoder = None
-        if encoding not in ("", "utf-8"):
-            self._decoder = codecs.getincrementaldecoder(encoding)("replace")
-            self._ready = self._decoder.decode(self._ready).encode()
+        if (marked or encoding) not in ("", "utf-8"):
+            self._decoder = codecs.getincrementaldecoder(marked or encoding)("replace")
         self._ended = False
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._ready and not self._ended:
-            chunk = self._read(len(buffer))
+    def _piece(self, size: int) -> bytes:
+        piece = b""
+        while not piece and not self._ended:
+            chunk, self._start = self._start or self._read(size), b""
             self._ended = not chunk
-            self._ready = self._decoder.decode(chunk, self._ended).encode() if self._decoder else chunk
-        count = min(len(buffer), len(self._ready))
-        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
-        return count
+            piece = self._decoder.decode(chunk, self._ended).encode() if self._decoder else chunk
+        return piece

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from resiliparse.parse.encoding import detect_encoding
 
+from data_prep.cleaning import REPLACED
 from data_prep.contract.utf8 import mark_of
 from data_prep.extract.encodings import decode
 from data_prep.extract.labels import name_of
@@ -17,7 +18,6 @@ from data_prep.extract.labels import name_of
 PRESCAN = 1024
 SAMPLE = 1 << 20
 """Bytes of a file of text that a guess is made by."""
-REPLACED = "\ufffd"
 FEW = 2
 """Broken characters that are no reason to doubt what an encoding is said to be."""
 

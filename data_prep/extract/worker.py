@@ -28,7 +28,7 @@ class Extractor:
         self._process: subprocess.Popen[bytes] | None = None
 
     def extract(self, content: bytes | str, charset: str, engine: str, seconds: float) -> str:
-        """The main text of a page, or a text as it is, cleaned (`documents.normalise`).
+        """The main text of a page, or a text as it is, cleaned (`cleaning.normalise`).
 
         Raises `ExtractionError` where there is none in time.
 

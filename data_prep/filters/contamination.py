@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.filters.words import shingles
-from data_prep.sources.files import COMPRESSIONS, open_stream
+from data_prep.sources.files import COMPRESSIONS
+from data_prep.sources.streams import open_stream
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ class Finisher:
         the rows that are not among them since they took too long."""
         if not self.c4_lines and not self.mask and self.lost is None:
             return table, []
-        texts, gone, sizes, slow = [], [], [], []
+        texts, gone, sizes = [], [], []
         in_time = np.ones(len(rows), bool)
         for number, (row, text) in enumerate(zip(rows.tolist(), table["text"].to_pylist(), strict=True)):
             try:
@@ -184,7 +184,6 @@ class Finisher:
                     masked = pii.replace(text) if self.mask else (text, 0)
             except OverTimeError:
                 in_time[number] = False
-                slow.append(row)
                 continue
             gone.append(count)
             sizes.append((len(text.encode()), len(text)))
@@ -198,7 +197,7 @@ class Finisher:
             columns["bytes"] = pa.array([size for size, _ in sizes], pa.int64())
             columns["characters"] = pa.array([size for _, size in sizes], pa.int64())
             columns["duplicate_lines"] = pa.array(gone, pa.int64())
-        return pa.table(columns), slow
+        return pa.table(columns), rows[~in_time].tolist()
 
     def sentences(self, row: int, text: str) -> int:
         """Sentences in what is left of a document; 0 where that cannot be said in time."""

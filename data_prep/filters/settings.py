@@ -25,13 +25,13 @@ LANGUAGES = frozenset(_CODES.split())
 """What lid.176 tells apart (Joulin et al. 2017)."""
 
 
-def known(languages: Iterable[str]) -> None:
-    """Raises `ValueError` where a code is none of LANGUAGES."""
+def known(languages: Iterable[str], where: str = "") -> None:
+    """Raises `ValueError` where a code is none of LANGUAGES; its sentence begins with `where`."""
     for code in languages:
         if code not in LANGUAGES:
             near = difflib.get_close_matches(code, sorted(LANGUAGES), n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"{code} is no language that lid.176 knows, such as en, hi or zh{hint}")
+            raise ValueError(f"{where}{code} is no language that lid.176 knows, such as en, hi or zh{hint}")
 
 
 class LanguageFilter(Settings):
@@ -179,11 +179,8 @@ class FilterConfig(Settings):
 
     @model_validator(mode="after")
     def _languages(self) -> Self:
+        known(self.by_language, "by_language: ")
         for code, sections in self.by_language.items():
-            try:
-                known([code])
-            except ValueError as error:
-                raise ValueError(f"by_language: {error}") from None
             if "bad_words" in sections.get("c4", {}):
                 raise ValueError(
                     f"by_language.{code}.c4.bad_words: one list, c4.bad_words, serves all languages"

@@ -7,13 +7,11 @@ Source: archive.org/web/researcher/ArcFileFormat.php, versions 1 and 2.
 
 from collections.abc import Iterator
 
-from data_prep.documents import Failure, Item, Page, Passed
-from data_prep.extract.sniff import charset_of
+from data_prep.documents import Failure, Item, Passed
 from data_prep.sources.files import InputFile
-from data_prep.sources.http import BodyError, decode_body
-from data_prep.sources.records import HEADER_BYTES, Cursor, after_blank_lines, http_answer
+from data_prep.sources.records import HEADER_BYTES, Cursor, Record, after_blank_lines
 from data_prep.sources.streams import CHUNK, damage, open_raw
-from data_prep.sources.warc import HTML_TYPES
+from data_prep.sources.warc import html_page
 
 
 def read(file: InputFile, page_bytes: int) -> Iterator[Item]:
@@ -55,23 +53,8 @@ def header(line: bytes) -> tuple[str, int] | None:
 
 
 def _page(content: bytes, length: int, source: str, number: int, url: str, page_bytes: int) -> Item:
-    """The page in a record's content, or why there is none."""
+    """The page in a record's content, or why there is none: that of a response in a WARC file."""
     if not content.startswith(b"HTTP/"):
         return Passed("record without an HTTP answer")
-    status, headers, start = http_answer(content)
-    kind = headers.get("content-type", "")
-    if not kind.lower().startswith(HTML_TYPES):
-        return Passed("record that is no HTML")
-    if status != 200:
-        return Passed("record with another status than 200")
-    reason = "page too large" if length - start > page_bytes else ""
-    page = b""
-    if not reason:
-        encodings = [headers.get(name, "") for name in ("transfer-encoding", "content-encoding")]
-        try:
-            page = decode_body(content[start:], encodings[0], encodings[1], page_bytes)
-        except BodyError as error:
-            reason = str(error)
-    if reason:
-        return Failure(source, number, reason, url=url)
-    return Page(source, number, page, url, charset_of(kind))
+    record = Record("response", {"warc-target-uri": url}, number, length, content, cut=False)
+    return html_page(record, source, page_bytes)

@@ -4,10 +4,9 @@ The guess is made by the first mebibyte; a file that looks like UTF-8 but for so
 bytes come out as they are, for the reader to replace.
 """
 
-import codecs
 import io
-from typing import Any
 
+from data_prep.contract.raw import RawPieces
 from data_prep.contract.utf8 import as_utf8, mark_of
 from data_prep.extract.encodings import decode
 from data_prep.extract.sniff import ESCAPES, SAMPLE, detected, doubtful
@@ -15,7 +14,6 @@ from data_prep.sources.streams import CHUNK, damage_errors
 
 ZEROS = 1024
 """Bytes at the start in which a zero byte says that this is no text."""
-MARKS = {"utf-16le": codecs.BOM_UTF16_LE, "utf-16be": codecs.BOM_UTF16_BE}
 
 
 class NoTextError(ValueError):
@@ -34,9 +32,8 @@ def utf8_stream(stream: io.BufferedReader, said: str = "") -> io.BufferedReader:
     plain = b"\0" not in sample[:ZEROS] and ESCAPES not in sample
     sure = said and plain and not doubtful(decode(sample, said))
     name = said if sure else detected(sample)
-    if name in MARKS:
-        again.sample = MARKS[name] + sample
-        return as_utf8(_buffered(again))
+    if name.startswith("utf-16"):
+        return as_utf8(_buffered(again), name)
     if b"\0" in sample[:ZEROS]:
         raise NoTextError("binary content")
     return _buffered(again if name == "utf-8" else _Transcoded(_buffered(again), name))
@@ -46,7 +43,7 @@ def _buffered(raw: io.RawIOBase) -> io.BufferedReader:
     return io.BufferedReader(raw, CHUNK)
 
 
-class _Again(io.RawIOBase):
+class _Again(RawPieces):
     """A stream from its start, whose first bytes have been looked at. Its trouble comes in its place."""
 
     def __init__(self, stream: io.BufferedReader) -> None:
@@ -57,39 +54,28 @@ class _Again(io.RawIOBase):
                 self.sample += piece
         except damage_errors() as error:
             self._problem = error
+        self._ready = memoryview(self.sample)
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self.sample:
-            if self._problem:
-                raise self._problem
-            self.sample = self._stream.read1(len(buffer))
-        count = min(len(buffer), len(self.sample))
-        buffer[:count], self.sample = self.sample[:count], self.sample[count:]
-        return count
+    def _piece(self, size: int) -> bytes:
+        if self._problem:
+            raise self._problem
+        return self._stream.read1(size)
 
 
-class _Transcoded(io.RawIOBase):
+class _Transcoded(RawPieces):
     """Lines in some encoding as UTF-8: in none of them is a line break a part of a character."""
 
     def __init__(self, stream: io.BufferedReader, name: str) -> None:
         self._stream, self._name = stream, name
-        self._waiting, self._ready = b"", memoryview(b"")
+        self._waiting = b""
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._ready:
+    def _piece(self, size: int) -> bytes:
+        text = ""
+        while not text:
             piece = self._stream.read1(CHUNK)
             data = self._waiting + piece
-            end = data.rfind(b"\n") + 1 if piece and len(data) < SAMPLE else len(data)
             if not data:
-                return 0
-            self._waiting = data[end:]
-            self._ready = memoryview(decode(data[:end], self._name).encode())
-        count = min(len(buffer), len(self._ready))
-        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
-        return count
+                break
+            end = data.rfind(b"\n") + 1 if piece and len(data) < SAMPLE else len(data)
+            text, self._waiting = decode(data[:end], self._name), data[end:]
+        return text.encode()

@@ -9,7 +9,6 @@ from pathlib import Path
 from data_prep.contract.names import printable
 from data_prep.contract.settings import InputError
 from data_prep.documents import hash64
-from data_prep.sources.streams import open_stream as open_stream
 
 COMPRESSIONS = (".gz", ".xz", ".zst", ".bz2", ".lz4")
 LISTS = tuple(f".paths{suffix}" for suffix in ("", *COMPRESSIONS))

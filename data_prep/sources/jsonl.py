@@ -15,6 +15,7 @@ def read(file: InputFile, text_field: str) -> Iterator[Item]:
     """A document per line; lines that are not such objects are counted and passed over."""
     number = 0
     wrong: list[Failure] = []
+    end: Failure | None = None
 
     def skip(line: int, error: InputError) -> None:
         wrong.append(Failure(file.name, line, "line is not JSON", str(error).removeprefix("line: ")[:200]))
@@ -27,10 +28,12 @@ def read(file: InputFile, text_field: str) -> Iterator[Item]:
                 wrong.clear()
                 yield document(row, file.name, number, text_field)
     except NoTextError as error:
-        yield Failure(file.name, 0, str(error))
+        end = Failure(file.name, 0, str(error))
     except damage_errors() as error:
-        yield damage(file.name, number, error)
+        end = damage(file.name, number, error)
     yield from wrong
+    if end:
+        yield end
 
 
 def document(row: Any, source: str, number: int, text_field: str) -> Page | Failure:

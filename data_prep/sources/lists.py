@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from data_prep.contract.names import printable, without_password
+from data_prep.contract.names import printable, shown
 from data_prep.contract.settings import InputError
 from data_prep.contract.utf8 import as_utf8
 from data_prep.sources.files import LISTS, InputFile
@@ -28,7 +28,7 @@ def read_list(file: InputFile, prefix: str) -> Iterator[Entry]:
 
     Raises `InputError`, which names the list, where it is cut off, damaged, no list, or empty.
     """
-    name = printable(without_password(file.path))
+    name = shown(file.path)
     number = found = 0
     try:
         with here(file) as local, open_stream(local.path) as stream:

@@ -8,6 +8,8 @@ import io
 from collections.abc import Iterator
 from typing import IO, Any, BinaryIO, cast
 
+from data_prep.contract.raw import RawPieces
+
 FRAME = b"\x04\x22\x4d\x18"
 SKIPPABLE = b"\x2a\x4d\x18"
 """Behind a byte from 0x50 to 0x5F."""
@@ -16,7 +18,7 @@ PLAIN = 1 << 31
 """Bit of a block's size: it is not compressed."""
 
 
-class Lz4Members(io.RawIOBase):
+class Lz4Members(RawPieces):
     """The decompressed bytes of an lz4 file; `starts` as `streams.Members` has them."""
 
     def __init__(self, raw: io.RawIOBase) -> None:
@@ -25,25 +27,21 @@ class Lz4Members(io.RawIOBase):
         self._given = 0
         self.starts: list[tuple[int, int]] = []
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
+    def _piece(self, size: int) -> bytes:
         from fastwarc.stream_io import Lz4Reader
 
         while True:
             if self._reader is None:
                 start, magic = self._magic()
                 if not magic:
-                    return 0
+                    return b""
                 self._frame = _Pieces(_frame(self._file, magic))
                 self.starts.append((self._given, start))
                 self._reader = Lz4Reader(cast(BinaryIO, self._frame))
-            data = self._reader.read(len(buffer))
+            data = bytes(self._reader.read(size))
             if data:
-                buffer[: len(data)] = data
                 self._given += len(data)
-                return len(data)
+                return data
             for _ in self._frame.pieces:  # what the reader left, such as a checksum
                 pass
             self._reader = None
@@ -80,19 +78,17 @@ def _exactly(file: IO[bytes], size: int) -> bytes:
     return found
 
 
-class _Pieces(io.RawIOBase):
+class _Pieces(RawPieces):
     """Pieces of bytes as a file."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
-        self.pieces, self._ready, self._given = pieces, b"", 0
+        self.pieces, self._given = pieces, 0
 
-    def readable(self) -> bool:
-        return True
+    def _piece(self, size: int) -> bytes:
+        return next(self.pieces, b"")
 
     def readinto(self, buffer: Any) -> int:
-        self._ready = self._ready or next(self.pieces, b"")
-        count = min(len(buffer), len(self._ready))
-        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
+        count = super().readinto(buffer)
         self._given += count
         return count
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_prep.contract.names import printable, without_password
+from data_prep.contract.names import shown, without_password
 from data_prep.contract.settings import InputError
 from data_prep.documents import hash64
 from data_prep.scratch import scratch
@@ -29,7 +29,6 @@ def list_remote(given: str, suffixes: tuple[str, ...]) -> Found:
     """The files behind a URL: itself, what its glob matches, what lies in it. `InputError` where none is."""
     import fsspec
 
-    shown = printable(without_password(given))
     others: list[str] = []
     try:
         system, path = fsspec.core.url_to_fs(given)
@@ -42,17 +41,17 @@ def list_remote(given: str, suffixes: tuple[str, ...]) -> Found:
         else:
             found = {path: system.info(path)}
     except ImportError as error:
-        raise InputError(f"corpus.paths: {shown} needs a package that is not installed ({error})") from error
+        raise InputError(f"corpus.paths: {shown(given)} needs a package that is not installed ({error})") from error
     except (OSError, ValueError, PermissionError) as error:
         problem = without_password(f"{type(error).__name__}: {error}")
-        raise InputError(f"corpus.paths: {shown} cannot be read ({problem})") from error
+        raise InputError(f"corpus.paths: {shown(given)} cannot be read ({problem})") from error
     files = [
         InputFile(system.unstrip_protocol(name), _name(name, path), int(info.get("size") or 0), _state(info))
         for name, info in sorted(found.items())
         if info.get("type", "file") == "file"
     ]
     if not files:
-        raise InputError(f"corpus.paths: no file matches {shown}")
+        raise InputError(f"corpus.paths: no file matches {shown(given)}")
     return Found(files, others)
 
 
@@ -108,5 +107,4 @@ def _copy(file: InputFile, local: Path) -> None:
         except (OSError, ValueError) as error:
             problem = without_password(f"{type(error).__name__}: {error}")
         time.sleep(attempt**2 if attempt < ATTEMPTS else 0)
-    shown = printable(without_password(file.path))
-    raise InputError(f"{shown}: cannot be copied in {ATTEMPTS} attempts ({problem})")
+    raise InputError(f"{shown(file.path)}: cannot be copied in {ATTEMPTS} attempts ({problem})")

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Protocol
 
+from data_prep.contract.raw import RawPieces
 from data_prep.documents import Failure
 from data_prep.sources.lz4 import Lz4Members
 
@@ -165,7 +166,7 @@ class _Zstd:
         return bytes(self._decoder.decompress(data))
 
 
-class Members(io.RawIOBase):
+class Members(RawPieces):
     """The decompressed bytes of a file of any number of members (gzip), frames (zst) or streams (xz, bz2).
 
     `starts` has, of each member so far, where it starts: in the decompressed bytes, and in the file.
@@ -174,24 +175,16 @@ class Members(io.RawIOBase):
     def __init__(self, raw: io.RawIOBase, new_decoder: Callable[[], Decoder], chunk: int = CHUNK) -> None:
         self._raw, self._new_decoder, self._chunk = raw, new_decoder, chunk
         self._decoder: Decoder | None = None
-        self._ready = memoryview(b"")
         self._taken = self._given = 0
         self.starts: list[tuple[int, int]] = []
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._ready:
-            data = self._next()
-            if data is None:
-                return 0
+    def _piece(self, size: int) -> bytes:
+        piece = b""
+        while not piece and (data := self._next()) is not None:
             assert self._decoder
-            self._ready = memoryview(self._decoder.decompress(data, MOST_AT_ONCE))
-        count = min(len(buffer), len(self._ready))
-        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
-        self._given += count
-        return count
+            piece = self._decoder.decompress(data, MOST_AT_ONCE)
+        self._given += len(piece)
+        return piece
 
     def _next(self) -> bytes | None:
         """The next packed bytes for the decoder, a new one where a member starts; None at the end."""

@@ -13,6 +13,7 @@ def read(file: InputFile, document_bytes: int) -> Iterator[Item]:
     """Documents of at most about `document_bytes`, cut at a blank line where there is one."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     waiting, offset = "", 0
+    end: Failure | None = None
     try:
         with open_stream(file.path) as stream:
             text = utf8_stream(stream)
@@ -26,8 +27,10 @@ def read(file: InputFile, document_bytes: int) -> Iterator[Item]:
         yield Failure(file.name, 0, str(error))
         return
     except damage_errors() as error:
-        yield damage(file.name, offset, error)
+        end = damage(file.name, offset, error)
     yield Page(file.name, offset, waiting + decoder.decode(b"", True))
+    if end:
+        yield end
 
 
 def cut(text: str, limit: int) -> tuple[str, str]:

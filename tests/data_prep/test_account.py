@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep import run
-from data_prep.account import BEYOND
+from data_prep.account import BEYOND, Account
 from data_prep.collect import document, read_all
 from data_prep.config import CorpusConfig
 from data_prep.contract.settings import InputError
@@ -21,23 +21,9 @@ from data_prep.documents import Failure, Page
 from data_prep.inspect import describe, lines
 from data_prep.sources import list_files
 from data_prep.storage import Storage
-from tests.data_prep.helpers import here, prep_config, prepare_here, story
+from tests.data_prep.helpers import Here, here, prep_config, prepare_here, story
 from tests.data_prep.sources.test_records import FIVE, record
 from tests.data_prep.sources.test_sources import warc
-
-
-class Here:
-    """Stands for a cluster: parts run in this process."""
-
-    def __init__(self, workers: int | None) -> None:
-        self.execute = here
-
-    def __enter__(self) -> "Here":
-        return self
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def start(self) -> None: ...
 
 
 def rows(texts: list[str], **fields: Any) -> bytes:
@@ -105,11 +91,25 @@ def test_what_is_beyond_the_limit_is_told(tmp_path: Path) -> None:
 def test_a_reader_that_stops_early_is_told(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import data_prep.collect as module
 
-    monkeypatch.setattr(module, "read_file", lambda file, config: iter([Page(file.name, 0, "some text")]))
+    page, row = Page("a", 0, "some text"), Failure("a", 0, "line is not JSON")
     config = CorpusConfig(kind="jsonl", paths=[str(corpus / "good.jsonl")])
-    _, (_, failure) = read_all(list_files(config), config)
-    assert isinstance(failure, Failure)
-    assert failure.reason == "not read to its end"
+    for items in ([page], [row, page]):
+        monkeypatch.setattr(module, "read_file", lambda file, config, items=items: iter(items))
+        *_, (_, failure) = read_all(list_files(config), config)
+        assert isinstance(failure, Failure)
+        assert failure.reason == "not read to its end"
+
+
+def test_bytes_behind_damage_are_not_put_down_to_the_line_before_it(tmp_path: Path) -> None:
+    first = gzip.compress(rows([story(1)]) + b"not JSON\n")
+    (tmp_path / "a.jsonl.gz").write_bytes(first + b"junk" * 100_000)
+    config = CorpusConfig(kind="jsonl", paths=[str(tmp_path / "a.jsonl.gz")])
+    account = Account()
+    reasons = [
+        item.reason for _, item in read_all(list_files(config), config, account) if isinstance(item, Failure)
+    ]
+    assert reasons == ["line is not JSON", "damaged file"]
+    assert account.unread.keys() == {"damaged file"}
 
 
 HALF = "http://a.test/\ud83d"

@@ -13,28 +13,9 @@ from data_prep.contract.dataset import DAMAGED, Dataset
 from data_prep.contract.receipt import read_receipt
 from data_prep.parts import Part, Work
 from data_prep.storage import Storage
-from tests.data_prep.helpers import fingerprints, here, prep_config, story, write_jsonl
+from tests.data_prep.helpers import Here, fingerprints, prep_config, story, write_jsonl
 
 SHARD = "train/shard-00001.tar"
-
-
-class Here:
-    """Runs parts in this process and notes which."""
-
-    done: list[str]
-
-    def __init__(self, workers: int | None) -> None: ...
-
-    def __enter__(self) -> "Here":
-        return self
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def start(self) -> None: ...
-
-    def execute(self, step: str, work: Work, parts: Sequence[Part]) -> Iterator[dict[str, Any]]:
-        Here.done += [step] * len(parts)
-        return here(step, work, parts)
 
 
 @pytest.fixture(scope="module")

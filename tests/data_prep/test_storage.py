@@ -22,6 +22,7 @@ from launch.runner import Runner
 from pipeline.config import DataConfig
 from pipeline.data.remote import open_dataset
 from tests.data_prep.helpers import (
+    Here,
     fingerprints,
     here,
     prep_config,
@@ -141,21 +142,6 @@ def test_a_run_in_a_bucket_that_lost_any_of_its_parts_ends_with_the_same_bytes(
         assert {mark.rsplit("/", 1)[1].removesuffix(".json") for mark in marks} <= set(ran)
         assert len(ran) <= 8
         assert downloaded(bucket, tmp_path / f"back{number}") == whole
-
-
-class Here:
-    """In place of the cluster."""
-
-    execute = staticmethod(here)
-
-    def __init__(self, workers: int | None) -> None: ...
-
-    def __enter__(self) -> "Here":
-        return self
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def start(self) -> None: ...
 
 
 def test_a_stage_that_is_done_in_a_bucket_is_done_on_another_machine(

@@ -95,9 +95,10 @@ def test_readers_share_a_folder_that_nobody_may_make_anew_meanwhile(tmp_path: Pa
     folder.mkdir()
     link.symlink_to(folder)
     with reading(folder, "training on what is"), reading(link, "evaluating on what is"):
-        told = pytest.raises(InputError, match=rf"process {os.getpid()} on .* is evaluating on what is here")
-        with told, locked(folder, "preparing", patience=0.2):
-            pass
+        match = rf"process {os.getpid()} on .* is evaluating on what is here"
+        for name in (folder, link):
+            with pytest.raises(InputError, match=match), locked(name, "preparing", patience=0.2):
+                pass
     with locked(folder, "preparing", patience=0.2):
         pass
 

@@ -72,7 +72,7 @@ def test_a_tokenizer_json_that_is_none(content: bytes, tmp_path: Path) -> None:
         Vocabulary(tmp_path / "broken")
 
 
-def packed(path: Path, roles: str, tokenizer: bytes | None = None, **changes: Any) -> Path:
+def packed(path: Path, roles: str, tokenizer: bytes | None = None) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("roles.json", roles)
         if tokenizer is None:

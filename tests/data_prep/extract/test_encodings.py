@@ -19,7 +19,8 @@ def test_there_is_every_label_of_the_standard() -> None:
     assert len(labels) == len(set(labels)) == 228
     for name, row in LABELS.items():
         assert {name_of(f" \t{label.upper()}\n") for label in row.split()} == {name}
-        assert decoded(b"a<b", name) == ("\ufffd" if name == "replacement" else decoded(b"a<b", name))
+        if not name.startswith("utf-16"):
+            assert decoded(b"a<b", name) == ("\ufffd" if name == "replacement" else "a<b")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from pipeline.generation.load import load_model
 from pipeline.generation.sampling import GREEDY, generate
 from pipeline.prompting.chat import ChatTemplate, Message
 from pipeline.prompting.text import prompt_ids, stop_ids
-from pipeline.tuning.sample_forms import form_of
+from pipeline.tuning.sample_forms import sample_form
 from tests.pipeline.conversion import published
 
 START, STOP = "<|im_start|>", "<|im_end|>"
@@ -292,7 +292,7 @@ def test_a_tuned_bart_learns_answers_that_begin_as_its_texts_do(tmp_path: Path) 
     published.build("bart", tmp_path / "model")
     import_folder(tmp_path / "model", tmp_path / "run", quiet)
     config, vocabulary = read_config(tmp_path / "run"), Vocabulary(tmp_path / "run")
-    form = form_of(config, vocabulary)
+    form = sample_form(config, vocabulary)
     talk = ChatTemplate(vocabulary).encode([[Message("user", "a file"), Message("assistant", "two")]])[0]
     [sample] = form.samples(talk)
     row = np.array(sample.tokens, dtype=np.uint32), np.array(sample.learned)
