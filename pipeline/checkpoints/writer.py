@@ -2,7 +2,7 @@
 
 `begin` copies what this rank holds to host memory and lets a thread write it. The threads of different ranks
 never talk to one another: each leaves a file that says its share is on disk, and the training threads agree
-at the end of a step (`agreement`) that all shares are there or that one failed. Then a thread of the main
+at the end of a step (`signals`) that all shares are there or that one failed. Then a thread of the main
 rank publishes the checkpoint, or removes what there is of it. At most one checkpoint is in flight.
 
 A disk that is full ends no run: the last good checkpoint stays, and writing is tried again when the disk has

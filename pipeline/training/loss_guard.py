@@ -1,4 +1,4 @@
-"""What a run does about steps whose numbers are wrong (`numbers`), and what it leaves about them.
+"""What a run does about steps whose numbers are wrong (`loss_spikes`), and what it leaves about them.
 
     spikes.jsonl    one JSON object for each such step: its numbers, what was done, the documents of its batch
     skipped.json    the batches that the run leaves out, once it has gone back past a spike
