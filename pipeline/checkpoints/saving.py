@@ -52,8 +52,7 @@ def load(engine: Engine, checkpoint: Checkpoint) -> int:
     state.restore_weights(engine, checkpoint.weight)
     index, world = checkpoint.index, engine.world
     state.restore_states(engine, index.updates, checkpoint.state)
-    layout = {"tensor": world.tensor_size, "pipeline": world.pipeline_size, "data": world.data_size}
-    if index.layout == layout:
+    if index.layout == world.layout:
         randomness.restore(checkpoint.random_states(world.rank))
     return index.step
 
