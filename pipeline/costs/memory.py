@@ -178,7 +178,7 @@ def stage_blocks(config: PipelineConfig, lengths: Lengths, rows: int) -> list[tu
 def stage_parameters(config: PipelineConfig, rows: int, stage: int, blocks: tuple[int, int]) -> int:
     """Parameters of a stage over all its tensor-parallel ranks; what is no block lies at the two ends."""
     model = config.model
-    whole = flops.parameters(model, rows, config.position_table, config.objective.sentence_task != "none")
+    whole = flops.parameters(model, rows, config.position_table, config.objective.has_sentence_task)
     own = block_parameters(config, blocks)
     ends = whole - block_parameters(config, (model.encoder_depth, model.layers))
     if config.parallel.pipeline == 1:
