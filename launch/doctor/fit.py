@@ -1,5 +1,6 @@
 """Whether a recipe fits: its layout the processes, its memory the devices, its checkpoints the disk."""
 
+import math
 import os
 import shutil
 from dataclasses import dataclass, replace
@@ -73,7 +74,8 @@ def stage_fits(recipe: Recipe, found: Graph, stage: Stage, devices: Devices) -> 
         return [room, fail("layout", str(error), advice)]
     ranks = processes if len(devices.slots) == 1 else max(devices.slots.values())
     beside = sum(
-        companion(found, stage, config, one, rows, devices.gpu) for one in companions_of(found, stage)
+        companion(found, stage, config, one, rows, data_size, devices.gpu)
+        for one in companions_of(found, stage)
     )
     return [room, layout(config, devices, processes), fits(config, devices, rows, data_size, ranks, beside)]
 
@@ -86,13 +88,21 @@ def companions_of(found: Graph, stage: Stage) -> list[Source]:
 
 
 def companion(
-    found: Graph, stage: Stage, config: PipelineConfig, source: Source, rows: int, gpu: bool
+    found: Graph,
+    stage: Stage,
+    config: PipelineConfig,
+    source: Source,
+    rows: int,
+    data_size: int,
+    gpu: bool,
 ) -> int:
-    """Bytes of one of them on a rank."""
+    """Bytes of one of them on a rank, with its logits of a whole step or validation, whichever is larger."""
     theirs = config_of(found.stages[source.stage]) if source.stage else read_config(find_start(source)[1])
     theirs = theirs.model_copy(update={"parallel": config.parallel, "data": config.data})
     lengths = objective_of(theirs.objective).shape(config.data).lengths
-    width, samples = memory.bytes_per_value(config.train, gpu), config.train.micro_batch
+    width, train = memory.bytes_per_value(config.train, gpu), config.train
+    validated = math.ceil(train.validation_samples / (train.micro_batch * data_size))
+    samples = train.micro_batch * max(train.accumulation(data_size), validated)
     return memory.companion_bytes(theirs, lengths, rows, width, samples)
 
 

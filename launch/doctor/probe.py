@@ -22,6 +22,7 @@ import torch.distributed as dist
 
 from launch.doctor.finding import host_memory
 from launch.remote import unpack
+from pipeline.distributed.gathering import from_main, gathered
 
 STARTED, FOUND = "doctor-started", "doctor-found"
 SECONDS = 60
@@ -42,8 +43,7 @@ def main() -> None:
     if gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if gpu else "gloo", timeout=timedelta(seconds=SECONDS))
-    ranks: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(ranks, facts(gpu) | {"sees": sees_all(work)})
+    ranks = gathered(facts(gpu) | {"sees": sees_all(work)})
     exchange = all_reduce(torch.device("cuda" if gpu else "cpu"))
     if dist.get_rank() == 0:
         print(f"{FOUND} {json.dumps({'ranks': ranks, 'all_reduce': exchange})}", flush=True)
@@ -71,16 +71,15 @@ def _version(name: str) -> str:
 
 def sees_all(work: Path) -> str | None:
     """Write a file and look for those of all ranks; returns what is wrong, on the rank that met it."""
-    token = [f".doctor-{os.getpid()}-{time.time_ns()}"]
-    dist.broadcast_object_list(token)
+    token = from_main(f".doctor-{os.getpid()}-{time.time_ns()}")
     rank, size = dist.get_rank(), dist.get_world_size()
-    own, problem = work / f"{token[0]}.{rank}", None
+    own, problem = work / f"{token}.{rank}", None
     try:
         own.write_text(str(rank))
     except OSError as error:
         problem = f"{work} cannot be written ({error.strerror})"
     dist.barrier()
-    expected = {f"{token[0]}.{other}": str(other) for other in range(size)}
+    expected = {f"{token}.{other}": str(other) for other in range(size)}
     deadline = time.monotonic() + VISIBLE_SECONDS
     while problem is None and (missing := {n for n, text in expected.items() if _read(work / n) != text}):
         if time.monotonic() > deadline:

@@ -10,6 +10,7 @@ from pipeline.checkpoints import saving
 from pipeline.checkpoints.format import Checkpoint
 from pipeline.checkpoints.run_folder import read_config
 from pipeline.config import ParallelConfig
+from pipeline.distributed.gathering import together
 from pipeline.distributed.world import World
 from pipeline.objectives.model import model_layers
 from pipeline.parallel.companion import Companion
@@ -27,6 +28,6 @@ def open_companion(
     config = read_config(run).model_copy(update={"parallel": parallel})
     layers = model_layers(config, Vocabulary(run / TOKENIZER).size, dtype)
     companion = Companion(layers, world, parallel)
-    saving.on_all_ranks(lambda: found.check_fits(companion.whole_shapes()), world)
+    together(lambda: found.check_fits(companion.whole_shapes()))
     companion.restore(found.merged)
     return companion

@@ -91,7 +91,7 @@ def index(
         updates=updates,
         memory=memory,
         adapter_scale=adapter_scale,
-        layout={"tensor": world.tensor_size, "pipeline": world.pipeline_size, "data": world.data_size},
+        layout=world.layout,
         tensors=_merged(shares),
         files={name: entry for share in shares for name, entry in share.files.items()},
         versions=versions("torch", "deepspeed", "megatron-core"),

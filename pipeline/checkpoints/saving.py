@@ -5,15 +5,13 @@ Every function here is called by all ranks together.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import torch.distributed as dist
 
 from data_prep.contract.settings import InputError
 from pipeline.checkpoints.format import Checkpoint, complete
 from pipeline.checkpoints.run_folder import checkpoint_folder
 from pipeline.checkpoints.writer import Writer
 from pipeline.distributed import randomness
+from pipeline.distributed.gathering import gathered, together
 from pipeline.distributed.world import World
 from pipeline.optim.names import ADAPTER
 from pipeline.parallel import state
@@ -37,9 +35,7 @@ def newest(run: Path, world: World, notify: Callable[[str], None]) -> Checkpoint
             damage = checkpoint.damage(slice(world.rank, None, world.size))
         except InputError as error:
             damage = str(error)
-        found: list[str | None] = [None] * world.size
-        dist.all_gather_object(found, damage)
-        reasons = [reason for reason in found if reason]
+        reasons = [reason for reason in gathered(damage) if reason]
         if checkpoint is not None and not reasons:
             return checkpoint
         notify(f"{folder}: not used, {reasons[0]}; trying the checkpoint before it")
@@ -56,8 +52,7 @@ def load(engine: Engine, checkpoint: Checkpoint) -> int:
     state.restore_weights(engine, checkpoint.weight)
     index, world = checkpoint.index, engine.world
     state.restore_states(engine, index.updates, checkpoint.state)
-    layout = {"tensor": world.tensor_size, "pipeline": world.pipeline_size, "data": world.data_size}
-    if index.layout == layout:
+    if index.layout == world.layout:
         randomness.restore(checkpoint.random_states(world.rank))
     return index.step
 
@@ -76,9 +71,8 @@ def load_weights(engine: Engine, checkpoint: Checkpoint, new: tuple[str, ...] = 
         if ADAPTER in name or (name.startswith(new) and (name not in there or there[name].shape != shape))
     }
     wanted = {name: shape for name, shape in shapes.items() if name not in drawn}
-    on_all_ranks(lambda: checkpoint.check_fits(wanted), engine.world)
-    stages: list[Any] = [None] * engine.world.size
-    dist.all_gather_object(stages, (set(wanted), drawn))
+    together(lambda: checkpoint.check_fits(wanted))
+    stages = gathered((set(wanted), drawn))
     state.restore_weights(engine, checkpoint.merged, drawn)
     unused = {name for name in there if ADAPTER not in name}.difference(*(taken for taken, _ in stages))
     parts = {"new": set().union(*(new for _, new in stages)), "not taken": unused}
@@ -92,21 +86,7 @@ def check_files(checkpoint: Checkpoint, world: World) -> None:
         if damage := checkpoint.damage(slice(world.rank, None, world.size)):
             raise InputError(f"{checkpoint.folder}: {damage}; start from another checkpoint")
 
-    on_all_ranks(check, world)
-
-
-def on_all_ranks(check: Callable[[], None], world: World) -> None:
-    """Check something on every rank; an `InputError` on one of them is raised on all, so that none waits."""
-    problem = None
-    try:
-        check()
-    except InputError as error:
-        problem = str(error)
-    problems: list[str | None] = [None] * world.size
-    dist.all_gather_object(problems, problem)
-    for one in problems:
-        if one:
-            raise InputError(one)
+    together(check)
 
 
 def summary(names: set[str]) -> str:

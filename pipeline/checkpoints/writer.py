@@ -2,7 +2,7 @@
 
 `begin` copies what this rank holds to host memory and lets a thread write it. The threads of different ranks
 never talk to one another: each leaves a file that says its share is on disk, and the training threads agree
-at the end of a step (`agreement`) that all shares are there or that one failed. Then a thread of the main
+at the end of a step (`signals`) that all shares are there or that one failed. Then a thread of the main
 rank publishes the checkpoint, or removes what there is of it. At most one checkpoint is in flight.
 
 A disk that is full ends no run: the last good checkpoint stays, and writing is tried again when the disk has
@@ -19,14 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import torch.distributed as dist
-
 from data_prep.contract.receipt import write_atomic
 from pipeline.checkpoints import files
 from pipeline.checkpoints.loop_state import LoopState
 from pipeline.checkpoints.run_folder import checkpoint_folder
 from pipeline.checkpoints.snapshot import Buffers, Snapshot
 from pipeline.config import OptimizerConfig
+from pipeline.distributed.gathering import from_main
 from pipeline.distributed.signals import Signals, agree
 from pipeline.parallel.engine import Engine
 
@@ -52,11 +51,9 @@ class Writer:
     ) -> None:
         self.world, self.run, self.optim, self.say = engine.world, run, optim, say
         self._engine, self._buffers = engine, Buffers(engine)
-        token = [uuid.uuid4().hex[:8]]
         if self.world.is_main:
             files.remove_orphans(run)
-        dist.broadcast_object_list(token)
-        self._token = token[0]
+        self._token = from_main(uuid.uuid4().hex[:8])
         self._phase: Literal["idle", "share", "publish"] = "idle"
         self._step = self._updates = 0
         self._memory = LoopState()

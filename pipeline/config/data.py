@@ -53,7 +53,7 @@ class DataConfig(Settings):
                 f"data.attention inside_documents does not go with objective.kind {objective.kind}; "
                 "causal_lm does"
             )
-        if objective.sentence_task != "none" and objective.kind != "masked_lm":
+        if objective.has_sentence_task and objective.kind != "masked_lm":
             raise ValueError(
                 f"objective.sentence_task {objective.sentence_task} does not go with objective.kind "
                 f"{objective.kind}; masked_lm does"

@@ -40,6 +40,11 @@ class ObjectiveConfig(Settings):
     """Share of the wanted probability that is spread evenly over the vocabulary, in every cross-entropy."""
 
     @property
+    def has_sentence_task(self) -> bool:
+        """Whether there is a second task beside the hidden tokens."""
+        return self.sentence_task != "none"
+
+    @property
     def density(self) -> float:
         """The share of tokens or words that is hidden."""
         return self.noise_density or (0.3 if self.kind == "denoising" else 0.15)

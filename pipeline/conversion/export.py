@@ -94,7 +94,7 @@ def facts_of(config: PipelineConfig, vocabulary: Vocabulary, template: ChatTempl
         bos=vocabulary.bos,
         eos=vocabulary.eos,
         positions=positions,
-        sentence_head=config.objective.sentence_task != "none",
+        sentence_head=config.objective.has_sentence_task,
         ends=tuple(sorted(ends)),
     )
 

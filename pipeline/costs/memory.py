@@ -141,7 +141,7 @@ def companion_bytes(config: PipelineConfig, lengths: Lengths, rows: int, width: 
 
     `config` has the companion's model and the training's layout, `width` is that of a value. No gradients,
     optimizer or activations are kept, and ZeRO does not divide it; but where its logits become labels, those
-    of all `samples` of a rank's step are.
+    of all `samples` that a rank looks at together are, a step's or a validation's.
     """
     found = []
     for stage, blocks in enumerate(stage_blocks(config, lengths, rows)):
@@ -178,7 +178,7 @@ def stage_blocks(config: PipelineConfig, lengths: Lengths, rows: int) -> list[tu
 def stage_parameters(config: PipelineConfig, rows: int, stage: int, blocks: tuple[int, int]) -> int:
     """Parameters of a stage over all its tensor-parallel ranks; what is no block lies at the two ends."""
     model = config.model
-    whole = flops.parameters(model, rows, config.position_table, config.objective.sentence_task != "none")
+    whole = flops.parameters(model, rows, config.position_table, config.objective.has_sentence_task)
     own = block_parameters(config, blocks)
     ends = whole - block_parameters(config, (model.encoder_depth, model.layers))
     if config.parallel.pipeline == 1:

@@ -35,6 +35,11 @@ class World:
         """Whether this process writes what is written once."""
         return self.rank == 0
 
+    @property
+    def layout(self) -> dict[str, int]:
+        """The parallel sizes, as checkpoints tell them."""
+        return {"tensor": self.tensor_size, "pipeline": self.pipeline_size, "data": self.data_size}
+
 
 def start(parallel: ParallelConfig, seed: int, timeout_minutes: float = 30.0) -> World:
     """Join the world that the launcher described in the environment.

@@ -16,7 +16,13 @@ from data_prep.contract.settings import Settings
 
 HERE = Path(__file__).parents[2]
 COLLECTIVES = ("torch/distributed/distributed_c10d.py", "torch/distributed/_functional_collectives.py")
-PLUMBING = ("torch/distributed/", "deepspeed/comm/", "deepspeed/utils/", "torch/utils/_contextlib.py")
+PLUMBING = (
+    "torch/distributed/",
+    "torch/utils/_contextlib.py",
+    "deepspeed/comm/",
+    "deepspeed/utils/",
+    "pipeline/distributed/gathering.py",
+)
 """Code between those who want a collective and the collective."""
 WAITS = {
     "a wait for a collective": (".wait(",),

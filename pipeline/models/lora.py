@@ -9,7 +9,6 @@ from has moved or is gone. They are merged when a model is loaded to be used (`C
 """
 
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from pipeline.config import LoRA
 from pipeline.distributed.randomness import tensor_parallel_fork
 from pipeline.models.linear import ColumnLinear, Linear, RowLinear, WholeLinear
+from pipeline.optim.names import fits
 
 
 class Adapter(nn.Module):
@@ -66,6 +66,6 @@ def add_adapters(layers: Iterable[tuple[str, nn.Module]], lora: LoRA) -> list[st
         if isinstance(module, Linear)
     }
     for name, linear in found.items():
-        if any(fnmatchcase(name, target) for target in lora.targets):
+        if fits(name, lora.targets):
             linear.lora = Adapter(linear, lora).to(linear.weight.device)
     return list(found)

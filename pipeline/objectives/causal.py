@@ -18,6 +18,8 @@ PREFIX = 20  # what a number is drawn for
 class CausalLM(Objective):
     """GPT's objective: the next token, across documents or inside each."""
 
+    fills = False
+
     def shape(self, data: DataConfig) -> Shape:
         """Every position is an input and has a target."""
         return Shape(data.sequence_length, data.sequence_length)

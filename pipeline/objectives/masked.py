@@ -40,11 +40,6 @@ class MaskedLM(Objective):
     needs = ("cls", "sep", "mask")
 
     @property
-    def has_sentence_task(self) -> bool:
-        """Whether there is a second task beside the hidden tokens."""
-        return self.settings.sentence_task != "none"
-
-    @property
     def pairs(self) -> bool:
         """BERT's next sentence takes the wrong ones from other samples."""
         return self.settings.sentence_task == "next_sentence"
@@ -52,13 +47,14 @@ class MaskedLM(Objective):
     @property
     def labels(self) -> tuple[str, ...]:
         """Hidden tokens, and the sentence task's labels [B], which have weights of their own."""
-        own = ("next_sentence", "next_sentence_weights") if self.has_sentence_task else ()
+        own = ("next_sentence", "next_sentence_weights") if self.settings.has_sentence_task else ()
         return ("targets", "weights", *own)
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The two parts of the loss, and how often the sentence task is answered right."""
-        return ("masked_lm_loss", "sentence_loss", "sentence_accuracy") if self.has_sentence_task else ()
+        own = ("masked_lm_loss", "sentence_loss", "sentence_accuracy")
+        return own if self.settings.has_sentence_task else ()
 
     def tokens(self, batch: Batch) -> int:
         """All but padding, which `segments` mark where there is any."""
@@ -78,7 +74,7 @@ class MaskedLM(Objective):
         """What is hidden, how, and the second task."""
         settings = self.settings
         drawn = "once for all epochs" if settings.static_masks else "afresh in each epoch"
-        task = f", beside {settings.sentence_task}" if self.has_sentence_task else ""
+        task = f", beside {settings.sentence_task}" if settings.has_sentence_task else ""
         share = f"{settings.kind}: {100 * settings.density:g} % of the tokens hidden"
         return f"{share} by {settings.masking}, drawn {drawn}{task}"
 
@@ -88,7 +84,7 @@ class MaskedLM(Objective):
         from pipeline.models.layer import Layer
 
         found = build.project_out()
-        if self.has_sentence_task:
+        if self.settings.has_sentence_task:
             gives = ("next_sentence_logits",)
             found.append(Layer("next_sentence", SentenceHead, build.common, gives=gives))
         masked = Layer("masked_head", MLMHead, (*build.common, build.rows), gives=("logit_bias",))
@@ -99,7 +95,7 @@ class MaskedLM(Objective):
         from pipeline.objectives.losses import weighted_classes
 
         total, _ = super().__call__(outputs, labels)
-        if not self.has_sentence_task:
+        if not self.settings.has_sentence_task:
             return total, {}
         logits_B2, labels_B = outputs["next_sentence_logits"], labels["next_sentence"]
         weights_B, smoothing = labels["next_sentence_weights"], self.settings.label_smoothing
@@ -110,10 +106,10 @@ class MaskedLM(Objective):
 
 def masked_texts(samples: Samples, special: SpecialTokens, settings: ObjectiveConfig) -> Batch:
     """Samples as one text or as two with a sentence task, some of their tokens hidden."""
-    if settings.sentence_task == "none":
-        arranged = single(samples, special)
-    else:
+    if settings.has_sentence_task:
         arranged = paired(samples, special, settings.sentence_task)
+    else:
+        arranged = single(samples, special)
     return masked_lm(arranged, samples.keys, special, settings.masking, settings.density)
 
 

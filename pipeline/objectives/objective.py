@@ -55,6 +55,9 @@ class Objective(Loss):
     prefix: ClassVar[bool] = False
     """Whether what a text goes on from is seen whole, both ways."""
 
+    fills: ClassVar[bool] = True
+    """Whether a model is asked what stands in blanks, and not how a text goes on."""
+
     def __init__(self, settings: ObjectiveConfig) -> None:
         self.settings = settings
 

@@ -18,28 +18,28 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from pipeline.config import OptimizerConfig, ParallelConfig
 from pipeline.costs.memory import reduce_bucket
-from pipeline.distributed import sharding
 from pipeline.distributed.world import World, model_parallel_unit
 from pipeline.models.initialize import initialize
 from pipeline.models.layer import Flow, Layer
 from pipeline.models.lora import add_adapters
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.loss import Loss
-from pipeline.objectives.losses import spread, token_log_probabilities
+from pipeline.objectives.losses import spread
 from pipeline.optim.build import build, set_rate
 from pipeline.optim.groups import group_keys
-from pipeline.parallel.examples import alike, filled_up, tensors, unmarked, weight_sum
+from pipeline.parallel.examples import alike, unmarked, weight_sum
 from pipeline.parallel.forward import forward
 from pipeline.parallel.freezing import check_patterns, freeze, with_anchors
 from pipeline.parallel.masters import Masters
+from pipeline.parallel.model import ModelInLayout
 from pipeline.parallel.stack import Stack
-from pipeline.parallel.stages import Stages, input_names
+from pipeline.parallel.stages import Stages
 
 Example: TypeAlias = tuple[Flow, Flow]
 """Inputs and labels of a micro batch by name."""
 
 
-class Engine:
+class Engine(ModelInLayout):
     """A model, its loss, its optimizer and its layout.
 
     `metrics` are those of the loss in the last step or evaluation, weighted means over the global batch;
@@ -56,13 +56,13 @@ class Engine:
         dtype: torch.dtype,
         seed: int,
     ) -> None:
-        self.loss, self.world, self.parallel, self.optim = loss, world, parallel, optim
+        super().__init__(layers, world, parallel)
+        self.loss, self.optim = loss, optim
         self.zero_stage = parallel.zero_stage
         self.staged = parallel.pipeline > 1
         self.metrics: dict[str, float] = {}
         self.tokens = 0
         self._sums = torch.zeros(1 + len(loss.metrics), device=world.device)
-        self._inputs = input_names(layers)
         self._shapes: dict[str, torch.Size] = {}
         module = (
             Stages(layers, world, parallel, self._staged_loss) if self.staged else Stack(layers, parallel)
@@ -133,14 +133,8 @@ class Engine:
 
     @torch.no_grad()
     def forward(self, batches: list[Batch]) -> list[Flow]:
-        """Outputs by name of each micro batch, on the last pipeline stage alone; all ranks call this.
-
-        The model is as in evaluation, without dropout. Of a batch it takes what its layers read.
-        """
-        inputs = [
-            {name: tensor for name, tensor in self._tensors(unmarked(batch)).items() if name in self._inputs}
-            for batch in batches
-        ]
+        """Outputs by name of each micro batch, on the last pipeline stage alone; all ranks call this."""
+        inputs = [self._read(batch) for batch in batches]
         self.engine.eval()
         if self.staged:
             stages = self.engine.module
@@ -149,20 +143,6 @@ class Engine:
             found = [self.engine(flow) for flow in inputs]
         self.engine.train()
         return found
-
-    def log_probabilities(self, batches: list[Batch], targets: str = "targets") -> list[Tensor]:
-        """Of each batch's `targets` [B, S] the log-probability [B, S], on the last pipeline stage alone."""
-        outputs = self.forward(batches)
-        wanted = [self._tensors({name: batch[name] for name in ("tokens", targets)}) for batch in batches]
-        return [
-            token_log_probabilities(flow["logits"], labels[targets])
-            for flow, labels in zip(outputs, wanted if outputs else [], strict=True)
-        ]
-
-    def whole_shapes(self) -> dict[str, list[int]]:
-        """Shape of every parameter of this stage as a model without parallelism would hold it."""
-        size = self.world.tensor_size
-        return {name: list(sharding.whole_shape(p, size)) for name, p in self.parameters.items()}
 
     def _loss(self, outputs: Flow, labels: Flow) -> Tensor:
         """The loss of a micro batch; it and the metrics are added to the step's."""
@@ -239,11 +219,6 @@ class Engine:
         labels = {name: inputs.pop(name) for name in self.loss.labels if name in inputs}
         return inputs, labels
 
-    def _tensors(self, batch: Batch) -> Flow:
-        if self.parallel.sequence:
-            batch = filled_up(batch, self.world.tensor_size)
-        return tensors(batch, self.world.device)
-
     def _gradient_norm(self) -> float:
         return float(self.engine.get_global_grad_norm())
 
@@ -315,9 +290,8 @@ def deepspeed_config(
         "train_batch_size": optim.global_batch,
         "train_micro_batch_size_per_gpu": optim.micro_batch,
         "gradient_accumulation_steps": optim.accumulation(world.data_size),
-        "gradient_clipping": optim.clip_gradient_norm
-        if parallel.zero_stage
-        else 0.0,  # stage 0 is clipped by `Engine`
+        # Stage 0 is clipped by `Engine`.
+        "gradient_clipping": optim.clip_gradient_norm if parallel.zero_stage else 0.0,
         "zero_optimization": zero | offload,
         "zero_force_ds_cpu_optimizer": False,
         "zero_allow_untested_optimizer": optim.optimizer != "adamw",  # ours are tested

@@ -1,21 +1,19 @@
 """Parameters that stay as they are: no gradient, no optimizer state, in any layout."""
 
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from data_prep.contract.settings import InputError
 from pipeline.config import OptimizerConfig
+from pipeline.distributed.gathering import gathered
 from pipeline.optim.groups import GroupKey, patterns
 from pipeline.optim.names import fits, is_trained
 from pipeline.parallel.stages import Stages
 
 ANCHOR = "anchor"
 """Beginning of the names of numbers that stand for what a stage lacks; no checkpoint has them."""
-T = TypeVar("T")
 
 
 def check_patterns(names: Iterable[str], linears: Iterable[str], optim: OptimizerConfig) -> None:
@@ -67,10 +65,3 @@ def with_anchors(
     }
     module.anchors.extend(added.values())
     return {**trained, **added}, {**keys, **anchors}
-
-
-def gathered(mine: T) -> list[T]:
-    """What every rank has."""
-    found: list[T] = [mine] * dist.get_world_size()
-    dist.all_gather_object(found, mine)
-    return found

@@ -89,20 +89,19 @@ class Masters:
         return Run(master, place.start, fragment.lp_fragment_address.start, place.numel)
 
     def _run_of_stage_3(self, parameter: nn.Parameter) -> Run | None:
-        """Equal shares in rank order; the last ones are padded where the numbers do not divide."""
         group, offset, size = self.optimizer.grad_position[self.optimizer.get_param_id(parameter)]
-        start = size * self.world.data_rank
-        length = min(size, parameter.ds_numel - start)
-        master = self.optimizer.fp32_partitioned_groups_flat[group]
-        return Run(master, offset, start, length) if length > 0 else None
+        return self._share(parameter, self.optimizer.fp32_partitioned_groups_flat[group], offset, size)
 
     def _run_of_frozen(self, parameter: nn.Parameter) -> Run | None:
         if self.zero_stage < 3:
             return Run(parameter, 0, 0, parameter.numel())
-        size = parameter.ds_tensor.numel()
+        return self._share(parameter, parameter.ds_tensor, 0, parameter.ds_tensor.numel())
+
+    def _share(self, parameter: nn.Parameter, master: Tensor, offset: int, size: int) -> Run | None:
+        """Equal shares in rank order; the last ones are padded where the numbers do not divide."""
         start = size * self.world.data_rank
         length = min(size, parameter.ds_numel - start)
-        return Run(parameter.ds_tensor, 0, start, length) if length > 0 else None
+        return Run(master, offset, start, length) if length > 0 else None
 
     def is_whole(self, parameter: nn.Parameter) -> bool:
         """Whether every data-parallel rank holds the whole run, as they hold copies of one another."""

@@ -195,10 +195,10 @@ def sync(folder: Path, notify: Callable[[str], None] = print) -> int:
         raise InputError(f"{folder}: no run was tracked here; give a run folder or a work folder")
     steps = 0
     for record in [*records, parent_record(work, records[0].state.experiment)]:
-        courier = MLflowSender(record.path.parent, work, record, True, notify)
+        sender = MLflowSender(record.path.parent, work, record, True, notify)
         try:
             with sole_sender(record.path):
-                steps += courier.send()
+                steps += sender.send()
         except RecordBusy:
             raise InputError(
                 f"{record.path.parent}: another process is sending this run at the moment; it sends all "
@@ -206,7 +206,7 @@ def sync(folder: Path, notify: Callable[[str], None] = print) -> int:
             ) from None
         except Exception as error:  # MLflow raises what its backends raise
             raise InputError(
-                f"{record.path.parent}: MLflow at {courier.shown} cannot be used ({one_line(error)}); "
+                f"{record.path.parent}: MLflow at {sender.shown} cannot be used ({one_line(error)}); "
                 "start it or set MLFLOW_TRACKING_URI, then sync again"
             ) from error
     return steps

@@ -18,6 +18,7 @@ from pipeline.checkpoints.run_folder import INDEX, checkpoint_folder, read_confi
 from pipeline.config import ObjectiveConfig, OptimizerConfig, PipelineConfig
 from pipeline.conversion.family import Facts, differences
 from pipeline.costs.flops import VOCABULARY_MULTIPLE, padded_vocabulary
+from pipeline.objectives.objective import Objective
 from pipeline.objectives.registry import objective_of
 from pipeline.tracking import metrics
 
@@ -193,19 +194,26 @@ def objective_line(receipt: Receipt) -> str:
     """What a model learned to predict; empty where the receipt does not say."""
     if "objective" not in receipt.config or "model" not in receipt.config:
         return ""
-    words = objective_of(ObjectiveConfig.model_validate(receipt.config["objective"])).describe()
+    words = objective_in(receipt).describe()
     architecture = receipt.config["model"].get("architecture", "decoder").replace("_", "-").capitalize()
     return f"{architecture}, trained by {words}."
 
 
 def commands(receipt: Receipt, chats: bool) -> list[str]:
     """How to use a model, by what it learned to predict."""
-    kind = receipt.config.get("objective", {}).get("kind", "")
-    ask = {"causal_lm": "--prompt 'Return the'", "prefix_lm": "--prompt 'Return the'"}
-    ask |= dict.fromkeys(("masked_lm", "span_corruption", "denoising"), "--fill 'Return the <mask>.'")
-    asked = "--chat --prompt 'What is a list?'" if chats else ask.get(kind, "")
-    generate = [f"bloomery generate RUN {asked}"] if asked else []
-    return [*generate, "bloomery inspect RUN", "bloomery export RUN my-model"]
+    further = ["bloomery inspect RUN", "bloomery export RUN my-model"]
+    if chats:
+        asked = "--chat --prompt 'What is a list?'"
+    elif "objective" not in receipt.config:
+        return further
+    else:
+        asked = "--fill 'Return the <mask>.'" if objective_in(receipt).fills else "--prompt 'Return the'"
+    return [f"bloomery generate RUN {asked}", *further]
+
+
+def objective_in(receipt: Receipt) -> Objective:
+    """The objective that a receipt tells of."""
+    return objective_of(ObjectiveConfig.model_validate(receipt.config["objective"]))
 
 
 def training_headlines(folder: Path, receipt: Receipt) -> Iterable[Headline]:

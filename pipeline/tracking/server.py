@@ -1,6 +1,6 @@
 """The MLflow server, its experiment and its runs: found again, or made where they are missing.
 
-Functions here may raise whatever MLflow raises; the courier decides what that means for a run.
+Functions here may raise whatever MLflow raises; the sender decides what that means for a run.
 """
 
 import getpass
@@ -23,7 +23,7 @@ ENVIRONMENT = {
 }
 """How MLflow's client behaves here, unless the user's environment says otherwise.
 
-The courier has time to wait for a slow server, and tries again by itself: after it has looked what arrived.
+The sender has time to wait for a slow server, and tries again by itself: after it has looked what arrived.
 """
 KEY_TAG = "bloomery.key"
 DATABASE = "mlflow.db"

@@ -50,7 +50,7 @@ class Tracker:
         stage_folder.mkdir(parents=True, exist_ok=True)
         self.record = Record(stage_folder / STAGE_RECORD, stage, settings.experiment, self.subject)
         self._started = started
-        self._courier = MLflowSender(stage_folder, work, self.record, settings.enabled, notify)
+        self._sender = MLflowSender(stage_folder, work, self.record, settings.enabled, notify)
         self._sampler = SystemSampler(stage_folder / SYSTEM, settings.system_every)
         self._config = config
         self._unwritten: deque[metrics.Line] = deque()
@@ -74,13 +74,13 @@ class Tracker:
         MLflow keeps those that it has; done again, the same batches give the same values.
         """
         metrics.drop_after(self.path, step)
-        self._courier.rewind()
+        self._sender.rewind()
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Write the metrics of a step that is done; where the disk is full, they wait for room."""
         self._unwritten.append(metrics.make_line(step, values))
         self._write()
-        self._courier.start()
+        self._sender.start()
         self._sampler.start()
 
     def dataset(self, manifest: Manifest, path: Path, context: str = "training") -> None:
@@ -112,7 +112,7 @@ class Tracker:
         self._sampler.close()
         self._write()
         self._post("status", {"status": status}, time.time())
-        return self._courier.close(wait)
+        return self._sender.close(wait)
 
     def _post(self, kind: str, content: dict[str, Any], when: float = 0.0) -> None:
         try:

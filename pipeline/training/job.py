@@ -88,7 +88,7 @@ class Job:
     def parameters(self) -> int:
         """Number of the model's parameters."""
         rows = flops.padded_vocabulary(self.vocabulary.size)
-        sentence_head = self.config.objective.sentence_task != "none"
+        sentence_head = self.config.objective.has_sentence_task
         return flops.parameters(self.config.model, rows, self.config.position_table, sentence_head)
 
     @property

@@ -1,4 +1,4 @@
-"""What a run does about steps whose numbers are wrong (`numbers`), and what it leaves about them.
+"""What a run does about steps whose numbers are wrong (`loss_spikes`), and what it leaves about them.
 
     spikes.jsonl    one JSON object for each such step: its numbers, what was done, the documents of its batch
     skipped.json    the batches that the run leaves out, once it has gone back past a spike
@@ -15,13 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
-
 from data_prep.contract.reading import read_json, read_jsonl
 from data_prep.contract.receipt import write_atomic
 from data_prep.contract.settings import InputError
 from pipeline.checkpoints.format import Checkpoint, Index
 from pipeline.checkpoints.loop_state import LoopState, Range
+from pipeline.distributed.gathering import from_main
 from pipeline.distributed.signals import Signals
 from pipeline.objectives.batches import BatchSource
 from pipeline.training.job import Job
@@ -47,9 +46,8 @@ class LossGuard:
         """`start` is the checkpoint that the run goes on from; `progress` is there on the main rank alone."""
         self.job, self.source, self.progress, self.notify = job, source, progress, notify
         memory = start.memory if start else LoopState()
-        record = [read_skipped(job.folder) if progress else None]
-        dist.broadcast_object_list(record)
-        self.memory = LoopState.model_validate(memory.model_dump() | (record[0] or {}))
+        record = from_main(read_skipped(job.folder) if progress else None)
+        self.memory = LoopState.model_validate(memory.model_dump() | (record or {}))
 
     def batch(self, step: int) -> int:
         """The batch that a step, counted from 0, trains on."""
@@ -127,9 +125,7 @@ class LossGuard:
                 f"than skip_nonfinite {self.job.optim.skip_nonfinite}; its batch holds {named(documents)} "
                 f"(all in {path}); lower the learning rate, or look at these documents"
             )
-        told = [sentence]
-        dist.broadcast_object_list(told)
-        raise InputError(told[0])
+        raise InputError(from_main(sentence))
 
 
 def say(step: int, loss: float, norm: float, judgement: Judgement) -> str:

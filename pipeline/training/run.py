@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Callable
-from typing import IO
 
 import torch.distributed as dist
 
 from data_prep.contract.settings import InputError
 from pipeline.checkpoints.format import complete
 from pipeline.distributed import world
+from pipeline.distributed.gathering import together
 from pipeline.health import watchdog
 from pipeline.health.stopping import StopRequest
 from pipeline.health.watchdog import Watchdog
@@ -52,22 +52,6 @@ def run(
             lock.close()
     world.stop()
     return finished
-
-
-def together(action: Callable[[], IO[str] | None]) -> IO[str] | None:
-    """Do something on every rank; an `InputError` on one of them is raised on all."""
-    result: IO[str] | None = None
-    problem: str | None = None
-    try:
-        result = action()
-    except InputError as error:
-        problem = str(error)
-    problems: list[str | None] = [None] * dist.get_world_size()
-    dist.all_gather_object(problems, problem)
-    for one in problems:
-        if one:
-            raise InputError(one)
-    return result
 
 
 def say(line: str) -> None:

@@ -17,6 +17,7 @@ from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
 from pipeline.config import OptimizerConfig
 from pipeline.distributed import world
+from pipeline.distributed.gathering import together
 from pipeline.health import watchdog
 from pipeline.health.stopping import StopRequest
 from pipeline.health.watchdog import Watchdog
@@ -24,7 +25,7 @@ from pipeline.objectives.batches import Batch
 from pipeline.tracking import metrics
 from pipeline.training.job import Job, open_folder
 from pipeline.training.loss_guard import SKIPPED, SPIKES
-from pipeline.training.run import quiet, together
+from pipeline.training.run import quiet
 from pipeline.training.trainer import train
 from tests.distributed import toy
 from tests.distributed.processes import run_world, start_world

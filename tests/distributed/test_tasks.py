@@ -13,6 +13,7 @@ from pipeline.checkpoints.companions import open_companion
 from pipeline.checkpoints.run_folder import checkpoint_folder
 from pipeline.config import PipelineConfig
 from pipeline.distributed import world
+from pipeline.distributed.gathering import together
 from pipeline.health import watchdog
 from pipeline.health.stopping import StopRequest
 from pipeline.health.watchdog import Watchdog
@@ -20,7 +21,7 @@ from pipeline.objectives.batches import Batch
 from pipeline.objectives.model import model_layers
 from pipeline.tracking import metrics
 from pipeline.training.job import Job, open_folder
-from pipeline.training.run import quiet, together
+from pipeline.training.run import quiet
 from pipeline.training.task import Companions, MakeTask, Task, own_objective
 from pipeline.training.trainer import train
 from tests.distributed import toy

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tracking import mlflow_sender as courier
+from pipeline.tracking import mlflow_sender
 from pipeline.tracking.server import connect
 from tests.pipeline.tracking.store import Store
 
@@ -21,7 +21,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def work(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A work folder beside an empty SQLite store; batches are sent soon."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(courier, "SEND_EVERY", 0.05)
+    monkeypatch.setattr(mlflow_sender, "SEND_EVERY", 0.05)
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     (tmp_path / "demo").mkdir()
     return tmp_path / "demo"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tracking import mlflow_sender as courier
+from pipeline.tracking import mlflow_sender
 from tests.pipeline.tracking.servers import Proxy, free_port, held_up, mlflow_server, wait_for
 from tests.pipeline.tracking.store import Store, once, pretraining
 
@@ -19,8 +19,8 @@ def test_every_step_is_there_once_after_an_outage(
     tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("mlflow.server", reason="mlflow-skinny has no server")
-    monkeypatch.setattr(courier, "SEND_EVERY", 0.2)
-    monkeypatch.setattr(courier, "RETRY_AT_MOST", 0.5)
+    monkeypatch.setattr(mlflow_sender, "SEND_EVERY", 0.2)
+    monkeypatch.setattr(mlflow_sender, "RETRY_AT_MOST", 0.5)
     shutil.copy(empty_store, tmp_path / "server.db")
     port, said = free_port(), []
     work = tmp_path / "demo"
@@ -64,8 +64,8 @@ def test_every_step_is_there_once_after_a_server_was_full_and_slow(
 ) -> None:
     """Full: a proxy says so, then its own disk takes no byte more. Slow: it stores, and answers late."""
     pytest.importorskip("mlflow.server", reason="mlflow-skinny has no server")
-    monkeypatch.setattr(courier, "SEND_EVERY", 0.1)
-    monkeypatch.setattr(courier, "RETRY_AT_MOST", 0.5)
+    monkeypatch.setattr(mlflow_sender, "SEND_EVERY", 0.1)
+    monkeypatch.setattr(mlflow_sender, "RETRY_AT_MOST", 0.5)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     shutil.copy(empty_store, tmp_path / "server.db")
     said: list[str] = []

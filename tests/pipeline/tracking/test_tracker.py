@@ -16,8 +16,7 @@ from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
 from pipeline.config import TrackingConfig
 from pipeline.reports.publish import sync
-from pipeline.tracking import metrics, server
-from pipeline.tracking import mlflow_sender as courier
+from pipeline.tracking import metrics, mlflow_sender, server
 from pipeline.tracking.record import Record, StreamPlace, sole_sender
 from pipeline.tracking.tracker import Tracker, flatten
 from tests.pipeline.tracking.servers import held_up, wait_for
@@ -108,10 +107,10 @@ KILLED = """
 import os, signal, sys, time
 from contextlib import closing
 from pathlib import Path
-from pipeline.tracking import mlflow_sender as courier
+from pipeline.tracking import mlflow_sender
 from tests.pipeline.tracking.servers import held_up, wait_for
 from tests.pipeline.tracking.store import pretraining
-courier.SEND_EVERY = 0.01
+mlflow_sender.SEND_EVERY = 0.01
 start, stop = int(sys.argv[2]), int(sys.argv[3])
 run = pretraining(Path(sys.argv[1]))
 run.start_from(start)
@@ -155,7 +154,7 @@ def test_no_server_means_one_warning_no_delay_and_a_later_sync(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free.getsockname()[1]}")
-    monkeypatch.setattr(courier, "RETRY_AT_MOST", 0.1)
+    monkeypatch.setattr(mlflow_sender, "RETRY_AT_MOST", 0.1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     said: list[str] = []
     run = pretraining(work, said)
