@@ -42,7 +42,7 @@ def doctor(
         from launch.work import work_folder
 
         read = recipes.load(recipe, sets or []) if recipe else None
-        folder = work_folder(read.pipeline(), work) if read else Path(work or ".")
+        folder = work_folder(read, work) if read else Path(work or ".")
         findings = []
         for finding in diagnose(read, folder, hostfile):
             findings.append(finding)
