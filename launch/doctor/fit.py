@@ -1,6 +1,5 @@
 """Whether a recipe fits: its layout the processes, its memory the devices, its checkpoints the disk."""
 
-import os
 import shutil
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
@@ -12,7 +11,7 @@ from data_prep.contract.stages import Source, Stage
 from data_prep.contract.vocabulary import Vocabulary
 from launch.doctor.finding import Finding, fail, host_memory, ok, size, warn
 from launch.graph import Graph, graph
-from launch.local import choose_processes, count_gpus
+from launch.local import available, choose_processes, count_gpus
 from launch.recipe import Recipe
 from pipeline.checkpoints.run_folder import read_config
 from pipeline.config import PipelineConfig
@@ -43,7 +42,7 @@ def here() -> Devices:
         import torch
 
         return Devices({"here": gpus}, True, torch.cuda.get_device_properties(0).total_memory)
-    return Devices({"here": min(2, os.cpu_count() or 1)}, False, host_memory())
+    return Devices({"here": available(gpus)}, False, host_memory())
 
 
 def recipe_fits(recipe: Recipe, work: Path, devices: Devices) -> list[Finding]:
