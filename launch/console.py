@@ -15,6 +15,7 @@ import typer
 
 from data_prep.contract.names import one_line
 from data_prep.contract.settings import InputError
+from launch.start import interruptible
 
 app = typer.Typer(
     help="From raw documents to a pretrained, tuned and measured language model, with one recipe.",
@@ -24,8 +25,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-INTERRUPTED = 130
-"""Exit status of a command that was ended by Ctrl-C and has nothing to save."""
 WRONG_PLACE = (
     errno.EACCES,
     errno.EPERM,
@@ -37,6 +36,7 @@ WRONG_PLACE = (
     errno.ELOOP,
     errno.ENXIO,
 )
+"""What a machine says of a path that is wrong: bad input."""
 NO_ROOM = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -88,27 +88,25 @@ def print_line(line: str) -> None:
 @contextmanager
 def reporting(as_json: bool) -> Iterator[dict[str, Any]]:
     """Errors of the user's become one sentence and status 2; with --json the result ends stdout."""
-    from launch.runner import TrainingFailedError
-    from pipeline.health.stopping import RESUME
+    with interruptible():  # what follows takes a while to load
+        from launch.runner import TrainingFailedError
+        from pipeline.health.stopping import RESUME
 
-    result: dict[str, Any] = {}
-    try:
-        yield result
-    except InputError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
-    except OSError as error:
-        if error.errno not in (*WRONG_PLACE, *NO_ROOM):
-            raise
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"error: {one_line(place)}{error.strerror}", file=sys.stderr)
-        raise SystemExit(2 if error.errno in WRONG_PLACE else 1) from None
-    except TrainingFailedError as error:
-        if error.status not in (2, RESUME):  # with these, what there is to say has been said
-            print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(error.status if error.status > 0 else 1) from None
-    if as_json:
-        print(json.dumps(result))
+        result: dict[str, Any] = {}
+        try:
+            yield result
+        except InputError as error:
+            print(f"error: {one_line(str(error))}", file=sys.stderr)
+            raise SystemExit(2) from None
+        except OSError as error:
+            if error.errno not in (*WRONG_PLACE, *NO_ROOM):
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            print(f"error: {one_line(place)}{error.strerror}", file=sys.stderr)
+            raise SystemExit(2 if error.errno in WRONG_PLACE else 1) from None
+        except TrainingFailedError as error:
+            if error.status not in (2, RESUME):  # with these, what there is to say has been said
+                print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(error.status if error.status > 0 else 1) from None
+        if as_json:
+            print(json.dumps(result))

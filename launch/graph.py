@@ -22,7 +22,7 @@ from data_prep.contract.receipt import kind_of, read_receipt
 from data_prep.contract.settings import InputError, Settings
 from data_prep.contract.stages import DATASET, FILES, Input, Kind, Source, Stage
 from launch.kinds import all_kinds
-from launch.recipe import Recipe, told_of, validated
+from launch.recipe import Recipe, merged, told_of, validated
 from pipeline.stages.training import inherited
 
 NAME = re.compile(r"[A-Za-z0-9][\w-]{0,63}", re.ASCII)
@@ -262,20 +262,6 @@ def is_imported(run: Path) -> bool:
     """Whether a folder holds an imported model, which says itself what it is."""
     receipt = read_receipt(run)
     return receipt is not None and kind_of(receipt) == "import"
-
-
-def merged(plain: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings with those of `over` on top.
-
-    >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}})
-    {'a': {'b': 1, 'c': 3}}
-    """
-    found = dict(plain)
-    for name, value in over.items():
-        below = found.get(name)
-        both = isinstance(value, Mapping) and isinstance(below, Mapping)
-        found[name] = merged(below, value) if both else value  # type: ignore[arg-type]
-    return found
 
 
 def listed(given: Any) -> list[Any]:

@@ -31,8 +31,7 @@ class LocalLauncher:
     def command(self, attempt: str, flags: list[str]) -> tuple[list[str], dict[str, str]]:
         """The launcher's command and its environment."""
         gpus = count_gpus()
-        available = gpus or min(2, os.cpu_count() or 1)
-        processes = choose_processes(self.parallel, self.optim, available, exact=gpus == 0)
+        processes = choose_processes(self.parallel, self.optim, available(gpus), exact=gpus == 0)
         world = base64.urlsafe_b64encode(json.dumps({"localhost": list(range(processes))}).encode()).decode()
         command = [sys.executable, "-m", "deepspeed.launcher.launch", "--log_level=critical"]
         command += ["--no_local_rank", f"--world_info={world}", f"--master_port={free_port()}"]
@@ -46,27 +45,32 @@ class LocalLauncher:
         """Nothing is left: ranks die with the launcher."""
 
 
-def choose_processes(parallel: ParallelConfig, optim: OptimizerConfig, available: int, exact: bool) -> int:
-    """How many processes to start where `available` can run side by side.
+def choose_processes(parallel: ParallelConfig, optim: OptimizerConfig, room: int, exact: bool) -> int:
+    """How many processes to start where `room` of them can run side by side.
 
     A data parallel size that the recipe leaves open becomes the largest that the machine has room for and the
-    global batch divides by. `exact` says that more processes than `available` may be started, as on a CPU.
+    global batch divides by. `exact` says that more processes than `room` may be started, as on a CPU.
     """
     model = parallel.tensor * parallel.pipeline
     if parallel.data is None:
         rows = optim.batch_at(0) // optim.micro_batch
-        room = max(1, available // model)
-        data = max(size for size in range(1, room + 1) if size == 1 or rows % size == 0)
+        copies = max(1, room // model)
+        data = max(size for size in range(1, copies + 1) if size == 1 or rows % size == 0)
     else:
         data = parallel.data
-    if not exact and model * data > available:
+    if not exact and model * data > room:
         raise InputError(
             f"parallel: tensor {parallel.tensor} x pipeline {parallel.pipeline} x data {data} needs "
-            f"{model * data} GPUs, this machine has {available}; make one smaller or use "
+            f"{model * data} GPUs, this machine has {room}; make one smaller or use "
             "`deepspeed --hostfile HOSTS launch/train.py RECIPE` over several machines"
         )
     optim.accumulation(data)
     return model * data
+
+
+def available(gpus: int) -> int:
+    """How many processes this machine runs side by side: one for each GPU, without any two at most."""
+    return gpus or min(2, os.cpu_count() or 1)
 
 
 def count_gpus() -> int:

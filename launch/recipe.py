@@ -7,7 +7,7 @@ Everything that is wrong is one `InputError` sentence: the file, the key, the va
 import difflib
 import reprlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,8 +42,6 @@ PATHS = (
     ("train", "start_from"),
     ("tune", "data"),
 )
-
-
 LONGEST = 100
 """Characters of a value in a sentence."""
 REFERENCES = {"from", "data", "of"}
@@ -115,7 +113,7 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Recipe:
         here: dict[str, Any] = {}
         _put(here, key, value)
         _resolve(here, Path.cwd())
-        _merge(plain, here)
+        plain = merged(plain, here)
     plain.setdefault("name", path.stem)
     for line in take_old_names(plain):
         print(f"{path}: {line}", file=sys.stderr)
@@ -194,12 +192,18 @@ def _put(plain: dict[str, Any], key: list[str], value: Any) -> None:
     plain[key[-1]] = value
 
 
-def _merge(plain: dict[str, Any], over: dict[str, Any]) -> None:
+def merged(plain: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings with those of `over` on top.
+
+    >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}})
+    {'a': {'b': 1, 'c': 3}}
+    """
+    found = dict(plain)
     for name, value in over.items():
-        if isinstance(value, dict) and isinstance(plain.get(name), dict):
-            _merge(plain[name], value)
-        else:
-            plain[name] = value
+        below = found.get(name)
+        both = isinstance(value, Mapping) and isinstance(below, Mapping)
+        found[name] = merged(below, value) if both else value  # type: ignore[arg-type]
+    return found
 
 
 def _inherit(plain: dict[str, Any]) -> None:

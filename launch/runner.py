@@ -4,7 +4,6 @@ The kind of a stage says whether it trains, which a launcher's processes do unde
 which is done here. Nothing here knows a kind by name.
 """
 
-import os
 import resource
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -22,7 +21,7 @@ from launch.doctor.finding import host_memory, size
 from launch.doctor.fit import what_trains
 from launch.graph import Graph, graph
 from launch.hosts import HostsLauncher
-from launch.local import LocalLauncher, choose_processes, count_gpus
+from launch.local import LocalLauncher, available, choose_processes, count_gpus
 from launch.recipe import Recipe
 from launch.supervise import Launcher, Supervisor
 from pipeline.costs import memory
@@ -31,6 +30,7 @@ from pipeline.objectives.registry import objective_of
 from pipeline.reports.findings import GRAPH, USUAL, write_graph
 from pipeline.stages.summary import summarise, track
 from pipeline.stages.training import Training, check_layout
+from pipeline.tracking.tracker import flatten
 from pipeline.training.job import Job
 
 FEWEST_FILES = 256
@@ -138,7 +138,7 @@ class Runner:
         if self.hostfile is not None or count_gpus():
             return
         rows, there = padded_vocabulary(job.vocabulary.size), host_memory()
-        processes = choose_processes(job.config.parallel, job.optim, min(2, os.cpu_count() or 1), exact=True)
+        processes = choose_processes(job.config.parallel, job.optim, available(0), exact=True)
         data = job.config.parallel.data_size(processes)
         lengths = objective_of(job.config.objective).shape(job.config.data).lengths
         trained = what_trains(job.config, rows)
@@ -211,18 +211,8 @@ def _state(kind: Kind, stage: Stage, told: dict[str, StageState]) -> tuple[str, 
 
 def change(receipt: Receipt, config: dict[str, object]) -> str:
     """The first key that differs from a receipt's, or that something that goes in does."""
-    was, now = flat(receipt.config), flat(config)
+    was, now = flatten(receipt.config), flatten(config)
     for key in now:
         if key in was and was[key] != now[key]:
             return f"{key} was {was[key]!r} and is {now[key]!r}"
     return "what goes in has changed"
-
-
-def flat(values: object, prefix: str = "") -> dict[str, object]:
-    """Nested keys as dotted ones."""
-    if not isinstance(values, dict):
-        return {prefix: values}
-    found: dict[str, object] = {}
-    for name, value in values.items():
-        found |= flat(value, f"{prefix}.{name}" if prefix else str(name))
-    return found

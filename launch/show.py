@@ -39,7 +39,7 @@ def trace(run: Path, step: int) -> dict[str, Any]:
 
     from data_prep.contract.dataset import TOKENIZER
     from data_prep.contract.vocabulary import Vocabulary
-    from pipeline.checkpoints.run_folder import read_config
+    from pipeline.checkpoints.run_folder import identity_of, read_config
     from pipeline.data.provenance import step_batch, trace_step
     from pipeline.evaluation.blanks import read, restored, shown
     from pipeline.training.loss_guard import read_skipped
@@ -48,7 +48,7 @@ def trace(run: Path, step: int) -> dict[str, Any]:
     config = read_config(run)
     if not 1 <= step <= config.train.steps:
         raise InputError(f"--step {step}: the run {run} has the steps 1 to {config.train.steps}")
-    place = str(run.resolve().parent / "dataset")
+    place = str((run.resolve() / identity_of(run).get("dataset", "../dataset")).resolve())
     number = batch_of(step - 1, (read_skipped(run) or {}).get("skipped", []))
     samples = [asdict(sample) for sample in trace_step(config, place, number)]
     if config.model.architecture != "decoder":

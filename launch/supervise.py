@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Protocol
 
+from data_prep.contract.family import die_with_parent
 from launch.attempts import Attempts, Report
-from launch.family import die_with_parent
 from launch.settings import SuperviseConfig
 from pipeline.checkpoints.run_folder import saved_steps
 from pipeline.health.stopping import RESUME

@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from data_prep.contract.family import die_with_parent
 from data_prep.contract.names import one_line
 from data_prep.contract.settings import InputError
 from launch import recipe
 from launch.attempts import folder_of, follow, report, restarts_of, speaks
-from launch.family import die_with_parent
 from launch.graph import graph
 from launch.quiet import quieten
 from launch.remote import unpack

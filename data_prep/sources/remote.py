@@ -41,7 +41,9 @@ def list_remote(given: str, suffixes: tuple[str, ...]) -> Found:
         else:
             found = {path: system.info(path)}
     except ImportError as error:
-        raise InputError(f"corpus.paths: {shown(given)} needs a package that is not installed ({error})") from error
+        raise InputError(
+            f"corpus.paths: {shown(given)} needs a package that is not installed ({error})"
+        ) from error
     except (OSError, ValueError, PermissionError) as error:
         problem = without_password(f"{type(error).__name__}: {error}")
         raise InputError(f"corpus.paths: {shown(given)} cannot be read ({problem})") from error

@@ -18,9 +18,9 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """What a dataset, checkpoint or run holds."""
-    from launch import show
-
     with reporting(as_json) as result:
+        from launch import show
+
         result |= show.describe(path) if step is None else show.trace(path, step)
         if not as_json:
             told_lines = show.lines(result) if step is None else show.sample_lines(result["samples"])
@@ -42,7 +42,7 @@ def doctor(
         from launch.work import work_folder
 
         read = recipes.load(recipe, sets or []) if recipe else None
-        folder = work_folder(read.pipeline(), work) if read else Path(work or ".")
+        folder = work_folder(read, work) if read else Path(work or ".")
         findings = []
         for finding in diagnose(read, folder, hostfile):
             findings.append(finding)
@@ -71,7 +71,7 @@ def dashboard(
         from launch import dashboard as served
 
         def ready(page: str) -> None:
-            print_line(json.dumps({"page": page}) if as_json else f"{page}")
+            print_line(json.dumps({"page": page}) if as_json else page)
 
         served.run(folder, browser, ready, lambda line: print(line, file=sys.stderr))
 

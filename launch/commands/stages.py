@@ -39,7 +39,7 @@ def run(
         runner = _runner(recipe, sets, work, max_minutes, hostfile)
         runner.run(stage)
         result |= _places(runner)
-        for name, place in _places(runner).items():
+        for name, place in result.items():
             print_line(f"{name:<12} {place}")
 
 
@@ -55,11 +55,8 @@ def stages(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_jso
         for one in found:
             reads = f"reads {', '.join(one.needs)}" if one.needs else ""
             why = f"({one.why})" if one.why else ""
-            print_line(
-                " ".join(
-                    f"{one.name:<{width}}  {one.kind:<10} {one.state:<12} {reads} {why}".split("\n")
-                ).rstrip()
-            )
+            line = f"{one.name:<{width}}  {one.kind:<10} {one.state:<12} {reads} {why}"
+            print_line(line.replace("\n", " ").rstrip())
 
 
 @app.command(epilog="Example: bloomery prep launch/recipes/web.yaml --set 'corpus.paths=[crawl/*.warc.gz]'")

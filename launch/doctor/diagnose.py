@@ -8,10 +8,12 @@ from pathlib import Path
 from data_prep.contract.settings import InputError
 from launch.doctor import hosts as several
 from launch.doctor.finding import Finding
-from launch.doctor.fit import Devices, count_processes, existing, here, recipe_fits
+from launch.doctor.fit import Devices, count_processes, existing, here, recipe_fits, trainings
 from launch.doctor.machine import machine
+from launch.graph import graph
 from launch.hosts import read_hostfile
 from launch.recipe import Recipe
+from pipeline.stages.training import config_of
 
 
 def diagnose(recipe: Recipe | None, work: Path, hostfile: Path | None) -> Iterator[Finding]:
@@ -30,7 +32,9 @@ def _alone(recipe: Recipe | None, work: Path) -> Generator[Finding, None, Device
     processes = sum(devices.slots.values())
     if recipe is not None:
         with suppress(InputError):  # which is said with the layout
-            processes = count_processes(recipe.pipeline(), devices)
+            stages = trainings(recipe, graph(recipe, work))
+            counts = [count_processes(config_of(stage), devices) for stage in stages]
+            processes = max(counts, default=processes)
     yield from several.judge(several.try_start(existing(work), None, processes), processes)
     return devices
 

@@ -1,19 +1,18 @@
 """Whether a recipe fits: its layout the processes, its memory the devices, its checkpoints the disk."""
 
 import math
-import os
 import shutil
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-from data_prep.contract.dataset import Dataset
+from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.settings import InputError
 from data_prep.contract.stages import Source, Stage
 from data_prep.contract.vocabulary import Vocabulary
 from launch.doctor.finding import Finding, fail, host_memory, ok, size, warn
 from launch.graph import Graph, graph
-from launch.local import choose_processes, count_gpus
+from launch.local import available, choose_processes, count_gpus
 from launch.recipe import Recipe
 from pipeline.checkpoints.run_folder import read_config
 from pipeline.config import PipelineConfig
@@ -44,24 +43,29 @@ def here() -> Devices:
         import torch
 
         return Devices({"here": gpus}, True, torch.cuda.get_device_properties(0).total_memory)
-    return Devices({"here": min(2, os.cpu_count() or 1)}, False, host_memory())
+    return Devices({"here": available(gpus)}, False, host_memory())
 
 
 def recipe_fits(recipe: Recipe, work: Path, devices: Devices) -> list[Finding]:
     """All of this module's findings, of every stage that trains."""
     found = graph(recipe, work)
-    stages = [stage for stage in found.with_needs() if isinstance(found.kind(stage), Training)]
-    findings = [
-        replace(one, name=one.name if len(stages) == 1 or not recipe.stages else f"{one.name} {stage.name}")
-        for stage in (stages if recipe.stages else stages[:1])
+    stages = trainings(recipe, found)
+    return [
+        replace(one, name=one.name if len(stages) == 1 else f"{one.name} {stage.name}")
+        for stage in stages
         for one in stage_fits(recipe, found, stage, devices)
     ]
-    return findings
+
+
+def trainings(recipe: Recipe, found: Graph) -> list[Stage]:
+    """The stages that train; of the usual ones the first, whose model and layout tuning has too."""
+    stages = [stage for stage in found.with_needs() if found.kind(stage).trains]
+    return stages if recipe.stages else stages[:1]
 
 
 def stage_fits(recipe: Recipe, found: Graph, stage: Stage, devices: Devices) -> list[Finding]:
     """The layout, the memory and the disk of one training."""
-    config, pieces = config_of(stage), vocabulary_size(recipe, stage.work)
+    config, pieces = config_of(stage), vocabulary_size(recipe, found, stage)
     rows = flops.padded_vocabulary(pieces)
     room = disk(config, stage.work, rows)
     try:
@@ -106,13 +110,15 @@ def companion(
     return memory.companion_bytes(theirs, lengths, rows, width, samples)
 
 
-def vocabulary_size(recipe: Recipe, work: Path) -> int:
-    """Pieces of the prepared dataset's tokenizer, or of the one that the recipe asks for."""
-    try:
-        return Dataset(work / "dataset").manifest.vocabulary_size
-    except InputError:
-        given = recipe.tokenizer.model
-        return Vocabulary(given).size if given else recipe.tokenizer.vocabulary_size
+def vocabulary_size(recipe: Recipe, found: Graph, stage: Stage) -> int:
+    """Pieces of the tokenizer of what a stage reads, or of the one that the recipe asks for."""
+    for source in (stage.source("data"), stage.source("from")):
+        if source and (source.path / TOKENIZER).is_file():
+            return Vocabulary(source.path / TOKENIZER).size
+        if source and source.stage:
+            return vocabulary_size(recipe, found, found.stages[source.stage])
+    given = recipe.tokenizer.model
+    return Vocabulary(given).size if given else recipe.tokenizer.vocabulary_size
 
 
 def count_processes(config: PipelineConfig, devices: Devices) -> int:

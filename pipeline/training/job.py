@@ -6,6 +6,7 @@ its own, never overwritten; where the same one is found, training goes on from i
 
 import fcntl
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -116,12 +117,14 @@ def open_folder(job: Job, notify: Callable[[str], None]) -> IO[str]:
     job.folder.mkdir(parents=True, exist_ok=True)
     write_config(job.folder, job.config)
     shutil.copyfile(job.tokenizer_file, job.folder / TOKENIZER)
-    identity = {
+    identity: dict[str, object] = {
         "stage": job.stage,
         "kind": job.kind,
         "fingerprint": job.fingerprint,
         "inputs": job.inputs,
     }
+    if job.dataset:
+        identity["dataset"] = os.path.relpath(job.dataset.folder.resolve(), job.folder.resolve())
     write_atomic(job.folder / IDENTITY, json.dumps(identity, indent=2) + "\n")
     return lock
 

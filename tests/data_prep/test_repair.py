@@ -1,9 +1,8 @@
 """Finished datasets whose files are lost or changed: what is made again is what a fresh run makes."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,7 +10,6 @@ from data_prep import run
 from data_prep.config import PrepConfig
 from data_prep.contract.dataset import DAMAGED, Dataset
 from data_prep.contract.receipt import read_receipt
-from data_prep.parts import Part, Work
 from data_prep.storage import Storage
 from tests.data_prep.helpers import Here, fingerprints, prep_config, story, write_jsonl
 

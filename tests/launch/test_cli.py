@@ -93,15 +93,18 @@ def test_more_bad_input(tmp_path: Path, arguments: list[str], said: str) -> None
     assert done.stderr.count("\n") == 1
 
 
-def test_ctrl_c_while_it_loads_is_no_traceback() -> None:
+@pytest.mark.parametrize("module", ["launch.cli", "launch.runner"])
+def test_ctrl_c_while_it_loads_is_no_traceback(module: str, tmp_path: Path) -> None:
+    """The command line, and what a command needs."""
     code = (
         "import os, signal, sys; from launch.start import main\n"
         "class Interrupted:\n"
         "    def find_spec(self, name, *_):\n"
-        "        name == 'launch.cli' and os.kill(os.getpid(), signal.SIGINT)\n"
+        f"        name == {module!r} and os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Interrupted()); main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code, "sync", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "stopped; the same command goes on\n")
 
 

@@ -94,17 +94,21 @@ def test_the_command_serves_until_ctrl_c_and_leaves_no_process(work: Path) -> No
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
         cwd=work.parent.parent,
     )
-    assert started.stdout is not None
-    page = json.loads(started.stdout.readline())["page"]
-    assert page.startswith("http://127.0.0.1:5000/#/" if usual else "http://127.0.0.1:")
-    below = psutil.Process(started.pid).children(recursive=True)
-    base, run_id = page.split("/#/")[0], page.rpartition("/")[2].partition("?")[0]
-    with urllib.request.urlopen(f"{base}/api/2.0/mlflow/runs/get?run_id={run_id}", timeout=30) as answer:
-        assert json.load(answer)["run"]["info"]["run_name"] == "demo"
-    assert dashboard.choose_port() != int(base.rpartition(":")[2])
-    assert not any("mlflow.db" in word for one in below for word in one.cmdline())
-    started.send_signal(signal.SIGINT)
-    assert started.wait(30) == 0
+    try:
+        assert started.stdout is not None
+        page = json.loads(started.stdout.readline())["page"]
+        assert page.startswith("http://127.0.0.1:5000/#/" if usual else "http://127.0.0.1:")
+        below = psutil.Process(started.pid).children(recursive=True)
+        base, run_id = page.split("/#/")[0], page.rpartition("/")[2].partition("?")[0]
+        with urllib.request.urlopen(f"{base}/api/2.0/mlflow/runs/get?run_id={run_id}", timeout=30) as answer:
+            assert json.load(answer)["run"]["info"]["run_name"] == "demo"
+        assert dashboard.choose_port() != int(base.rpartition(":")[2])
+        assert not any("mlflow.db" in word for one in below for word in one.cmdline())
+        started.send_signal(signal.SIGINT)
+        assert started.wait(30) == 0
+    finally:  # the server ends with the command
+        started.kill()
+        started.wait()
     deadline = time.monotonic() + 300
     while any(one.is_running() and one.status() != "zombie" for one in below):
         assert time.monotonic() < deadline

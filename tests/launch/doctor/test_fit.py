@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
+from data_prep.contract.dataset import Dataset
 from launch.doctor import fit
+from launch.doctor import hosts as several
+from launch.doctor.diagnose import diagnose
 from launch.doctor.fit import Devices, recipe_fits, split_tensor_groups
+from launch.graph import graph
 from launch.recipe import Recipe
 
 H100 = 80 << 30
@@ -103,3 +107,34 @@ def test_room_for_checkpoints(
     found = findings(recipe, Devices({"a": 1}, False, H100), tmp_path / "runs" / "new")["disk"]
     assert found[0] == status
     assert "3 checkpoints of 100 MiB" in found[1]
+
+
+STAGES = {
+    "objective": {"kind": "masked_lm"},  # of no use to the recipe's own model, only to its stages'
+    "tokenizer": {"vocabulary_size": 21_500},
+}
+
+
+def test_each_training_of_a_recipe_with_stages_by_the_tokenizer_of_what_it_reads(tiny_dataset: Path) -> None:
+    base = {"kind": "pretrain", "data": str(tiny_dataset), "model": {"architecture": "encoder"}}
+    stages = {"base": base, "more": {"kind": "pretrain", "data": str(tiny_dataset), "from": "base"}}
+    found = findings(
+        STAGES | {"stages": stages}, Devices({"a": 1}, False, H100), tiny_dataset.parent / "work"
+    )
+    assert set(found) == {f"{name} {stage}" for name in ("disk", "layout", "memory") for stage in stages}
+    recipe = Recipe.model_validate({"name": "fit", **STAGES, "stages": stages})
+    among = graph(recipe, tiny_dataset.parent / "work")
+    pieces = Dataset(tiny_dataset).manifest.vocabulary_size
+    assert {fit.vocabulary_size(recipe, among, among.stages[name]) for name in stages} == {pieces}
+
+
+def test_as_many_processes_are_tried_as_the_largest_training_has(
+    tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = {"kind": "pretrain", "data": str(tiny_dataset), "model": {"architecture": "encoder"}}
+    stages = {"base": base, "wide": {**base, "parallel": {"tensor": 2, "data": 2}}}
+    recipe = Recipe.model_validate({"name": "fit", **STAGES, "stages": stages})
+    tried: list[int] = []
+    monkeypatch.setattr(several, "try_start", lambda *given: tried.append(given[-1]) or several.Trial())
+    assert {finding.status for finding in diagnose(recipe, tiny_dataset.parent / "work", None)} >= {"ok"}
+    assert tried == [4]
