@@ -120,7 +120,7 @@ def graph(work: Path) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = read_json(path)
         return found
     needs: dict[str, list[str]] = {"dataset": [], "pretrain": ["dataset"], "tune": ["pretrain", "dataset"]}
-    needs["eval"] = [name for name in ("pretrain", "tune") if read_receipt(work / name)]
+    needs["eval"] = [*(name for name in ("pretrain", "tune") if read_receipt(work / name)), "dataset"]
     return {name: {"kind": kind, "needs": needs[name]} for name, kind in USUAL.items()}
 
 
