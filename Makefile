@@ -1,23 +1,28 @@
 # make run    install what the main job needs, run it     make test   install what the tests need, run them all
+# make slow   the proofs of minutes: kills, lost hosts, long comparisons of layouts
 # make check  format, lint, types and contracts alone     make test TESTS=tests/pipeline/optim   one part of them
 # Everything is installed into .venv. Another interpreter: make run PYTHON=/usr/bin/python3.12
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name) 2>/dev/null)))
 RECIPE ?= launch/recipes/quickstart.yaml
 TESTS ?= tests
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
 # pip would compile 25,000 modules one after the other, for a minute; compileall uses every core. Some packages
 # bring templates that are no Python, so that its status says nothing.
 INSTALL := $(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable
 COMPILE := $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 
-.PHONY: run test check clean
+.PHONY: run test slow check clean
 
 run: .venv/.installed-all
 	$(BIN)/bloomery run $(RECIPE)
 
 test: check
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(PYTEST) -m "not slow" $(TESTS)
+
+slow: .venv/.installed-test
+	$(PYTEST) -m slow $(TESTS)
 
 check: .venv/.installed-test
 	$(BIN)/ruff format --check .

@@ -10,7 +10,7 @@ from tests.distributed.hosts import hosts, why_not
 from tests.distributed.processes import run_world
 from tests.pipeline.stages_of import run_pretraining
 
-pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 
 
 def test_the_first_host_is_lost(tmp_path: Path, tiny_dataset: Path) -> None:
