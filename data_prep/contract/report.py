@@ -111,6 +111,8 @@ Part = Table | Text | Code | Curves | Bars | Lines
 class Section:
     title: str
     parts: Sequence[Part]
+    front: bool = False
+    """Whether it stands before all others."""
 
 
 @dataclass(frozen=True)
