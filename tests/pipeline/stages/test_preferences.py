@@ -6,11 +6,9 @@ from typing import Any
 import pytest
 
 from data_prep.contract.receipt import read_receipt
-from data_prep.contract.report import StageReport
+from data_prep.contract.report import Lines, StageReport, Table
 from data_prep.contract.settings import InputError
-from pipeline.reports.report import write_report
 from pipeline.stages.registry import kinds
-from pipeline.stages.summary import findings_of
 from pipeline.tracking import metrics
 from tests.distributed.processes import run_world
 from tests.pipeline import tiny
@@ -74,21 +72,20 @@ def test_dpo_starts_at_its_reference_and_learns_the_difference(folder: Path) -> 
     assert lines[-1]["kl"] > 0
 
 
-def test_they_stand_in_the_report(folder: Path) -> None:
-    page = write_report(findings_of(folder / "work", kinds())).read_text()
-    assert "the longer answer" in page
-    assert (folder / "work" / "plots" / "liked_calibration.png").is_file()
-    assert "Direct preference optimisation" in page
+def test_a_reward_model_is_reported_beside_chance_and_length(folder: Path) -> None:
+    [_, section] = told(folder, "liked").sections
+    table, chart = section.parts
+    assert isinstance(table, Table)
+    assert [row[0] for row in table.rows] == ["reward model", "the longer answer", "chance"]
+    assert isinstance(chart, Lines)
+    assert [line.label for line in chart.lines] == ["held-out comparisons", "calibrated"]
 
 
 @pytest.mark.parametrize(
     ("stage", "words"),
     [
         ({"data": ["missing.jsonl"]}, "missing.jsonl: no such file"),
-        (
-            {"model": {"architecture": "encoder_decoder"}, "objective": {"kind": "span_corruption"}},
-            "decoder is",
-        ),
+        ({"model": {"architecture": "encoder"}, "objective": {"kind": "masked_lm"}}, "decoder is"),
     ],
 )
 def test_what_does_not_go_together_is_said(folder: Path, stage: dict[str, Any], words: str) -> None:
