@@ -11,6 +11,8 @@ from pipeline.evaluation.tasks.records import Record, read_records
 
 SHARES = ("choices", "greedy", "exact_match")
 """Scores that are shares of right answers."""
+LEARNT, COUNTING = "✓", "≈"
+"""Marks of scores above both chance and baseline, and above chance alone."""
 SHOWN = 240
 """Characters of a prompt that are shown, its last."""
 COLUMNS = ("run", "task", "shots", "draw", "number", "prompt", "answer", "references", "score")
@@ -93,8 +95,9 @@ def _front(results: Mapping[str, Any]) -> Iterator[Part]:
             )
     head = ["level", "task", "what is asked", *runs, "chance", "unigram model"]
     yield Text(
-        "Scores with their 95 % intervals, from easy tasks to hard ones. A check mark says that the whole "
-        "interval lies above chance and above a model that knows how frequent each token is and no more."
+        f"Scores with their 95 % intervals, from easy tasks to hard ones. {LEARNT} says that the whole "
+        "interval lies above chance and above a model that knows how frequent each token is and no more, "
+        f"{COUNTING} that it lies above chance alone."
     )
     yield Table(head, rows, frozenset(range(3, len(head))))
 
@@ -105,7 +108,11 @@ def _score(results: Mapping[str, Any], run: str, suite: str, task: str) -> str:
         return ""
     what = results["suites"][suite]["tasks"][task]
     best = min(scores, key=_value) if what["score"] == "loss" else max(scores, key=_value)
-    mark = {True: "✓ ", False: "", None: ""}[learnt(results, run, suite, task)]
+    mark = ""
+    if learnt(results, run, suite, task):
+        mark = f"{LEARNT} "
+    elif what["chance"] is not None and max(one["low"] for one in scores) > what["chance"]:
+        mark = f"{COUNTING} "
     shots = f", {best['shots']}-shot" if len(scores) > 1 else ""
     value, low, high = (_number(what, best[key]) for key in ("value", "low", "high"))
     return f"{mark}{value} ({low} to {high}{shots})"

@@ -1,4 +1,4 @@
-"""Answers in what was said, by the rules of the published zero-shot chains (Kojima et al. 2022, appendix A.6)."""
+"""Answers in what was said, by the rules of the published zero-shot chains (Kojima et al. 2022)."""
 
 import re
 from typing import Literal
@@ -15,8 +15,8 @@ NOT_LETTERS = re.compile(r"[\"'\n.\s]")
 def find(text: str, kind: Kind, trigger: str = "") -> str:
     """The answer in a text; empty where there is none.
 
-    Without `trigger` the first candidate counts. With one, as behind examples that end in it, the first behind
-    its last place counts, or where it is not there the last of all.
+    Without `trigger` the first candidate counts. With one, as behind examples that end in it, the first
+    behind its last place counts, or where it is not there the last of all.
 
     >>> find("It costs 1,250.", "number")
     '1250'

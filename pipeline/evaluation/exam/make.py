@@ -37,7 +37,7 @@ class Paper:
 
 
 PAPERS = {
-    "spelling": Paper(1, papers.spelling, {"normalise": "tokens"}),
+    "spelling": Paper(1, papers.spelling, {}),
     "punctuation": Paper(1, papers.punctuation, {"delimiter": ""}),
     "word order": Paper(2, papers.word_order, {}),
     "agreement": Paper(2, papers.agreement, {}),

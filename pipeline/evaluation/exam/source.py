@@ -13,7 +13,7 @@ from pipeline.tuning.instructions import dataset_pairs
 SENTENCE = re.compile(r"[A-Z][^\n.!?:;]{20,200}[.!?](?=\s|$)")
 """A line's part that begins with a capital and ends with a stop, with no other stop in it."""
 WORD = re.compile(r"[a-z]{2,}")
-BEFORE = 200
+BEFORE = 120
 """Characters of a document that may stand before a sentence."""
 HELD_OUT, TRAIN = 1_000_000, 1_000_000
 """Tokens of held-out text, and of the train text that words are counted in, at most."""

@@ -1,8 +1,8 @@
 """A model as lm-evaluation-harness asks it: log-likelihoods, rolling ones, generation until a text.
 
 What is asked is cut into tokens as the harness's own Hugging Face model does it, and scored in batches of
-similar length. An empty context is the start of a document; an encoder reads what its objective puts around a text.
-Imports the harness, so it is itself imported where that is needed alone.
+similar length. An empty context is the start of a document; an encoder reads a text in what its objective has
+around it. Imports the harness, so it is itself imported where that is needed alone.
 """
 
 from collections import defaultdict

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.evaluation.intervals import wilson
 from pipeline.evaluation.tasks.overlap import bleu
 from pipeline.evaluation.tasks.records import Record
 from pipeline.evaluation.tasks.suites import LoadedTask
@@ -14,16 +15,6 @@ RESAMPLES = 1000
 """Drawings of the questions that the interval of a score that is no share rests on."""
 BINARY = ("choices", "greedy", "exact_match")
 """Scores that are right or wrong."""
-
-
-def wilson(right: float, total: int) -> tuple[float, float]:
-    """The 95 % interval of a proportion (Wilson 1927), which stays within 0 and 1 for small counts."""
-    if total == 0:
-        return 0.0, 1.0
-    z, share = 1.959964, right / total
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    reach = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
 def figures(task: LoadedTask, records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -5,8 +5,9 @@ import pytest
 import scipy.stats
 
 from data_prep.contract.settings import InputError
+from pipeline.evaluation.intervals import wilson
 from pipeline.evaluation.tasks.extraction import NOT_FOUND, extracted, same
-from pipeline.evaluation.tasks.figures import compare, mcnemar, wilson
+from pipeline.evaluation.tasks.figures import compare, mcnemar
 from pipeline.evaluation.tasks.overlap import squad_f1
 from pipeline.evaluation.tasks.settings import Extract
 
