@@ -71,7 +71,7 @@ def figures(findings: Findings) -> dict[str, Figure]:
     with mpl.rc_context(STYLE):
         drawn: dict[str, Figure] = {}
         for place, stage in enumerate(findings.stages):
-            if stage.metrics:
+            if stage.metrics and stage.shows_curves:
                 drawn |= curves(stage, findings.levels(stage.folder), PALETTE[place % len(PALETTE)])
             for part in (part for section in stage.report.sections for part in section.parts):
                 if isinstance(part, Bars):

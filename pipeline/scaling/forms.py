@@ -175,8 +175,9 @@ def by_envelope(runs: Runs, request: Request) -> Result:
 def by_isoflop(runs: Runs, request: Request) -> Result:
     """Approach 2."""
     runs = runs.counted("total")
-    found, profiles = isoflop(runs, request.resamples, request.seed)
-    return _allocated("isoflop", runs, found, request, [charts.profiles(profiles)], [])
+    found, profiles, refused = isoflop(runs, request.resamples, request.seed)
+    notes = [f"a budget is left out: {sentence}" for sentence in refused]
+    return _allocated("isoflop", runs, found, request, [charts.profiles(profiles)], notes)
 
 
 def by_critical_batch(runs: Runs, request: Request) -> Result:
