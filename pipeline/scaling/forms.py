@@ -116,7 +116,8 @@ def by_kaplan(runs: Runs, request: Request) -> Result:
         more = kaplan.constants(line)
         names = (constant, f"alpha_{constant[0]}")
         laws.append(LawFound(name, values(names, level(one.theta[None])[0], level(more))))
-        drawn.append(charts.single(name, label, x, loss, one.theta, more))
+        law_text = f"{name} = ({name[2]} / {np.exp(one.theta[0]):.2g})^-{one.theta[1]:.3f}"
+        drawn.append(charts.single(law_text, label, x, loss, one.theta, more))
     held = _held_out(kaplan.SURFACE, runs, request)
     notes = [
         "L(N) and L(D) go through the best loss of each size and each token count: they are laws of one "

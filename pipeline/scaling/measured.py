@@ -23,6 +23,8 @@ from pipeline.objectives.registry import objective_of
 from pipeline.scaling.table import Runs
 from pipeline.tracking.metrics import METRICS, read, series
 
+COLUMNS = ("parameters", "non_embedding_parameters", "tokens", "flops", "loss")
+
 
 class Point(NamedTuple):
     """A moment of a run."""
@@ -117,34 +119,15 @@ def step_seconds(lines: Sequence[Mapping[str, float]], steps: int) -> float:
     return float(np.median(times)) * steps if times else float("nan")
 
 
-def table_of(runs: Sequence[Measured], path: str) -> Runs:
-    """A row a run."""
-    columns = {
-        "parameters": [one.parameters for one in runs],
-        "non_embedding_parameters": [one.non_embedding for one in runs],
-        "tokens": [one.last.tokens for one in runs],
-        "flops": [one.last.flops for one in runs],
-        "loss": [one.last.loss for one in runs],
-    }
-    return _runs(columns, [one.name for one in runs], path)
-
-
 def curves_of(runs: Sequence[Measured], path: str) -> Runs:
     """A row a validation."""
     pairs = [(one, point) for one in runs for point in one.curve]
-    columns = {
-        "parameters": [one.parameters for one, _ in pairs],
-        "non_embedding_parameters": [one.non_embedding for one, _ in pairs],
-        "tokens": [point.tokens for _, point in pairs],
-        "flops": [point.flops for _, point in pairs],
-        "loss": [point.loss for _, point in pairs],
-    }
-    return _runs(columns, [one.name for one, _ in pairs], path)
-
-
-def _runs(columns: Mapping[str, Sequence[float]], names: Sequence[str], path: str) -> Runs:
-    arrays = {name: np.array(values, dtype=np.float64) for name, values in columns.items()}
-    return Runs(path, arrays, tuple(names), "given")
+    values = np.array(
+        [(one.parameters, one.non_embedding, point.tokens, point.flops, point.loss) for one, point in pairs],
+        dtype=np.float64,
+    ).reshape(-1, len(COLUMNS))
+    columns = dict(zip(COLUMNS, values.T, strict=True))
+    return Runs(path, columns, tuple(one.name for one, _ in pairs), "given")
 
 
 def csv_text(rows: Iterable[Mapping[str, str | int | float]]) -> str:

@@ -1,7 +1,7 @@
 """What the runs of a study say together: every form that fits them, and what the laws say of other runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -108,14 +108,19 @@ def spread_of_seeds(runs: Sequence[Measured]) -> tuple[int, float]:
 def learning_curves(runs: Sequence[Measured]) -> list[Lines]:
     """Validation loss of every run over tokens and over compute, a colour for each size."""
     found = []
-    for name, label, x in (
-        ("curves_over_tokens", "tokens", lambda point: point.tokens),
-        ("curves_over_flops", "training FLOPs", lambda point: point.flops),
+    for name, label, place in (
+        ("curves_over_tokens", "tokens", 0),
+        ("curves_over_flops", "training FLOPs", 1),
     ):
-        lines = []
-        for label_of_run, one in _by_size(runs):
-            at = [float(x(point)) for point in one.curve]
-            lines.append(Line(label_of_run, at, [point.loss for point in one.curve], style="line"))
+        lines = [
+            Line(
+                size,
+                [float(point[place]) for point in one.curve],
+                [point.loss for point in one.curve],
+                style="line",
+            )
+            for size, one in _by_size(runs)
+        ]
         found.append(Lines(name, label, "validation loss (nats per token)", lines, log_x=True, log_y=True))
     return found
 
@@ -145,7 +150,7 @@ def envelope_chart(runs: Sequence[Measured]) -> Lines | None:
     log_c, alpha = law.theta
     at = charts.reach(x)
     name = f"L = (C / {np.exp(log_c):.2e})^-{alpha:.3f}"
-    lines = [replace(line, label=line.label) for line in learning_curves(runs)[1].lines]
+    lines = list(learning_curves(runs)[1].lines)
     lines.append(charts.points("lowest at its compute", x, lowest))
     lines.append(Line(name, at.tolist(), np.exp(alpha * (log_c - np.log(at))).tolist(), style="line"))
     return Lines(

@@ -14,7 +14,7 @@ from pipeline.scaling.grid import Base, grid, stage_keys
 from pipeline.scaling.hoffmann import Law
 from pipeline.tracking.metrics import METRICS, write_line
 
-LAW = Law(60.0, 500.0, 1.8, 0.35, 0.37)
+LAW = Law(20.0, 60.0, 1.8, 0.35, 0.37)
 """Of models of some 10^5 parameters."""
 
 

@@ -29,7 +29,7 @@ def test_every_size_has_every_budget_and_spends_it() -> None:
     for one, budget in zip(cells, [1e10, 2e10, 4e10] * 3, strict=True):
         assert one.flops == pytest.approx(budget, rel=0.02), "whole steps"
         assert one.tokens == one.steps * 8 * 32
-        # Without a square of attention and with the head 6 N D, N without the word table but with its products.
+        # 6 N D and the products of attention, with N the matrices: the word table counts as the head.
         n = one.parameters
         attention = 6 * one.model.layers * one.model.hidden_size * 32 / 2 * 2
         products = 6 * (n - biases_and_norms(one.model)) + attention
@@ -76,7 +76,7 @@ def test_trainings_far_from_their_best_size_are_left_out() -> None:
     cells = grid(base(tokens_per_parameter=[0.1, 6.0]))
     assert all(0.1 <= one.tokens / one.parameters <= 6 for one in cells)
     assert len(cells) == 7
-    with pytest.raises(InputError, match="study.tokens_per_parameter leaves too few"):
+    with pytest.raises(InputError, match=r"study\.tokens_per_parameter leaves too few"):
         grid(base(tokens_per_parameter=[100.0, 200.0]))
 
 
@@ -123,7 +123,7 @@ def test_shapes_keep_what_the_recipe_says_in_proportion() -> None:
     assert (wide.layers, wide.heads, wide.head_width, wide.mlp_size) == (3, 8, 16, 192)
     both = ModelConfig(architecture="encoder_decoder", positions="relative")
     assert shaped(both, 3, 128).encoder_depth == 3
-    with pytest.raises(InputError, match="no multiple of model.key_value_heads"):
+    with pytest.raises(InputError, match=r"no multiple of model\.key_value_heads"):
         shaped(ModelConfig(hidden_size=64, heads=4, key_value_heads=2), 2, 48)
 
 
