@@ -221,7 +221,7 @@ def logged(work: Path) -> int:
 def test_a_study_killed_at_random_moments_ends_with_the_same_table(
     tmp_path: Path, tiny_dataset: Path
 ) -> None:
-    path = written(tmp_path, tiny_dataset, sizes=["1x16", "1x32", "2x32"], budgets=[2000, 4000, 8000])
+    path = written(tmp_path, tiny_dataset)
     ended(path, tmp_path / "whole")
     work, choose = tmp_path / "killed", random.Random(7)
     for _ in range(5):
