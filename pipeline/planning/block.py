@@ -8,6 +8,7 @@ divided by the tensor parallel size.
 from dataclasses import dataclass
 
 from pipeline.config import ModelConfig
+from pipeline.costs import flops
 from pipeline.costs.lengths import Lengths
 from pipeline.planning.engine import Engine
 from pipeline.planning.kernels import Gpu, Product
@@ -93,15 +94,15 @@ class Block:
     def _attend(self, keys: int, causal: bool, back: bool) -> float:
         model, share = self.model, self.engine.attention
         heads = model.heads / self.layout.tensor
-        flops = 4 * self.tokens * keys * heads * model.head_width
+        work = 4 * self.tokens * keys * heads * model.head_width
         if share is not None:
-            return self.gpu.fused(flops * (0.5 if causal else 1) * (2.5 if back else 1), share)
+            return self.gpu.fused(work * (0.5 if causal else 1) * (2.5 if back else 1), share)
         # Scores go through memory: two products forward and four backward, each as a batch over heads.
         one = Product(self.queries, keys, model.head_width)
         best = self.gpu.device.peak(self.gpu.precision) * self.gpu.device.matmul
         batch = self.layout.micro_batch * heads
         each = max(
-            flops / 2 / best,
+            work / 2 / best,
             self.gpu.move(self.gpu.width * batch * one.values),
         )
         scores = batch * self.queries * keys
@@ -111,7 +112,7 @@ class Block:
     def traffic(self) -> float:
         """Values that elementwise kernels move in the forward pass."""
         model = self.model
-        norms = 3 if self.cross else 1 if model.parallel_block == "one_norm" else 2
+        norms = flops.block_norms(model, self.cross)
         adds = 3 if self.cross else 2
         stream = self.tokens * model.hidden_size * (2 * norms + (3.5 if model.dropout else 3) * adds)
         mlp = self.tokens * model.mlp_size * (3 if model.gated else 2)
@@ -121,7 +122,7 @@ class Block:
     def traffic_back(self) -> float:
         """Values that elementwise kernels move in the backward pass."""
         model = self.model
-        norms = 3 if self.cross else 1 if model.parallel_block == "one_norm" else 2
+        norms = flops.block_norms(model, self.cross)
         adds = 3 if self.cross else 2
         dropped = 2.5 if model.dropout else 0
         stream = self.tokens * model.hidden_size * (6 * norms + (dropped + model.bias) * adds)
