@@ -49,13 +49,15 @@ Way = Callable[[Sequence[str], Ask], list[Solved]]
 """A way of reasoning: from questions, and how to ask, to answers."""
 
 
-def drawing(ask: Ask, draw: int) -> Ask:
+@dataclass(frozen=True)
+class Drawing:
     """The same with every text drawn, by a number."""
 
-    def drawn(
-        prompts: Sequence[str], max_tokens: int, stops: Sequence[str] = (), own: int | None = None
-    ) -> list[Reply]:
-        del own
-        return ask(prompts, max_tokens, stops, draw)
+    ask: Ask
+    number: int
 
-    return drawn
+    def __call__(
+        self, prompts: Sequence[str], max_tokens: int, stops: Sequence[str] = (), draw: int | None = None
+    ) -> list[Reply]:
+        """What follows each prompt, drawn."""
+        return self.ask(prompts, max_tokens, stops, self.number if draw is None else draw)

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.evaluation.chains.asking import Ask, Solved, Way, drawing
+from pipeline.evaluation.chains.asking import Ask, Drawing, Solved, Way
 
 
 def self_consistency(way: Way, paths: int) -> Way:
     """The answer of most of so many drawn paths; the chains of all of them are kept."""
 
     def vote(questions: Sequence[str], ask: Ask) -> list[Solved]:
-        drawn = [way(questions, drawing(ask, path)) for path in range(paths)]
+        drawn = [way(questions, Drawing(ask, path)) for path in range(paths)]
         return [_together(list(some)) for some in zip(*drawn, strict=True)]
 
     return vote
