@@ -2,12 +2,13 @@
 
 # In the order in which --help lists them.
 from launch.commands import stages  # isort: skip
+from launch.commands import finetuning  # isort: skip
 from launch.commands import models  # isort: skip
 from launch.commands import looking  # isort: skip
 from launch.console import app
 from launch.quiet import quieten
 
-__all__ = ["app", "looking", "main", "models", "stages"]
+__all__ = ["app", "finetuning", "looking", "main", "models", "stages"]
 
 
 def main() -> None:

@@ -26,9 +26,11 @@ Flow: TypeAlias = dict[str, Tensor]
     logit_bias [V]            added to the logits
     logits [S, B, V]          this tensor rank's columns
     next_sentence_logits [B, 2]
+    pooled [B, H]             an encoder's pooled first token
+    scores [B or S, B, C]     what a head says of texts or of tokens
 """
 
-FLOATS = ("hidden", "memory", "logit_bias", "next_sentence_logits")
+FLOATS = ("hidden", "memory", "logit_bias", "next_sentence_logits", "pooled", "scores")
 """What layers give that travels to the next pipeline stage; it has gradients and goes first."""
 
 

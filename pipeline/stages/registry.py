@@ -14,11 +14,12 @@ from data_prep.contract.settings import InputError
 from data_prep.contract.stages import Kind
 from pipeline.stages.distill import Distill
 from pipeline.stages.evaluate import Evaluate
+from pipeline.stages.finetune import Finetune
 from pipeline.stages.instruct import Instruct
 from pipeline.stages.pretrain import Pretrain
 
 GROUP, VARIABLE = "bloomery.kinds", "BLOOMERY_KINDS"
-OWN: tuple[type[Kind], ...] = (Pretrain, Distill, Instruct, Evaluate)
+OWN: tuple[type[Kind], ...] = (Pretrain, Distill, Instruct, Finetune, Evaluate)
 
 
 @cache

@@ -11,11 +11,12 @@ import torch
 
 from pipeline.distributed.world import World
 from pipeline.models.layer import Layer
-from pipeline.objectives.batches import Batch
+from pipeline.objectives.batches import Batch, BatchSource
 from pipeline.objectives.loss import Loss
 from pipeline.objectives.model import model_layers
 from pipeline.objectives.registry import objective_of
 from pipeline.parallel.companion import Companion
+from pipeline.parallel.engine import Engine
 from pipeline.training.job import Job
 
 Companions = Mapping[str, Companion]
@@ -42,6 +43,14 @@ class Task:
     prepare: Callable[[list[Batch], Companions], list[Batch]] = unchanged
     """What is done to a rank's micro batches before a step or a validation, by all ranks together: labels
     that companions make are added on the last pipeline stage."""
+    measure: Callable[[Engine, BatchSource], dict[str, float]] | None = None
+    """What else is measured at a validation, by all ranks together, who all get the same."""
+    best_by: str = ""
+    """The measure of it, the larger the better, that ends the training early."""
+    patience: int = 0
+    """Validations without a better one after which it ends, with the weights that had the best; 0 never."""
+    taken: Mapping[str, str] = field(default_factory=dict)
+    """Prefixes of weights that a checkpoint to start from may have under other ones, with these."""
 
 
 MakeTask = Callable[[Job, World, torch.dtype], Task]
