@@ -6,6 +6,7 @@ of its own, the prefixes of the weights that are new with it, companions, and wh
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -26,6 +27,12 @@ def unchanged(batches: list[Batch], companions: Companions) -> list[Batch]:
     """The batches as they are."""
     del companions
     return batches
+
+
+def nothing(engine: Engine, source: BatchSource) -> dict[str, Any]:
+    """Nothing is measured."""
+    del engine, source
+    return {}
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,8 @@ class Task:
     """Validations without a better one after which it ends, with the weights that had the best; 0 never."""
     taken: Mapping[str, str] = field(default_factory=dict)
     """Prefixes of weights that a checkpoint to start from may have under other ones, with these."""
+    finish: Callable[[Engine, BatchSource], dict[str, Any]] = nothing
+    """What is measured once the last step is done, by all ranks together, for the counts of the receipt."""
 
 
 MakeTask = Callable[[Job, World, torch.dtype], Task]

@@ -226,10 +226,10 @@ class Loop:
 
     def _finish(self) -> None:
         self.watch.phase("end", self.job.optim.steps)
-        written = self.writer.finish_last()
+        measured = self.task.finish(self.engine, self.source) | self.writer.finish_last()
         kept = self.guard.memory.best_step if self.task.patience else 0
         if self.progress:
             if kept:
                 drop_after(self.job.folder, kept)
             steps = kept or self.job.optim.steps
-            self.progress.finish(self.source.report(steps), written, steps)
+            self.progress.finish(self.source.report(steps), measured, steps)

@@ -5,7 +5,6 @@ Each rank would spend three to four seconds of a core on these imports.
 
 import gc
 
-import deepspeed  # noqa: F401
 import torch
 
 import tests.distributed.toy
