@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import PipelineConfig
 from pipeline.finetuning.reading import read_rows
@@ -76,6 +77,7 @@ def prepare(
     kind = class_of(settings)
     train, validation, test = (_read(settings, one) for one in files)
     where = ", ".join(str(path) for _, path in files[0])
+    kind.learn(settings, train, where)  # what is wrong with all rows is said before some are held out
     if not validation:
         kept, held = hold_out(train, share, split_seed, lambda row: kind.group(settings, row))
         train, validation = [train[i] for i in kept], [train[i] for i in held]
@@ -95,4 +97,12 @@ def rows_of(settings: TaskSettings, name: str, path: Path) -> list[Row]:
 
 
 def _part(task: Task, rows: list[Row]) -> Part:
-    return Part(rows, [one for index, row in enumerate(rows) for one in task.features(row, index)])
+    part = Part(rows, [one for index, row in enumerate(rows) for one in task.features(row, index)])
+    if task.settings.long_texts == "refuse":
+        for one in part.features:
+            if one.cut:
+                raise InputError(
+                    f"{rows[one.row].where}: more tokens than data.sequence_length {task.frame.length} has "
+                    "room for; make it longer, or task.long_texts cut"
+                )
+    return part

@@ -57,6 +57,12 @@ def conclude(
             for row, one in zip(part.rows, own, strict=True)
         )
         write_atomic(folder / f"predictions-{name}.jsonl", "".join(lines))
+    for name, part in prepared.parts.items():
+        if part.cut:
+            notify(
+                f"{folder.name}: {part.cut:,} of {len(part.rows):,} rows of {name} have more tokens than there "
+                "is room for, and lost their ends"
+            )
     found = {
         "fingerprint": fingerprint,
         "task": task.name,

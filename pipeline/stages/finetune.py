@@ -8,7 +8,6 @@ are found in the files. With several `seeds` the stage trains as often, and repo
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,7 +19,7 @@ from data_prep.contract.reading import read_json
 from data_prep.contract.receipt import Receipt, file_hash, fingerprint
 from data_prep.contract.report import Curves, Section, StageReport
 from data_prep.contract.settings import InputError
-from data_prep.contract.stages import FILES, RUN, Input, Notify, Source, Stage
+from data_prep.contract.stages import FILES, RUN, Input, Notify, Stage
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.checkpoints.run_folder import INDEX, read_config
 from pipeline.config import OptimizerConfig, PipelineConfig
@@ -43,6 +42,8 @@ if TYPE_CHECKING:
     from pipeline.training.task import MakeTask, Task
 
 FILE_KEYS = ("data", "validation", "test")
+MADE = {"data": "train.jsonl", "validation": "validation.jsonl", "test": "test.jsonl"}
+"""What a stage that makes rows leaves in its folder, by the key that it is for."""
 SEEDS = "seeds"
 SPLIT_SEED = 0
 """What is held out is the same for every seed."""
@@ -239,27 +240,43 @@ def with_steps(settings: FinetuneConfig, features: int) -> FinetuneConfig:
     return settings.model_copy(update=found)
 
 
-def sources(stage: Stage) -> Iterator[tuple[str, int, Source]]:
-    """Every file by its key and place there."""
+def files_of(stage: Stage) -> dict[str, list[tuple[str, Path]]]:
+    """The files of each key, with their names in the recipe.
+
+    A stage that makes rows has all three in its folder.
+    """
+    found: dict[str, list[tuple[str, Path]]] = {key: [] for key in FILE_KEYS}
     for key in FILE_KEYS:
-        for index, source in enumerate(stage.inputs.get(key, ())):
-            yield key, index, source
+        for one in stage.inputs.get(key, ()):
+            if not one.path.is_dir():
+                found[key].append((one.label, one.path))
+                continue
+            for split, name in MADE.items():
+                path = one.path / name
+                if (split == key or (key == "data" and split not in stage.inputs)) and path.is_file():
+                    found[split].append((one.label, path))
+    return found
 
 
 def hashes(stage: Stage) -> dict[str, str]:
     """The hash of each file, by what stands for it in the recipe."""
     found = {}
-    for key, index, source in sources(stage):
-        if not source.path.is_file():
-            raise InputError(f"{source.path}: no such file; rows for stages.{stage.name}.{key} are expected")
-        found[f"{key}[{index}]"] = file_hash(source.path)
+    for key, files in files_of(stage).items():
+        for index, (_, path) in enumerate(files):
+            if not path.is_file():
+                raise InputError(f"{path}: no such file; rows for stages.{stage.name}.{key} are expected")
+            found[f"{key}[{index}]"] = file_hash(path)
+    if not any(key.startswith("data") for key in found):
+        raise InputError(
+            f"stages.{stage.name}.data: no rows there; files, or a stage that makes some, has them"
+        )
     return found
 
 
 def prepared_of(stage: Stage) -> Prepared:
     """The stage's rows and features, read once in a process."""
     settings, (config, _, run) = settings_of(stage), start_of(stage)
-    files = [[(one.label, one.path) for one in stage.inputs.get(key, ())] for key in FILE_KEYS]
+    files = [files_of(stage)[key] for key in FILE_KEYS]
     key = fingerprint(hashes(stage), settings.task, settings.validation_share, config.model, config.data, run)
     if key not in _PREPARED:
         _PREPARED.clear()

@@ -19,9 +19,10 @@ from pipeline.stages.finetune import Finetune
 from pipeline.stages.instruct import Instruct
 from pipeline.stages.pretrain import Pretrain
 from pipeline.stages.reward import Reward
+from pipeline.stages.rows import Rows
 
 GROUP, VARIABLE = "bloomery.kinds", "BLOOMERY_KINDS"
-OWN: tuple[type[Kind], ...] = (Pretrain, Distill, Instruct, Finetune, Reward, Dpo, Evaluate)
+OWN: tuple[type[Kind], ...] = (Pretrain, Distill, Instruct, Rows, Finetune, Reward, Dpo, Evaluate)
 
 
 @cache

@@ -24,6 +24,9 @@ class TaskSettings(Settings):
     """A stage's `task`; which keys it has depends on its kind."""
 
     read: ReadConfig = ReadConfig()
+    long_texts: Literal["cut", "refuse"] = "cut"
+    """What becomes of texts that there is no room for in data.sequence_length: they lose their ends, which is
+    counted and told, or nothing is trained. Question answering reads them in windows."""
 
     def read_of(self, name: str) -> ReadConfig:
         """How to read a file that goes by a name in the recipe."""
