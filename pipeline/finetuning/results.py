@@ -60,8 +60,8 @@ def conclude(
     for name, part in prepared.parts.items():
         if part.cut:
             notify(
-                f"{folder.name}: {part.cut:,} of {len(part.rows):,} rows of {name} have more tokens than there "
-                "is room for, and lost their ends"
+                f"{folder.name}: {part.cut:,} of {len(part.rows):,} rows of {name} are longer than there is "
+                "room for, and lost their ends"
             )
     found = {
         "fingerprint": fingerprint,

@@ -30,7 +30,7 @@ class Head(nn.Module):
     """The last linear layer, and what else a head has of its own."""
 
     def __init__(
-        self, model: ModelConfig, megatron: ModelParallelConfig, outputs: int, *, bias: bool, dense: bool
+        self, model: ModelConfig, megatron: ModelParallelConfig, outputs: int, bias: bool, dense: bool
     ) -> None:
         super().__init__()
         self.parts, self.dropout = megatron.sequence_parallel, model.dropout
@@ -105,7 +105,5 @@ def _classifier(
     bias: bool = True,
     dense: bool = False,
 ) -> Layer:
-    def make(model: ModelConfig, megatron: ModelParallelConfig) -> Head:
-        return head(model, megatron, outputs, bias=bias, dense=dense)
-
-    return Layer("classifier", make, build.common, gives=("scores",), ends=ends)
+    arguments = (*build.common, outputs, bias, dense)
+    return Layer("classifier", head, arguments, gives=("scores",), ends=ends)
