@@ -13,7 +13,7 @@ from typing import Any
 
 from data_prep.contract.reading import read_json
 from data_prep.contract.receipt import write_atomic
-from pipeline.finetuning import inference, intervals
+from pipeline.finetuning import intervals
 from pipeline.finetuning.prepared import Part, Prepared
 from pipeline.tasks.task import Prediction, Task
 
@@ -39,6 +39,8 @@ def conclude(
 
     `seed` draws the resamples of intervals.
     """
+    from pipeline.finetuning import inference
+
     task = prepared.task
     parts = {name: part for name, part in prepared.parts.items() if name != "train"}
     said: dict[str, dict[int, list[Prediction]]] = {name: {} for name in parts}
