@@ -116,6 +116,7 @@ class Progress:
         typical = median(self._seconds) if self._seconds else float("inf")
         return {
             "parameters": self.job.parameters,
+            "active_parameters": self.job.active_parameters,
             "steps": steps,
             "tokens": round(optim.samples_before(steps) * length),
             "loss": self._last.get("loss", float("nan")),
