@@ -221,6 +221,9 @@ def training_headlines(folder: Path, receipt: Receipt) -> Iterable[Headline]:
     lines = metrics.read(folder / metrics.METRICS)
     if "parameters" in receipt.counts:
         yield Headline("parameters", short(receipt.counts["parameters"]), folder.name)
+    active = receipt.counts.get("active_parameters")
+    if active is not None and active < receipt.counts["parameters"]:
+        yield Headline("active parameters", short(active), f"{folder.name}, of each token")
     _, speeds = metrics.series(lines, "tokens_per_second")
     if speeds:
         yield Headline(

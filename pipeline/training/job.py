@@ -93,6 +93,12 @@ class Job:
         return flops.parameters(self.config.model, rows, self.config.position_table, sentence_head)
 
     @property
+    def active_parameters(self) -> int:
+        """Those that a token goes through: fewer where there are experts."""
+        idle = flops.idle_weights(self.config.model)
+        return self.parameters - self.config.model.layers * idle
+
+    @property
     def sample_flops(self) -> float:
         """Model FLOPs of training on one sample, by the formula of `pipeline.costs.flops`."""
         rows = flops.padded_vocabulary(self.vocabulary.size)

@@ -115,6 +115,7 @@ class Progress:
         typical = median(self._seconds) if self._seconds else float("inf")
         return {
             "parameters": self.job.parameters,
+            "active_parameters": self.job.active_parameters,
             "steps": optim.steps,
             "tokens": round(optim.samples_before(optim.steps) * length),
             "loss": self._last.get("loss", float("nan")),
