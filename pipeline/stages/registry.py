@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 
 from data_prep.contract.settings import InputError
 from data_prep.contract.stages import Kind
+from pipeline.stages.attention import AttentionMaps
 from pipeline.stages.cell import Cell
 from pipeline.stages.distill import Distill
 from pipeline.stages.dpo import Dpo
@@ -33,6 +34,7 @@ OWN: tuple[type[Kind], ...] = (
     Reward,
     Dpo,
     Evaluate,
+    AttentionMaps,
     Cell,
     Scaling,
 )
