@@ -51,6 +51,8 @@ class PipelineConfig(Settings):
     def _layout_fits_model(self) -> None:
         model, tensor = self.model, self.parallel.tensor
         split = {"model.heads": model.heads, "model.feed_forward_size": model.mlp_size}
+        if model.experts:
+            split = {"model.heads": model.heads, "model.experts.count": model.experts.count}
         if model.kv_heads > 1:
             split["model.key_value_heads"] = model.kv_heads
         if self.parallel.sequence:
