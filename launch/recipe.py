@@ -46,7 +46,7 @@ PATHS = (
 )
 LONGEST = 100
 """Characters of a value in a sentence."""
-REFERENCES = {"from", "data", "of"}
+REFERENCES = {"from", "data", "validation", "test", "of"}
 """Keys of a stage that name what it reads, by a stage's name or a path."""
 
 
