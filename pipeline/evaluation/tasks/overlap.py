@@ -72,4 +72,6 @@ def _sacrebleu() -> Any:
 
 
 def _missing(score: str, package: str) -> InputError:
-    return InputError(f"score {score} needs {package}, which is not installed; pip install '.[eval]' has it")
+    return InputError(
+        f"score {score} needs {package}, which is not installed; pip install '.[finetune]' has it"
+    )

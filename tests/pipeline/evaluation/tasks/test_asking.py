@@ -212,3 +212,17 @@ def test_a_file_that_is_no_record_is_one_sentence(tmp_path: Path) -> None:
         read_records(tmp_path / "a.parquet")
     with pytest.raises(InputError, match="no such file"):
         read_records(tmp_path / "b.parquet")
+
+
+@pytest.mark.parametrize("kind", ["span_corruption", "denoising"])
+def test_an_encoder_reads_the_question_and_the_decoder_says_the_answer(
+    vocabulary: Vocabulary, tmp_path: Path, kind: str
+) -> None:
+    model = random_bigram(tiny.config(objective={"kind": kind}), vocabulary)
+    task = load(write_task(tmp_path, ROWS))
+    prompt = Encoder(model, False).prompt(task.task, [], task.questions[0])
+    asked, whole = vocabulary.encode("adds the"), vocabulary.encode("adds the number")
+    end, blank = vocabulary.eos, vocabulary.id_of("<extra_id_0>" if kind == "span_corruption" else "<mask>")
+    assert prompt.choices[0].context == [*asked, blank, end]
+    said = whole[len(asked) :] if kind == "denoising" else [blank, *whole[len(asked) :]]
+    assert prompt.choices[0].answer == [*(asked if kind == "denoising" else []), *said, end]
