@@ -1,11 +1,5 @@
-"""Starting a training's processes on this machine with DeepSpeed's launcher.
+"""A training's processes on this machine: as many as the layout wants and the machine has room for."""
 
-This calls the part of the `deepspeed` command that runs on every node, which saves importing everything once
-more for a decision that is already made: all processes are here.
-"""
-
-import base64
-import json
 import os
 import socket
 import subprocess
@@ -32,9 +26,7 @@ class LocalLauncher:
         """The launcher's command and its environment."""
         gpus = count_gpus()
         processes = choose_processes(self.parallel, self.optim, available(gpus), exact=gpus == 0)
-        world = base64.urlsafe_b64encode(json.dumps({"localhost": list(range(processes))}).encode()).decode()
-        command = [sys.executable, "-m", "deepspeed.launcher.launch", "--log_level=critical"]
-        command += ["--no_local_rank", f"--world_info={world}", f"--master_port={free_port()}"]
+        command = [sys.executable, "-m", "launch.processes", str(processes), str(free_port())]
         environment = dict(os.environ)
         if gpus == 0:
             environment["DS_ACCELERATOR"] = "cpu"
