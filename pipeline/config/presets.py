@@ -10,9 +10,9 @@ Gopher and Chinchilla are in chinchilla.py, with what they have that no model he
 trained further. PaLM 2 has no presets: Anil et al. 2023 publish neither its sizes nor its shapes.
 """
 
-import difflib
 from typing import Any
 
+from data_prep.contract.problems import did_you_mean
 from pipeline.config import chinchilla
 
 Values = dict[str, Any]
@@ -203,5 +203,4 @@ PRESETS: dict[str, Values] = {
 
 def suggestion(name: str) -> str:
     """What to say after a name that no preset has."""
-    near = difflib.get_close_matches(name, PRESETS, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(PRESETS)}"
+    return did_you_mean(name, PRESETS) or f"; there are {', '.join(PRESETS)}"
