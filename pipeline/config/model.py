@@ -9,7 +9,7 @@ from data_prep.contract.settings import Settings
 from pipeline.config.presets import PRESETS, suggestion
 from pipeline.config.rope import RopeScaling
 
-GATED = {"swiglu", "geglu"}
+GATED = {"swiglu", "geglu", "geglu_exact"}
 """Activations that multiply two projections, so that the MLP has three matrices."""
 
 
@@ -25,7 +25,26 @@ class ModelConfig(Settings):
     renamed: ClassVar[Mapping[str, str]] = {"query_groups": "key_value_heads"}
     not_in_fingerprint: ClassVar[frozenset[str]] = frozenset({"answers", "context_length"})
     later: ClassVar[frozenset[str]] = frozenset(
-        {"answers", "attention_dropout", "context_length", "rope_scaling", "language_head", "pooler"}
+        {
+            "answers",
+            "attention_dropout",
+            "attention_scalar",
+            "attention_softcap",
+            "context_length",
+            "embedding_scale",
+            "first_norm",
+            "language_head",
+            "layer_pattern",
+            "local_rope_base",
+            "logit_softcap",
+            "norm_offset",
+            "pooler",
+            "qk_norm",
+            "qkv_bias",
+            "rope_scaling",
+            "rope_share",
+            "unrotated_every",
+        }
     )
 
     preset: str | None = None
@@ -48,16 +67,23 @@ class ModelConfig(Settings):
     """Number of key and value heads (grouped queries; 1 is multi-query); null gives every head its own."""
     feed_forward_size: Width | None = None
     """Width inside the MLP; null is 4 times hidden_size."""
-    activation: Literal["gelu", "gelu_tanh", "relu", "swiglu", "geglu"] = "gelu_tanh"
-    """Nonlinearity of the MLP: exact GELU, its tanh form, ReLU, or gated by SiLU or by GELU's tanh form."""
+    activation: Literal["gelu", "gelu_tanh", "relu", "swiglu", "geglu", "geglu_exact"] = "gelu_tanh"
+    """Nonlinearity of the MLP: exact GELU, its tanh form, ReLU, or gated by SiLU or either GELU."""
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     """Kind of normalisation."""
     norm_bias: bool = True
     """Whether layernorm has a bias; PaLM's has none."""
-    norm_placement: Literal["pre", "post"] = "pre"
-    """Before each branch and once at the end (GPT-2), or after each residual sum (GPT-1, BERT)."""
+    norm_offset: bool = False
+    """Whether the weights of rmsnorm are counted from one, so that decay draws them there (Gemma)."""
+    norm_placement: Literal["pre", "post", "branch", "both"] = "pre"
+    """Before each branch (GPT-2), after each residual sum (GPT-1, BERT), on what each branch gives (OLMo 2),
+    or before and on it (Gemma 2). All but post have one more at the end."""
+    first_norm: bool = True
+    """Whether the first layer's attention has a norm before it; ModernBERT's has that of the embeddings."""
     norm_epsilon: PositiveFloat = 1e-5
     """Added to the variance in normalisation."""
+    embedding_scale: PositiveFloat = 1.0
+    """Factor on the word embeddings; Gemma and the Transformer of 2017 have sqrt(hidden_size)."""
     embedding_norm: bool = False
     """Whether the embeddings are normalised (BERT, BART, BLOOM)."""
     parallel_block: Literal["none", "one_norm", "two_norms"] = "none"
@@ -68,6 +94,12 @@ class ModelConfig(Settings):
     """Length of the table of learned positions, in tokens; null is data.sequence_length."""
     rope_base: PositiveFloat = 10_000.0
     """Base of the rotary angles."""
+    local_rope_base: PositiveFloat | None = None
+    """The same of local layers, which are not stretched (Gemma 3); null is that of the others."""
+    rope_share: float = Field(1.0, gt=0.0, le=1.0)
+    """Share of each head that is turned by its position; the rest is as it is (GPT-NeoX has a quarter)."""
+    unrotated_every: Width | None = None
+    """Every so manieth layer has no rotary positions (SmolLM3's fourth); null rotates in all."""
     rope_scaling: RopeScaling | None = None
     """How rotary positions are stretched past the length first trained on; null leaves them as they are."""
     context_length: Annotated[int, Field(ge=1, le=MOST_POSITIONS)] | None = None
@@ -79,17 +111,32 @@ class ModelConfig(Settings):
     relative_distance: Width = 128
     """Distance in tokens beyond which relative positions share the last bucket."""
     local_window: Width | None = None
-    """Every second layer sees only so many last tokens, GPT-3's banded layers; null sees all everywhere."""
+    """Local layers see so many last tokens, an encoder's half of them on either side; null sees all."""
+    layer_pattern: Annotated[tuple[Literal["global", "local"], ...], Field(min_length=1, max_length=64)] = (
+        "global",
+        "local",
+    )
+    """Which layers see local_window tokens, repeated over the stack: every second in GPT-3."""
     token_types: Annotated[int, Field(ge=0, le=MOST_WIDTH)] = 0
     """Rows of the table of token types (BERT 2, RoBERTa 1); 0 has none."""
     scaled_attention: bool = True
     """Whether attention scores are divided by the square root of the head size; T5's are not."""
+    attention_scalar: PositiveFloat | None = None
+    """What scores are divided by the square root of, where it is not the head size (Gemma 2 27B)."""
+    attention_softcap: PositiveFloat | None = None
+    """Bound that scores approach as x -> cap tanh(x / cap) (Gemma 2); null has none."""
+    qk_norm: Literal["none", "head", "width"] = "none"
+    """RMS norm of queries and keys, by head (Qwen 3, Gemma 3) or over all heads at once (OLMo 2)."""
     bias: bool = True
     """Whether linear layers have biases."""
+    qkv_bias: bool | None = None
+    """Whether queries, keys and values have biases, where that differs (Qwen 2); null is bias."""
     tied_output: bool = True
     """Whether the output head shares the word embedding's weights."""
     logit_scale: PositiveFloat = 1.0
     """Factor on what the output head sees; T5 1.0 and PaLM have 1 / sqrt(hidden_size)."""
+    logit_softcap: PositiveFloat | None = None
+    """The same bound of logits (Gemma 2); null has none."""
     language_head: bool = True
     """Whether an encoder predicts words; false is a bare one, whose outputs are its hidden states."""
     pooler: bool = False
@@ -132,27 +179,44 @@ class ModelConfig(Settings):
             raise ValueError("language_head false is for architecture encoder")
         if self.pooler and self.language_head:
             raise ValueError("pooler is for language_head false; objective.sentence_task has its own")
-        if self.architecture != "decoder":
-            for name, off in (("local_window", None), ("parallel_block", "none")):
-                if getattr(self, name) != off:
-                    raise ValueError(f"{name} {getattr(self, name)} is for architecture decoder")
-            if self.positions == "alibi":
-                raise ValueError(
-                    "positions alibi counts backwards, which goes with architecture decoder alone"
-                )
+        self._goes_with_architecture()
+        self._norms_go_together()
+        if self.positions == "relative" and self.local_window is not None:
+            raise ValueError(f"local_window {self.local_window} does not go with positions relative")
+        if self.mimetic and self.positions != "relative" and self.architecture != "encoder_decoder":
+            raise ValueError("mimetic is for positions relative and for architecture encoder_decoder")
+        for name, off in (("local_rope_base", None), ("rope_share", 1.0), ("unrotated_every", None)):
+            if self.positions != "rope" and getattr(self, name) != off:
+                raise ValueError(f"{name} is for positions rope; positions is {self.positions}")
+        if self.positions == "rope" and (self.rotated_width < 2 or self.rotated_width % 2):
+            raise ValueError(f"rope_share {self.rope_share} turns {self.rotated_width} of {self.head_width}")
+        return self
+
+    def _goes_with_architecture(self) -> None:
+        if self.architecture != "decoder" and self.parallel_block != "none":
+            raise ValueError(f"parallel_block {self.parallel_block} is for architecture decoder")
+        if self.architecture != "decoder" and self.positions == "alibi":
+            raise ValueError("positions alibi counts backwards, which goes with architecture decoder alone")
+        if self.architecture == "encoder_decoder" and self.local_window is not None:
+            raise ValueError(f"local_window {self.local_window} is for architecture decoder or encoder")
         if self.encoder_layers is not None and self.architecture != "encoder_decoder":
             raise ValueError(
                 "encoder_layers is for architecture encoder_decoder; layers counts those of others"
             )
         if self.token_types and self.architecture != "encoder":
             raise ValueError("token_types is for architecture encoder")
-        if self.positions == "relative" and self.local_window is not None:
-            raise ValueError(f"local_window {self.local_window} does not go with positions relative")
-        if self.mimetic and self.positions != "relative" and self.architecture != "encoder_decoder":
-            raise ValueError("mimetic is for positions relative and for architecture encoder_decoder")
-        if self.norm_placement == "post" and self.parallel_block != "none":
+
+    def _norms_go_together(self) -> None:
+        if self.norm_placement != "pre" and self.parallel_block != "none":
             raise ValueError(f"parallel_block {self.parallel_block} needs norm_placement pre")
-        return self
+        if self.norm_offset and self.norm != "rmsnorm":
+            raise ValueError(f"norm_offset is for norm rmsnorm; norm is {self.norm}")
+        if not self.first_norm and (self.norm_placement != "pre" or self.parallel_block != "none"):
+            raise ValueError("first_norm false needs norm_placement pre and parallel_block none")
+        if self.qk_norm == "width" and self.kv_heads == 1 < self.heads:
+            raise ValueError("qk_norm width needs more than one of key_value_heads; qk_norm head does not")
+        if self.architecture == "encoder_decoder" and self.qk_norm != "none":
+            raise ValueError(f"qk_norm {self.qk_norm} is for architecture decoder or encoder")
 
     @property
     def attention_drop(self) -> float:
@@ -170,6 +234,26 @@ class ModelConfig(Settings):
     @property
     def mlp_size(self) -> int:
         return self.feed_forward_size or 4 * self.hidden_size
+
+    @property
+    def has_qkv_bias(self) -> bool:
+        """Whether queries, keys and values have biases."""
+        return self.bias if self.qkv_bias is None else self.qkv_bias
+
+    @property
+    def rotated_width(self) -> int:
+        """Numbers of each head that rotary positions turn."""
+        return int(self.head_width * self.rope_share)
+
+    def is_local(self, layer: int) -> bool:
+        """Whether a layer of the main stack sees `local_window` tokens alone."""
+        kind = self.layer_pattern[layer % len(self.layer_pattern)]
+        return self.local_window is not None and kind == "local"
+
+    def is_rotated(self, layer: int) -> bool:
+        """Whether queries and keys of a layer of the main stack are turned by their positions."""
+        unturned = self.unrotated_every is not None and (layer + 1) % self.unrotated_every == 0
+        return self.positions == "rope" and not unturned
 
     @property
     def gated(self) -> bool:

@@ -6,16 +6,14 @@
 Each family also has a `-tiny` size with the same parts for tests. Dropout differs by run and is left at 0.
 Where a paper contradicts itself, the values of its own parameter count are taken: GPT-3's table 2.1 has
 24 heads of 128 at 1.3B and a width of 5140 at 13B, its table D.1 counts 16 heads and a width of 5120.
-Gopher and Chinchilla are in chinchilla.py, with what they have that no model here has. Minerva is PaLM
-trained further. PaLM 2 has no presets: Anil et al. 2023 publish neither its sizes nor its shapes.
+Gopher and Chinchilla are in chinchilla.py, with what they have that no model here has; models of 2023 and
+later are in open_models.py. Minerva is PaLM trained further. PaLM 2 has no presets: Anil et al. 2023 publish
+neither its sizes nor its shapes.
 """
 
-from typing import Any
-
 from data_prep.contract.problems import did_you_mean
-from pipeline.config import chinchilla
-
-Values = dict[str, Any]
+from pipeline.config import chinchilla, open_models
+from pipeline.config.sizes import LLAMA, TINY, Values, sized
 
 # What the sizes of a family have in common.
 GPT1: Values = {"norm_placement": "post", "initialization": "plain", "max_positions": 512}
@@ -34,15 +32,6 @@ PALM: Values = {
 }
 GALACTICA: Values = {"max_positions": 2048, "activation": "gelu", "bias": False, "norm_bias": False}
 FALCON: Values = {"positions": "rope", "activation": "gelu", "bias": False}
-LLAMA: Values = {
-    "positions": "rope",
-    "activation": "swiglu",
-    "norm": "rmsnorm",
-    "norm_epsilon": 1e-6,
-    "bias": False,
-    "tied_output": False,
-    "initialization": "plain",
-}
 LLAMA2: Values = LLAMA | {"norm_epsilon": 1e-5}
 ROBERTA: Values = {
     "architecture": "encoder",
@@ -76,12 +65,7 @@ BART: Values = {
 }
 
 
-def sized(layers: int, hidden_size: int, heads: int, **more: Any) -> Values:
-    """The keys that differ by size."""
-    return {"layers": layers, "hidden_size": hidden_size, "heads": heads} | more
-
-
-def tied_t5(layers: int, hidden_size: int, heads: int, feed_forward_size: int, **more: Any) -> Values:
+def tied_t5(layers: int, hidden_size: int, heads: int, feed_forward_size: int, **more: int) -> Values:
     """T5 1.0, which shares its words with the output head, scaled by the width's root."""
     scale = {"logit_scale": hidden_size**-0.5, "feed_forward_size": feed_forward_size}
     return T5 | sized(layers, hidden_size, heads, **scale) | more
@@ -91,8 +75,6 @@ def palm(layers: int, hidden_size: int, heads: int, head_size: int = 256) -> Val
     """PaLM, whose heads do not fill the width at 540B."""
     return PALM | sized(layers, hidden_size, heads, head_size=head_size, logit_scale=hidden_size**-0.5)
 
-
-TINY = sized(2, 64, 4)
 
 PRESETS: dict[str, Values] = {
     # Radford et al. 2018
@@ -172,6 +154,7 @@ PRESETS: dict[str, Values] = {
     "llama2-13b": LLAMA2 | sized(40, 5120, 40, feed_forward_size=13824),
     "llama2-70b": LLAMA2 | sized(80, 8192, 64, key_value_heads=8, feed_forward_size=28672),
     "llama2-tiny": LLAMA2 | TINY | {"key_value_heads": 2, "feed_forward_size": 96},
+    **open_models.PRESETS,
     # Devlin et al. 2019
     "bert-base": BERT | sized(12, 768, 12),
     "bert-large": BERT | sized(24, 1024, 16),

@@ -81,6 +81,10 @@ class Family:
     """Whether the number of positions in their configuration counts those rows too."""
     positions_key: str = "max_position_embeddings"
     """Where their configuration has the number of positions."""
+    outside: tuple[str, ...] = ("lm_head.", "cls.", "final_logits_bias")
+    """How names begin that `base` is not in front of."""
+    also: tuple[tuple[str, str], ...] = ()
+    """What the beginnings of names are in some versions of transformers, and what they are in the table."""
     copies: tuple[str, ...] = ()
     """Names that only repeat tensors of the table, or hold what is computed; not read."""
     zeros: tuple[str, ...] = ()
@@ -226,7 +230,10 @@ TRAINING_ONLY = {
 
 
 def essence(model: ModelConfig, facts: Facts) -> dict[str, Any]:
-    """Our configuration with every default that follows from other keys filled in."""
+    """Our configuration with every default that follows from other keys filled in.
+
+    `layer_pattern` says of each layer whether it is local, `unrotated_every` whether it is rotated.
+    """
     found = model.model_dump() | {
         "head_size": model.head_width,
         "key_value_heads": model.kv_heads,
@@ -234,7 +241,15 @@ def essence(model: ModelConfig, facts: Facts) -> dict[str, Any]:
         "encoder_layers": model.encoder_depth,
         "max_positions": facts.positions,
         "norm_bias": model.norm == "layernorm" and model.norm_bias,
+        "qkv_bias": None if model.has_qkv_bias == model.bias else model.has_qkv_bias,
+        "attention_scalar": model.attention_scalar or float(model.head_width),
+        "layer_pattern": tuple(model.is_local(layer) for layer in range(model.layers)),
+        "unrotated_every": tuple(model.is_rotated(layer) for layer in range(model.layers)),
     }
+    own_base = model.local_rope_base or (None if model.rope_scaling else model.rope_base)
+    local = any(found["layer_pattern"])
+    found["local_rope_base"] = own_base if local and model.positions == "rope" else None
+    found["local_window"] = model.local_window if local else None
     return found
 
 
@@ -244,8 +259,10 @@ def differences(one: ModelConfig, other: ModelConfig, facts: Facts) -> dict[str,
     idle |= set() if one.positions == "rope" else {"rope_base", "rope_scaling"}
     idle |= set() if one.positions == "relative" else {"relative_buckets", "relative_distance"}
     ours, theirs = essence(one, facts), essence(other, facts)
+    idle |= set() if ours["local_window"] and theirs["local_window"] else {"layer_pattern"}
     for both in (ours, theirs):
         both["logit_scale"] = round(both["logit_scale"], 7)
+        both["embedding_scale"] = round(both["embedding_scale"], 5)
     return {
         name: (value, theirs[name])
         for name, value in ours.items()

@@ -134,7 +134,8 @@ def _bare(family: Family, theirs: dict[str, Any], names: dict[str, str]) -> dict
     table = family.table(ModelConfig())
     if not family.bare or said != [family.bare] or f"{table['masked_head.dense']}.weight" in names:
         return {}
-    return {"language_head": False, "pooler": f"{table['pooler.dense']}.weight" in names, "tied_output": True}
+    pooled = f"{table.get('pooler.dense')}.weight" in names
+    return {"language_head": False, "pooler": pooled, "tied_output": True}
 
 
 def _check_start(values: dict[str, Any], facts: Facts, theirs: dict[str, Any], place: str) -> None:
@@ -152,8 +153,9 @@ def canonical(name: str, family: Family) -> str:
     """The name that transformers' class has for a tensor, of which old folders have others."""
     name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
     name = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
-    heads = ("lm_head.", "cls.", "final_logits_bias")
-    return name if name.startswith((family.base, *heads)) else family.base + name
+    for start, ours in family.also:
+        name = ours + name.removeprefix(start) if name.startswith(start) else name
+    return name if name.startswith((family.base, *family.outside)) else family.base + name
 
 
 def _output(

@@ -27,7 +27,8 @@ def of_block(config: PipelineConfig, lengths: Lengths, in_encoder: bool) -> int:
     cross = bool(targets) and not in_encoder
     queries = _queries(lengths, in_encoder)
     norms = 3 if cross else 1 if model.parallel_block == "one_norm" else 2
-    kept = _stream(config, queries, 2 * norms) + _self_attention(config, queries)
+    kept = _stream(config, queries, (2 + (model.norm_placement == "both")) * norms)
+    kept += _self_attention(config, queries)
     kept += queries * model.mlp_size * (4 if model.gated else 2) // tensor
     if cross:
         width = model.heads * model.head_width
@@ -53,8 +54,11 @@ def _self_attention(config: PipelineConfig, length: int) -> int:
         kept += width + pair // 2
     elif model.kv_heads < model.heads:
         kept += width
-    if model.positions == "relative" and config.parallel.recompute == "none":
-        kept += model.heads * length
+    if model.qk_norm != "none":
+        kept += (width + pair // 2) * (2 if model.qk_norm == "width" else 1)
+    if config.parallel.recompute == "none":
+        scores = model.positions == "relative" or model.attention_softcap is not None
+        kept += model.heads * length * (scores + (model.attention_softcap is not None))
     return length * kept // tensor
 
 

@@ -45,17 +45,20 @@ def norm_size(model: ModelConfig) -> int:
 
 def block_parameters(model: ModelConfig, cross: bool = False) -> int:
     """All parameters of one transformer layer."""
-    attention = (model.heads + 2 * model.kv_heads) * model.head_width + model.hidden_size
-    mlp = model.mlp_size * (2 if model.gated else 1) + model.hidden_size
-    biases = attention * (2 if cross else 1) + mlp if model.bias else 0
-    norms = 3 if cross else 1 if model.parallel_block == "one_norm" else 2
-    return block_weights(model, cross) + biases + norms * norm_size(model)
+    inputs = (model.heads + 2 * model.kv_heads) * model.head_width if model.has_qkv_bias else 0
+    outputs = model.hidden_size if model.bias else 0
+    mlp = model.mlp_size * (2 if model.gated else 1) + model.hidden_size if model.bias else 0
+    biases = (inputs + outputs) * (2 if cross else 1) + mlp
+    norms = (3 if cross else 1 if model.parallel_block == "one_norm" else 2) * norm_size(model)
+    norms *= 2 if model.norm_placement == "both" else 1
+    heads = {"none": 0, "head": 2, "width": model.heads + model.kv_heads}[model.qk_norm]
+    return block_weights(model, cross) + biases + norms + heads * model.head_width
 
 
 def stack_extras(model: ModelConfig, position_rows: int, heads: int) -> int:
     """Parameters of one stack outside its blocks: positions, norms at either end."""
     tables = {"learned": position_rows * model.hidden_size, "relative": model.relative_buckets * heads}
-    norms = int(model.embedding_norm) + int(model.norm_placement == "pre")
+    norms = int(model.embedding_norm) + int(model.norm_placement != "post")
     return tables.get(model.positions, 0) + norms * norm_size(model)
 
 
@@ -69,8 +72,9 @@ def parameters(
     count += model.layers * block_parameters(model, cross=both)
     count += model.encoder_depth * block_parameters(model)
     count += (2 if both else 1) * stack_extras(model, position_rows, model.heads)
+    count -= 0 if model.first_norm else norm_size(model)
     if model.architecture == "encoder":
-        count += hidden * (hidden + 1) + norm_size(model) + vocabulary_rows
+        count += hidden * (hidden + model.bias) + norm_size(model) + vocabulary_rows
     if sentence_head:
         count += hidden * (hidden + 1) + 2 * (hidden + 1)
     return count

@@ -24,6 +24,7 @@ from pipeline.distributed.recompute import recomputed
 from pipeline.models.cache import Cache
 from pipeline.models.linear import ColumnLinear, RowLinear, WholeLinear
 from pipeline.models.mimetic import alike
+from pipeline.models.norm import HeadNorm, head_norm
 
 Heads = tuple[Tensor, Tensor, Tensor]
 """Queries, keys and values [B, N, S, D]."""
@@ -39,7 +40,8 @@ class Attention(nn.Module):
         super().__init__()
         self.causal, self.dropout, self.size = causal, model.attention_drop, model.head_width
         self.grouped = model.heads != model.kv_heads
-        self.scale = model.head_width**-0.5 if model.scaled_attention else 1.0
+        self.scale = (model.attention_scalar or model.head_width) ** -0.5 if model.scaled_attention else 1.0
+        self.softcap = model.attention_softcap
         width = model.heads * model.head_width
         std = output_std(model, width)
         self.output = RowLinear(megatron, width, model.hidden_size, bias=model.bias, std=std)
@@ -52,8 +54,8 @@ class Attention(nn.Module):
         return out
 
     def _core(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        if mask is not None and mask.requires_grad and mask.device.type == "cpu":
-            return self._learned(q, k, v, mask)
+        if self.softcap or (mask is not None and mask.requires_grad and mask.device.type == "cpu"):
+            return self._in_parts(q, k, v, mask)
         options: dict[str, Any] = {
             "attn_mask": mask,
             "is_causal": self.causal and mask is None and q.shape[2] > 1,
@@ -65,16 +67,23 @@ class Attention(nn.Module):
                 return F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout, **options)
         return F.scaled_dot_product_attention(q, k, v, **options)
 
-    def _learned(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-        """The same with a learned bias, which leaves every query something to see.
+    def _in_parts(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """The same with capped scores or a learned bias, where every query has something to see.
 
-        Torch's fast kernels for a CPU give a bias no gradient, and what it takes instead looks for queries
-        that see nothing.
+        Torch's kernels know no caps (Gemma 2's report, section 2), and its fast ones for a CPU give a bias no
+        gradient; what it takes instead looks for queries that see nothing.
         """
         if self.grouped:
             k, v = (heads.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for heads in (k, v))
         scores = torch.matmul(q if self.scale == 1.0 else q * self.scale, k.mT)
-        shares = scores.add_(bias).softmax(-1)
+        if self.softcap:
+            scores = softcapped(scores, self.softcap)
+        if mask is None and self.causal and q.shape[2] > 1:
+            mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+        if mask is not None:
+            visible = mask.dtype == torch.bool
+            scores = scores.masked_fill(~mask, -math.inf) if visible else scores.add_(mask)
+        shares = scores.softmax(-1)
         if self.dropout and self.training:
             with tensor_parallel_fork():
                 shares = F.dropout(shares, self.dropout)
@@ -82,13 +91,23 @@ class Attention(nn.Module):
 
 
 class SelfAttention(Attention):
-    """Attention to the own sequence."""
+    """Attention to the own sequence, of queries and keys that may be normed."""
+
+    query_norm: HeadNorm | None
+    key_norm: HeadNorm | None
+
+    def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, causal: bool) -> None:
+        super().__init__(model, megatron, causal)
+        self.query_norm = head_norm(model, megatron, model.heads)
+        self.key_norm = head_norm(model, megatron, model.kv_heads)
 
     def forward(
         self, x_SBH: Tensor, mask: Tensor | None, rotary: Tensor | None, cache: Cache | None = None
     ) -> Tensor:
         """Attend to the inputs, and to what a cache has seen before them."""
         q, k, v = self.project(x_SBH)
+        if self.query_norm is not None and self.key_norm is not None:
+            q, k = self.query_norm(q), self.key_norm(k)
         if rotary is not None:
             q, k = rotate(q, rotary), rotate(k, rotary)
         if cache is not None:
@@ -108,7 +127,7 @@ class GroupedAttention(SelfAttention):
         self.queries = model.heads // model.kv_heads
         fused = (model.heads + 2 * model.kv_heads) * self.size
         std = fused_std(model) if model.initialization == "t5" else model.initial_std
-        self.qkv = ColumnLinear(megatron, model.hidden_size, fused, bias=model.bias, std=std)
+        self.qkv = ColumnLinear(megatron, model.hidden_size, fused, bias=model.has_qkv_bias, std=std)
 
     def project(self, x_SBH: Tensor) -> Heads:
         """Queries, keys and values of this rank's heads."""
@@ -123,9 +142,10 @@ class MultiQueryAttention(SelfAttention):
     def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, causal: bool) -> None:
         super().__init__(model, megatron, causal)
         self.parts, width, hidden = megatron.sequence_parallel, model.heads * self.size, model.hidden_size
-        self.query = ColumnLinear(megatron, hidden, width, bias=model.bias, std=query_std(model))
+        bias = model.has_qkv_bias
+        self.query = ColumnLinear(megatron, hidden, width, bias=bias, std=query_std(model))
         std = input_std(model, hidden)
-        self.key_value = WholeLinear(megatron, hidden, 2 * self.size, bias=model.bias, std=std)
+        self.key_value = WholeLinear(megatron, hidden, 2 * self.size, bias=bias, std=std)
         for parameter in self.key_value.parameters():
             parameter.partial_gradient = megatron.tensor_model_parallel_size > 1
 
@@ -146,7 +166,7 @@ class CrossAttention(Attention):
     def __init__(self, model: ModelConfig, megatron: ModelParallelConfig) -> None:
         super().__init__(model, megatron, causal=False)
         width, both = model.heads * self.size, 2 * model.kv_heads * self.size
-        hidden, bias = model.hidden_size, model.bias
+        hidden, bias = model.hidden_size, model.has_qkv_bias
         self.query = ColumnLinear(megatron, hidden, width, bias=bias, std=query_std(model))
         std = input_std(model, hidden)
         self.key_value = ColumnLinear(megatron, hidden, both, bias=bias, std=std)
@@ -187,11 +207,20 @@ def heads_first(x_SBND: Tensor) -> Tensor:
 
 
 def rotate(x_BNSD: Tensor, rotary: Tensor) -> Tensor:
-    """Turn each pair (i, i + D/2) by its position's angle (Su et al., 2021), in Llama's order."""
+    """Turn each pair (i, i + R/2) of the first R numbers of a head by its position's angle (Su et al., 2021),
+    in Llama's order; angles are of R numbers."""
     cos, sin = rotary
+    size = cos.shape[-1]
+    if size < x_BNSD.shape[-1]:
+        return torch.cat((rotate(x_BNSD[..., :size], rotary), x_BNSD[..., size:]), dim=-1)
     low, high = x_BNSD.float().chunk(2, dim=-1)
     turned = torch.cat((-high, low), dim=-1)
     return (x_BNSD.float() * cos + turned * sin).to(x_BNSD.dtype)
+
+
+def softcapped(x: Tensor, cap: float) -> Tensor:
+    """Values that approach but never reach a bound on either side (Bello et al., 2017)."""
+    return torch.tanh(x / cap) * cap
 
 
 def output_std(model: ModelConfig, inputs: int) -> float:

@@ -1,6 +1,7 @@
 """A transformer layer of any family: attention, attention on an encoder's output, MLP."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from megatron.core import ModelParallelConfig
@@ -18,6 +19,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu_,  # its gradient needs the result alone
     "swiglu": F.silu,
     "geglu": lambda x: F.gelu(x, approximate="tanh"),
+    "geglu_exact": F.gelu,
 }
 
 
@@ -47,27 +49,45 @@ class MLP(nn.Module):
         return out
 
 
+class BlockKind(NamedTuple):
+    """What a layer has that others of its stack may not have."""
+
+    cross: bool = False
+    """Whether it also looks at an encoder's output."""
+    mask: str = "mask"
+    """The name of its mask."""
+    rotary: str = "rotary"
+    """The name of its angles; empty where its queries and keys are not turned."""
+    first_norm: bool = True
+    """Whether there is a norm before its attention."""
+
+
 class Block(nn.Module):
-    """A transformer layer, with `cross` one that also looks at an encoder's output; `mask` names its mask."""
+    """A transformer layer."""
 
     def __init__(
-        self, model: ModelConfig, megatron: ModelParallelConfig, causal: bool, cross: bool, mask: str
+        self, model: ModelConfig, megatron: ModelParallelConfig, causal: bool, kind: BlockKind
     ) -> None:
         super().__init__()
-        self.mask, self.post, self.beside = mask, model.norm_placement == "post", model.parallel_block
-        self.attention_norm = Norm(model, megatron)
+        self.kind, self.placement, self.beside = kind, model.norm_placement, model.parallel_block
+        self.attention_norm = Norm(model, megatron) if kind.first_norm else nn.Identity()
         self.attention = self_attention(model, megatron, causal)
-        if cross:
+        if kind.cross:
             self.cross_norm = Norm(model, megatron)
             self.cross = CrossAttention(model, megatron)
         if self.beside != "one_norm":
             self.mlp_norm = Norm(model, megatron)
+        if self.placement == "both":
+            self.attention_out_norm = Norm(model, megatron)
+            self.mlp_out_norm = Norm(model, megatron)
+            if kind.cross:
+                self.cross_out_norm = Norm(model, megatron)
         self.mlp = MLP(model, megatron)
         self.dropout = Dropout(model, megatron)
 
     def forward(self, flow: Flow) -> Flow:
         """Add each branch to the residual stream."""
-        x_SBH, mask, rotary = flow["hidden"], flow.get(self.mask), flow.get("rotary")
+        x_SBH, mask, rotary = flow["hidden"], flow.get(self.kind.mask), flow.get(self.kind.rotary)
         cache = flow.get("cache")
 
         def attend(x_SBH: Tensor) -> Tensor:
@@ -78,15 +98,21 @@ class Block(nn.Module):
 
         if self.beside != "none":
             return {"hidden": self._side_by_side(x_SBH, attend)}
-        x_SBH = self._branch(x_SBH, self.attention_norm, attend)
-        if hasattr(self, "cross"):
-            x_SBH = self._branch(x_SBH, self.cross_norm, attend_memory)
-        return {"hidden": self._branch(x_SBH, self.mlp_norm, self.mlp)}
+        x_SBH = self._branch(x_SBH, "attention", attend)
+        if self.kind.cross:
+            x_SBH = self._branch(x_SBH, "cross", attend_memory)
+        return {"hidden": self._branch(x_SBH, "mlp", self.mlp)}
 
-    def _branch(self, x_SBH: Tensor, norm: Norm, branch: Callable[[Tensor], Tensor]) -> Tensor:
-        if self.post:
+    def _branch(self, x_SBH: Tensor, name: str, branch: Callable[[Tensor], Tensor]) -> Tensor:
+        norm = getattr(self, f"{name}_norm")
+        if self.placement == "post":
             return norm(x_SBH + self.dropout(branch(x_SBH)))
-        return x_SBH + self.dropout(branch(norm(x_SBH)))
+        if self.placement == "branch":
+            return x_SBH + self.dropout(norm(branch(x_SBH)))
+        out_SBH = branch(norm(x_SBH))
+        if self.placement == "both":
+            out_SBH = getattr(self, f"{name}_out_norm")(out_SBH)
+        return x_SBH + self.dropout(out_SBH)
 
     def _side_by_side(self, x_SBH: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
         normed = self.attention_norm(x_SBH)

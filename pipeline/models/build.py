@@ -12,7 +12,7 @@ from megatron.core import ModelParallelConfig
 from pipeline.config import ModelConfig, PipelineConfig
 from pipeline.costs import flops
 from pipeline.costs.lengths import Lengths
-from pipeline.models.block import Block
+from pipeline.models.block import Block, BlockKind
 from pipeline.models.context import Mask, MemoryMask, RelativePositions, Rotary
 from pipeline.models.embeddings import (
     PositionTable,
@@ -21,7 +21,6 @@ from pipeline.models.embeddings import (
     TypeTable,
     drop,
     embed,
-    embed_encoder,
     project,
 )
 from pipeline.models.heads import logits
@@ -31,7 +30,7 @@ from pipeline.models.norm import Dropout, Norm, normalise
 
 Forward = Callable[[torch.nn.Module, Flow], Flow]
 STACK_ENDS = {
-    "": ("mask", "local_mask", "rotary", "positions", "segments", "prefix"),
+    "": ("mask", "local_mask", "rotary", "local_rotary", "positions", "segments", "prefix"),
     "encoder.": ("mask", "rotary"),
     "decoder.": ("mask", "rotary", "memory_mask", "memory", "encoder_segments"),
 }
@@ -66,7 +65,9 @@ class Builder:
     def logits(self) -> Layer:
         """The output words: the word table itself where it is tied."""
         scale, parts = self.model.logit_scale, self.megatron.sequence_parallel
-        predict = partial(logits, tokens=self.tokens, scale=scale, parts=parts)
+        predict = partial(
+            logits, tokens=self.tokens, scale=scale, softcap=self.model.logit_softcap, parts=parts
+        )
         name = "words" if self.model.tied_output else "head"
         cost = flops.head_cost(self.model, self.lengths, self.rows)
         return self._words(name, predict, gives="logits", ends=("hidden", "logit_bias"), cost=cost)
@@ -74,8 +75,9 @@ class Builder:
     def _stack(self, prefix: str, *, causal: bool) -> list[Layer]:
         inner = prefix == "encoder."
         tokens, segments = ("encoder_tokens", "encoder_segments") if inner else ("tokens", "segments")
+        embedded = partial(embed, tokens=tokens, scale=self.model.embedding_scale)
         return [
-            self._words("words", embed_encoder if inner else embed, gives="hidden", ends=(tokens,)),
+            self._words("words", embedded, gives="hidden", ends=(tokens,)),
             *self._embeddings(prefix),
             *self._context(prefix, causal, segments),
             *self._blocks(prefix, causal),
@@ -131,7 +133,8 @@ class Builder:
             )
         ]
         if self.model.positions == "rope":
-            found.append(Layer(f"{prefix}rotary", Rotary, self.common, gives=("rotary",), local=True))
+            given = ("rotary", "local_rotary")
+            found.append(Layer(f"{prefix}rotary", Rotary, self.common, gives=given, local=True))
         if prefix == "decoder.":
             found.append(Layer("memory_mask", MemoryMask, (), gives=("memory_mask",), local=True))
         return found
@@ -140,22 +143,28 @@ class Builder:
         model, inner = self.model, prefix == "encoder."
         count = model.encoder_depth if inner else model.layers
         cost = flops.block_cost(model, self.lengths, inner)
-        masks = ["local_mask" if model.local_window and i % 2 else "mask" for i in range(count)]
         return [
             Layer(
                 f"{prefix}blocks.{i}",
                 Block,
-                (*self.common, causal, prefix == "decoder.", mask),
+                (*self.common, causal, self._kind(i, prefix)),
                 cost,
                 ends=STACK_ENDS[prefix] if i == count - 1 else (),
                 block=True,
             )
-            for i, mask in enumerate(masks)
+            for i in range(count)
         ]
+
+    def _kind(self, layer: int, prefix: str) -> BlockKind:
+        """What a layer has that others of its stack may not have."""
+        model = self.model
+        which = "local_" if model.is_local(layer) else ""
+        rotary = f"{which}rotary" if model.is_rotated(layer) else ""
+        return BlockKind(prefix == "decoder.", f"{which}mask", rotary, model.first_norm or layer > 0)
 
     def _last(self, prefix: str) -> list[Layer]:
         """What stands at a stack's end: the norm of a pre-norm stack; the encoder's output is memory."""
-        normed = self.model.norm_placement == "pre"
+        normed = self.model.norm_placement != "post"
         if prefix == "encoder.":
             module, arguments = (Norm, self.common) if normed else (torch.nn.Identity, ())
             name = "encoder.norm" if normed else "encoder.end"

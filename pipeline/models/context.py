@@ -13,7 +13,7 @@ import torch
 from megatron.core import ModelParallelConfig, parallel_state
 from torch import Tensor, nn
 
-from pipeline.config import ModelConfig
+from pipeline.config import ModelConfig, RopeScaling
 from pipeline.models.attention import input_std
 from pipeline.models.buckets import relative_buckets
 from pipeline.models.cache import columns_before
@@ -32,6 +32,7 @@ class Mask(nn.Module):
         super().__init__()
         self.megatron, self.causal, self.segments = megatron, causal, segments
         self.window = model.local_window
+        self.both_ways = not causal
         self.slopes = own_heads(alibi_slopes(model.heads)) if model.positions == "alibi" else None
 
     def forward(self, flow: Flow) -> Flow:
@@ -55,10 +56,17 @@ class Mask(nn.Module):
             bias = slopes_N11 * torch.arange(columns, device=device)
             found["mask"] = additive(bias.to(hidden_SBH.dtype), found.get("mask", before))
         if self.window is not None:
-            assert before is not None
-            banded = before.triu(past + 1 - self.window)
-            found["local_mask"] = within(found.get("mask"), banded)
+            found["local_mask"] = within(found.get("mask"), self._band(before, length, past, device))
         return found
+
+    def _band(self, before: Tensor | None, length: int, past: int, device: torch.device) -> Tensor:
+        """[S, T], True within the window: of the last tokens, or in an encoder half of it on either side."""
+        assert self.window is not None
+        if before is not None:
+            return before.triu(past + 1 - self.window)
+        half = self.window // 2
+        every = torch.ones(length, length, dtype=torch.bool, device=device)
+        return every.tril(half).triu(-half)
 
 
 class RelativePositions(nn.Module):
@@ -110,23 +118,34 @@ class Rotary(nn.Module):
 
     def __init__(self, model: ModelConfig, megatron: ModelParallelConfig) -> None:
         super().__init__()
-        self.megatron, self.size, self.base = megatron, model.head_width, model.rope_base
-        self.scaling = model.rope_scaling
+        self.megatron, self.size, self.base = megatron, model.rotated_width, model.rope_base
+        self.scaling, self.local_base = model.rope_scaling, model.local_rope_base
+        self.local = model.local_window is not None
 
     def forward(self, flow: Flow) -> Flow:
-        """Add `rotary` [2, S, D], or [2, B, 1, S, D] where positions restart with each document."""
+        """Add `rotary` [2, S, R], or [2, B, 1, S, R] where positions restart with each document.
+
+        So with `local_rotary` of layers that see a window, where there are such.
+        """
         device = flow["hidden"].device
         positions = flow.get("positions")
         if positions is None:
             positions = torch.arange(whole_length(flow["hidden"], self.megatron), device=device)
         else:
             positions = positions.unsqueeze(1)
-        rates = turn_rates(self.size, self.base, self.scaling, positions)
+        found = {"rotary": self._turns(positions, self.base, self.scaling)}
+        if self.local:
+            found["local_rotary"] = (
+                self._turns(positions, self.local_base, None) if self.local_base else found["rotary"]
+            )
+        return found
+
+    def _turns(self, positions: Tensor, base: float, scaling: RopeScaling | None) -> Tensor:
+        rates = turn_rates(self.size, base, scaling, positions)
         angles = positions.float().unsqueeze(-1) * rates
         angles = torch.cat((angles, angles), dim=-1)
         rotary = torch.stack((angles.cos(), angles.sin()))
-        scale = self.scaling.attention_factor if self.scaling else 1.0
-        return {"rotary": rotary if scale == 1.0 else rotary * scale}
+        return rotary * scaling.attention_factor if scaling and scaling.attention_factor != 1.0 else rotary
 
 
 def allowed(segments_BT: Tensor | None, prefix_B: Tensor | None, length: int) -> Tensor | None:

@@ -39,14 +39,10 @@ class TokenEmbedding(nn.Module):
         return rows
 
 
-def embed(words: nn.Module, flow: Flow) -> Flow:
-    """The embeddings of a decoder's tokens, or of a lone encoder's."""
-    return {"hidden": words(flow["tokens"])}
-
-
-def embed_encoder(words: nn.Module, flow: Flow) -> Flow:
-    """The embeddings of what the encoder in front of a decoder reads."""
-    return {"hidden": words(flow["encoder_tokens"])}
+def embed(words: nn.Module, flow: Flow, *, tokens: str, scale: float) -> Flow:
+    """The embeddings of the tokens that have this name in the batch."""
+    rows_SBH = words(flow[tokens])
+    return {"hidden": rows_SBH if scale == 1.0 else rows_SBH * scale}
 
 
 class PositionTable(nn.Module):

@@ -12,13 +12,16 @@ from megatron.core.tensor_parallel.mappings import (
 from torch import Tensor, nn
 
 from pipeline.config import ModelConfig
+from pipeline.models.attention import softcapped
 from pipeline.models.block import ACTIVATIONS
 from pipeline.models.layer import Flow
 from pipeline.models.linear import WholeLinear, mark_sharded
 from pipeline.models.norm import Norm
 
 
-def logits(words: nn.Module, flow: Flow, *, tokens: int, scale: float, parts: bool) -> Flow:
+def logits(
+    words: nn.Module, flow: Flow, *, tokens: int, scale: float, softcap: float | None, parts: bool
+) -> Flow:
     """This rank's columns of the logits [S, B, V / tensor size], by the rows of a word table.
 
     Rows behind the `tokens` of the vocabulary, which fill up the table, have logits of minus infinity: they
@@ -32,6 +35,10 @@ def logits(words: nn.Module, flow: Flow, *, tokens: int, scale: float, parts: bo
         hidden_SBH = gather_from_sequence_parallel_region(hidden_SBH, tensor_parallel_output_grad=True)
     else:
         hidden_SBH = copy_to_tensor_model_parallel_region(hidden_SBH)
+    if softcap is not None:
+        capped_SBV = softcapped(F.linear(hidden_SBH, words.weight, flow.get("logit_bias")), softcap)
+        padding_V = without_padding(None, words.weight, tokens)
+        return {"logits": capped_SBV if padding_V is None else capped_SBV + padding_V}
     bias_V = without_padding(flow.get("logit_bias"), words.weight, tokens)
     return {"logits": F.linear(hidden_SBH, words.weight, bias_V)}
 
@@ -53,7 +60,7 @@ class MLMHead(nn.Module):
     def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, rows: int) -> None:
         super().__init__()
         size, std = model.hidden_size, model.initial_std
-        self.dense = WholeLinear(megatron, size, size, bias=True, std=std)
+        self.dense = WholeLinear(megatron, size, size, bias=model.bias, std=std)
         self.activation = ACTIVATIONS[model.activation]
         self.norm = Norm(model, megatron)
         own = rows // megatron.tensor_model_parallel_size

@@ -22,7 +22,7 @@ Flow: TypeAlias = dict[str, Tensor]
     cache                     no tensor but a `pipeline.models.cache.Cache`, where a decoder generates; then
                               `segments` are of all T columns
     memory_mask [B, 1, 1, S]  True where the decoder may look at the encoder's output
-    rotary [2, ..., S, D]     cosines and sines of rotary positions
+    rotary, local_rotary      cosines and sines of rotary positions [2, ..., S, R]
     logit_bias [V]            added to the logits
     logits [S, B, V]          this tensor rank's columns
     next_sentence_logits [B, 2]

@@ -5,12 +5,16 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from megatron.core import ModelParallelConfig
+from megatron.core.tensor_parallel.mappings import (
+    copy_to_tensor_model_parallel_region,
+    reduce_from_tensor_model_parallel_region,
+)
 from torch import Tensor, nn
 
 from pipeline.config import ModelConfig
 from pipeline.distributed.randomness import tensor_parallel_fork
 from pipeline.models.layer import Flow
-from pipeline.models.linear import mark_partial
+from pipeline.models.linear import mark_partial, mark_sharded
 
 
 class Norm(nn.Module):
@@ -19,8 +23,8 @@ class Norm(nn.Module):
     def __init__(self, model: ModelConfig, megatron: ModelParallelConfig) -> None:
         super().__init__()
         self.epsilon, dtype = model.norm_epsilon, megatron.params_dtype
-        self.centred = model.norm == "layernorm"
-        self.weight = nn.Parameter(torch.ones(model.hidden_size, dtype=dtype))
+        self.centred, self.offset = model.norm == "layernorm", float(model.norm_offset)
+        self.weight = nn.Parameter(torch.full((model.hidden_size,), 1.0 - self.offset, dtype=dtype))
         has_bias = self.centred and model.norm_bias
         self.bias = nn.Parameter(torch.zeros(model.hidden_size, dtype=dtype)) if has_bias else None
         for parameter in self.parameters():
@@ -30,10 +34,15 @@ class Norm(nn.Module):
         """Normalise every position alone."""
         if self.centred:
             return F.layer_norm(x_SBH, self.weight.shape, self.weight, self.bias, self.epsilon)
-        if x_SBH.device.type == "cpu" and x_SBH.dtype == torch.float32:
-            out: Tensor = RootMeanSquare.apply(x_SBH, self.weight, self.epsilon)
-            return out
-        return F.rms_norm(x_SBH, self.weight.shape, self.weight, self.epsilon)
+        return rms_norm(x_SBH, self.weight + self.offset if self.offset else self.weight, self.epsilon)
+
+
+def rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
+    """Root-mean-square normalisation of the last dimension, by what is fastest where it runs."""
+    if x.device.type == "cpu" and x.dtype == torch.float32:
+        out: Tensor = RootMeanSquare.apply(x, weight_H, epsilon)
+        return out
+    return F.rms_norm(x, weight_H.shape, weight_H, epsilon)
 
 
 class RootMeanSquare(torch.autograd.Function):
@@ -63,6 +72,44 @@ class RootMeanSquare(torch.autograd.Function):
 def normalise(norm: nn.Module, flow: Flow) -> Flow:
     """A norm as a layer of its own."""
     return {"hidden": norm(flow["hidden"])}
+
+
+class HeadNorm(nn.Module):
+    """Root-mean-square normalisation of queries or keys [B, N, S, D] (Dehghani et al., 2023, section 2).
+
+    By head all heads have the same weights [D]. Over all heads at once the weights [N D] are cut as the heads
+    are, and tensor ranks add up their squares.
+    """
+
+    def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, heads: int) -> None:
+        super().__init__()
+        self.epsilon, self.offset = model.norm_epsilon, float(model.norm_offset)
+        size, ranks = model.head_width, megatron.tensor_model_parallel_size
+        self.by_head, self.numbers = model.qk_norm == "head", heads * size
+        rows = size if self.by_head else heads // ranks * size
+        self.weight = nn.Parameter(torch.full((rows,), 1.0 - self.offset, dtype=megatron.params_dtype))
+        if self.by_head:
+            self.weight.partial_gradient = ranks > 1  # each rank norms its own heads
+        else:
+            mark_sharded(self.weight, 0, 1)
+
+    def forward(self, x_BNSD: Tensor) -> Tensor:
+        """Normalise every position alone."""
+        weight = self.weight + self.offset if self.offset else self.weight
+        if self.by_head:
+            return rms_norm(x_BNSD, weight, self.epsilon)
+        x = x_BNSD.float()
+        squares_B1S1 = x.square().sum((1, 3), keepdim=True)
+        squares_B1S1 = copy_to_tensor_model_parallel_region(
+            reduce_from_tensor_model_parallel_region(squares_B1S1)
+        )
+        normed = x * (squares_B1S1 / self.numbers + self.epsilon).rsqrt()
+        return normed.to(x_BNSD.dtype) * weight.view(x_BNSD.shape[1], 1, -1)
+
+
+def head_norm(model: ModelConfig, megatron: ModelParallelConfig, heads: int) -> HeadNorm | None:
+    """The norm of so many heads, where the model has one."""
+    return None if model.qk_norm == "none" else HeadNorm(model, megatron, heads)
 
 
 class Dropout(nn.Module):

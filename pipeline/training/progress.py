@@ -91,10 +91,10 @@ class Progress:
         saved = "its checkpoint could not be written, the one before it stays; " if failed else ""
         self.notify(f"{self.job.stage}: stopped after step {done}; {saved}the same command goes on")
 
-    def finish(self, data: list[dict[str, Any]], written: dict[str, float]) -> None:
+    def finish(self, data: list[dict[str, Any]], measured: dict[str, Any]) -> None:
         """The training has come to its end: leave the receipt, with what the data was made of.
 
-        `written` are the metrics of the last checkpoint.
+        `measured` are the metrics of the last checkpoint, and what the task measured at the end.
         """
         job = self.job
         receipt = Receipt(
@@ -103,7 +103,7 @@ class Progress:
             fingerprint=job.fingerprint,
             config=job.config.model_dump(mode="json"),
             inputs=job.inputs,
-            counts=self._summary() | written | {"data": data},
+            counts=self._summary() | measured | {"data": data},
             seconds=time.time() - self.started,
             versions=versions("torch", "deepspeed", "megatron-core"),
         )

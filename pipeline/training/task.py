@@ -6,16 +6,18 @@ of its own, the prefixes of the weights that are new with it, companions, and wh
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from pipeline.distributed.world import World
 from pipeline.models.layer import Layer
-from pipeline.objectives.batches import Batch
+from pipeline.objectives.batches import Batch, BatchSource
 from pipeline.objectives.loss import Loss
 from pipeline.objectives.model import model_layers
 from pipeline.objectives.registry import objective_of
 from pipeline.parallel.companion import Companion
+from pipeline.parallel.engine import Engine
 from pipeline.training.job import Job
 
 Companions = Mapping[str, Companion]
@@ -25,6 +27,12 @@ def unchanged(batches: list[Batch], companions: Companions) -> list[Batch]:
     """The batches as they are."""
     del companions
     return batches
+
+
+def nothing(engine: Engine, source: BatchSource) -> dict[str, Any]:
+    """Nothing is measured."""
+    del engine, source
+    return {}
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class Task:
     prepare: Callable[[list[Batch], Companions], list[Batch]] = unchanged
     """What is done to a rank's micro batches of a step, or as many of a validation, by all ranks together:
     labels that companions make are added on the last pipeline stage. Weights come with the data."""
+    finish: Callable[[Engine, BatchSource], dict[str, Any]] = nothing
+    """What is measured once the last step is done, by all ranks together, for the counts of the receipt."""
 
 
 MakeTask = Callable[[Job, World, torch.dtype], Task]

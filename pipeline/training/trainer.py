@@ -201,6 +201,6 @@ class Loop:
 
     def _finish(self) -> None:
         self.watch.phase("end", self.job.optim.steps)
-        written = self.writer.finish_last()
+        measured = self.task.finish(self.engine, self.source) | self.writer.finish_last()
         if self.progress:
-            self.progress.finish(self.source.report(self.job.optim.steps), written)
+            self.progress.finish(self.source.report(self.job.optim.steps), measured)

@@ -1,21 +1,15 @@
 """Instruction tuning as a `BatchSource`: conversations in, padded batches with loss on the answers out.
 
-The samples of a step are a pure function of the seed and the step. Position p of the endless sample order is
-conversation `p mod n` of epoch `p div n`'s permutation, and micro batch m of rank r of W at a step that
-begins at position f holds the positions `f + (m*W + r)*B` onward: a global batch is the same for every number
-of ranks.
+The samples of a step are a pure function of the seed and the step (`pipeline.tuning.order`).
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
@@ -23,6 +17,7 @@ from pipeline.config import PipelineConfig
 from pipeline.objectives.batches import Batch
 from pipeline.prompting.chat import ChatTemplate, Encoded
 from pipeline.tuning.instructions import Conversation, read_conversations
+from pipeline.tuning.order import EndlessOrder, shuffled
 from pipeline.tuning.sample_forms import Row, sample_form
 
 BEGINNING = 160
@@ -52,7 +47,6 @@ class InstructionBatches:
         self.form = sample_form(config, vocabulary)
         self._decode = vocabulary.decode
         self.seed, self.tune = config.seed, config.train
-        self.rank, self.size = data_rank, data_size
         config.train.accumulation(data_size)  # refuses what does not divide
         self.counts: Counter[str] = Counter()
         template = ChatTemplate(vocabulary)
@@ -71,30 +65,20 @@ class InstructionBatches:
         self._train, self._validation = _Samples(list(chain(*samples))), _Samples(chosen)
         self._longest = max(self._train.longest, self._validation.longest)
         self.counts["train"], self.counts["validation"] = self._train.count, self._validation.count
-        self._permutation = lru_cache(maxsize=2)(self._shuffle)
+        self._order = EndlessOrder(self.seed, self._train.count, self.tune, data_rank, data_size)
 
     def step(self, step: int) -> list[Batch]:
         """The micro batches of this rank at optimizer step `step`, counted from 0."""
-        size, first = self.tune.micro_batch, self.tune.samples_before(step)
-        return [
-            self._batch(
-                self._train,
-                [self._sample(first + (m * self.size + self.rank) * size + j) for j in range(size)],
-            )
-            for m in range(self.tune.accumulation(self.size, step))
-        ]
+        return [self._batch(self._train, indices) for indices in self._order.step(step)]
 
     def validation(self) -> Iterator[Batch]:
         """This rank's share of the held-out conversations, filled up with samples of weight 0."""
-        size = self.tune.micro_batch
-        for number in range(math.ceil(self._validation.count / (size * self.size))):
-            first = (number * self.size + self.rank) * size
-            yield self._batch(self._validation, range(first, first + size))
+        for indices in self._order.fixed(self._validation.count):
+            yield self._batch(self._validation, indices)
 
     def documents(self, step: int) -> list[dict[str, Any]]:
         """The samples in the global batch of a step, by their number among those trained on."""
-        positions = range(self.tune.samples_before(step), self.tune.samples_before(step + 1))
-        numbers = [self._sample(position) for position in positions]
+        numbers = self._order.all_of(step)
         texts = [self._decode(self._train.get(number)[0].tolist()) for number in numbers]
         return [
             {"document": f"sample {number}", "text": text[:BEGINNING]}
@@ -130,7 +114,7 @@ class InstructionBatches:
     def _hold_out(self, samples: list[list[Encoded]]) -> tuple[list[list[Encoded]], list[list[Encoded]]]:
         """A seeded share of the conversations validates; at least one where there are two."""
         wanted = min(max(1, round(HELD_OUT * len(samples))), self.tune.validation_samples, len(samples) - 1)
-        order = self._shuffle_of(len(samples), "held out")
+        order = shuffled(self.seed, len(samples), "held out")
         held_out = {int(index) for index in order[: max(0, wanted)]}
         return (
             [one for index, one in enumerate(samples) if index not in held_out],
@@ -138,19 +122,8 @@ class InstructionBatches:
         )
 
     def _choose(self, samples: list[Encoded], wanted: int) -> list[Encoded]:
-        order = self._shuffle_of(len(samples), "validation")
+        order = shuffled(self.seed, len(samples), "validation")
         return [samples[index] for index in sorted(order[:wanted])]
-
-    def _shuffle(self, epoch: int) -> NDArray[np.int64]:
-        return self._shuffle_of(self._train.count, "train", epoch)
-
-    def _shuffle_of(self, count: int, purpose: str, epoch: int = 0) -> NDArray[np.int64]:
-        words = [self.seed, epoch, *purpose.encode()]
-        return np.random.default_rng(words).permutation(count)
-
-    def _sample(self, position: int) -> int:
-        epoch, place = divmod(position, self._train.count)
-        return int(self._permutation(epoch)[place])
 
     def _batch(self, samples: "_Samples", indices: Sequence[int]) -> Batch:
         rows = [samples.get(index) if index < samples.count else None for index in indices]

@@ -54,10 +54,15 @@ def user_message(instruction: str, given: str) -> str:
 
 def read_conversations(path: Path) -> list[Conversation]:
     """Every conversation of a file, in order."""
+    return [_conversation(row, where) for where, row in read_rows(path, "instructions")]
+
+
+def read_rows(path: Path, what: str) -> Iterator[tuple[str, Any]]:
+    """Each row of a file of `what`, with the words for where it stands."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file; a JSONL file of instructions is expected here")
+        raise InputError(f"{path}: no such file; a JSONL file of {what} is expected here")
     try:
-        return [_conversation(row, f"{path}, {where}") for where, row in _rows(path)]
+        yield from ((f"{path}, {where}", row) for where, row in _rows(path))
     except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
         raise InputError(f"{path}: the compressed file is truncated or corrupt ({error})") from error
     except OSError as error:
@@ -116,6 +121,14 @@ def _conversation(row: Any, where: str) -> Conversation:
 
 
 def _from_messages(rows: Any, where: str) -> Conversation:
+    messages = read_messages(rows, where)
+    if not any(message.role == "assistant" for message in messages):
+        raise InputError(f"{where}: a conversation needs a message of the assistant to learn from")
+    return messages
+
+
+def read_messages(rows: Any, where: str) -> Conversation:
+    """The messages of a list of {role, content}. `InputError` where it is none, or empty."""
     if not isinstance(rows, list) or not rows:
         raise InputError(f"{where}: messages must be a list of {{role, content}} with at least one entry")
     messages = []
@@ -124,6 +137,4 @@ def _from_messages(rows: Any, where: str) -> Conversation:
         if not isinstance(role, str) or role not in ROLES or not isinstance(content, str):
             raise InputError(f"{where}: a message needs a role ({', '.join(ROLES)}) and content (a string)")
         messages.append(Message(role, clean(content)))
-    if not any(message.role == "assistant" for message in messages):
-        raise InputError(f"{where}: a conversation needs a message of the assistant to learn from")
     return tuple(messages)

@@ -56,6 +56,16 @@ T5: dict[str, Any] = GPT | {
     "initialization": "t5",
     "mimetic": True,
 }
+GEMMA: dict[str, Any] = LLAMA | {
+    "activation": "geglu",
+    "qk_norm": "head",
+    "norm_offset": True,
+    "norm_placement": "both",
+    "attention_softcap": 20.0,
+    "logit_softcap": 10.0,
+    "local_window": 5,
+}
+OLMO: dict[str, Any] = LLAMA | {"qk_norm": "width", "norm_placement": "branch"}
 FALCON: dict[str, Any] = GPT | {"key_value_heads": 1, "parallel_block": "one_norm", "positions": "rope"}
 BLOOM: dict[str, Any] = GPT | {"positions": "alibi", "embedding_norm": True, "local_window": 5}
 

@@ -195,26 +195,29 @@ LLAMA_TABLE: Table = {
     "head.table": "lm_head",
 }
 
+LLAMA_KEYS = (
+    Key("layers", "num_hidden_layers"),
+    Key("hidden_size", "hidden_size"),
+    Key("heads", "num_attention_heads"),
+    Key("head_size", "head_dim", None),
+    Key("key_value_heads", "num_key_value_heads", None),
+    Key("feed_forward_size", "intermediate_size"),
+    Key("activation", "hidden_act", "swiglu", {"swiglu": "silu", "geglu": "gelu_pytorch_tanh"}),
+    Key("norm_epsilon", "rms_norm_eps", 1e-6),
+    Key("dropout", "attention_dropout", 0.0),
+    TIED._replace(default=False),
+)
+LLAMA_VALUES = {"positions": "rope", "norm": "rmsnorm"}
+COMPUTED = ("model.layers.*.self_attn.rotary_emb.inv_freq",)
+
 LLAMA = Family(
     model_type="llama",
     classes=("LlamaForCausalLM",),
     base="model.",
     table=lambda model: LLAMA_TABLE,
-    keys=(
-        Key("layers", "num_hidden_layers"),
-        Key("hidden_size", "hidden_size"),
-        Key("heads", "num_attention_heads"),
-        Key("head_size", "head_dim", None),
-        Key("key_value_heads", "num_key_value_heads", None),
-        Key("feed_forward_size", "intermediate_size"),
-        Key("activation", "hidden_act", "swiglu", {"swiglu": "silu", "geglu": "gelu_pytorch_tanh"}),
-        Key("norm_epsilon", "rms_norm_eps", 1e-6),
-        Key("bias", ("attention_bias", "mlp_bias"), False),
-        Key("dropout", "attention_dropout", 0.0),
-        TIED._replace(default=False),
-    ),
-    ours={"positions": "rope", "norm": "rmsnorm"},
-    copies=("model.layers.*.self_attn.rotary_emb.inv_freq",),
+    keys=(*LLAMA_KEYS, Key("bias", ("attention_bias", "mlp_bias"), False)),
+    ours=LLAMA_VALUES,
+    copies=COMPUTED,
     write_more=write_rope,
     read_more=read_rope,
 )

@@ -33,7 +33,7 @@ NEEDED = {"linear": ("factor",), "dynamic": ("factor",), "yarn": (), "llama3": (
 DEFAULT_BASE = 10_000.0
 
 
-def read_rope(theirs: dict[str, Any], place: str) -> dict[str, Any]:
+def read_rope(theirs: dict[str, Any], place: str, base_key: str = "rope_theta") -> dict[str, Any]:
     """The base of rotary angles and how they are stretched; `InputError` for kinds that we do not have."""
     section = theirs.get("rope_scaling") or theirs.get("rope_parameters") or {}
     if not isinstance(section, dict):
@@ -42,8 +42,8 @@ def read_rope(theirs: dict[str, Any], place: str) -> dict[str, Any]:
     part = section.get("partial_rotary_factor", theirs.get("partial_rotary_factor"))
     if part not in (None, 1, 1.0):
         raise InputError(f"{place}: partial_rotary_factor {shown(part)} is not supported; 1.0 is")
-    base = section.get("rope_theta", theirs.get("rope_theta"))
-    base = DEFAULT_BASE if base is None else _number(place, "rope_theta", base)
+    base = section.get("rope_theta", theirs.get(base_key))
+    base = DEFAULT_BASE if base is None else positive(place, "rope_theta", base)
     if kind == "default":
         return {"rope_base": base}
     if not isinstance(kind, str) or kind not in NAMES:
@@ -86,17 +86,17 @@ def _yarn(said: dict[str, Any], positions: Any, place: str) -> dict[str, float]:
     factor = said.get("factor")
     if factor is None:
         original, positions = (
-            _number(place, "max_position_embeddings", one) for one in (original, positions)
+            positive(place, "max_position_embeddings", one) for one in (original, positions)
         )
         factor = positions / original
-    factor = _number(place, "factor", factor)
+    factor = positive(place, "factor", factor)
     given = said.get("attention_factor")
     if given is not None:
-        return {"factor": factor, "attention_factor": _number(place, "attention_factor", given)}
+        return {"factor": factor, "attention_factor": positive(place, "attention_factor", given)}
     scales = [said.get("mscale"), said.get("mscale_all_dim")]
     if not all(scales):
         return {"factor": factor, "attention_factor": _mscale(factor, 1.0)}
-    one, all_dim = (_number(place, "mscale", scale) for scale in scales)
+    one, all_dim = (positive(place, "mscale", scale) for scale in scales)
     return {"factor": factor, "attention_factor": _mscale(factor, one) / _mscale(factor, all_dim)}
 
 
@@ -104,7 +104,8 @@ def _mscale(factor: float, scale: float) -> float:
     return 1.0 if factor <= 1 else 0.1 * scale * math.log(factor) + 1.0
 
 
-def _number(place: str, name: str, value: Any) -> float:
+def positive(place: str, name: str, value: Any) -> float:
+    """A positive number of theirs."""
     if type(value) not in (int, float) or not 0 < value < math.inf:
         raise InputError(f"{place}: {name} is {shown(value)}; a positive number is expected")
     return float(value)
@@ -119,3 +120,30 @@ def write_rope(ours: dict[str, Any]) -> dict[str, Any]:
         section = {"rope_type": scaling["kind"], **{name: scaling[one] for one, name in names.items()}}
     found = {"rope_theta": base, "rope_parameters": section | {"rope_theta": base}}
     return found | ({"rope_scaling": section} if scaling else {})
+
+
+def read_two_ropes(
+    theirs: dict[str, Any], place: str, keys: tuple[str, str], bases: tuple[float, float]
+) -> dict[str, Any]:
+    """The same of layers that see all, and the base of those that see a window.
+
+    They stand under older `keys` or in newer sections; `bases` are meant where there is neither.
+    """
+    sections = theirs.get("rope_parameters") or {}
+    if not isinstance(sections, dict):
+        raise InputError(f"{place}: rope_parameters is {shown(sections)}; a section is expected")
+    full, local = (sections.get(f"{kind}_attention") or {} for kind in ("full", "sliding"))
+    older = {"rope_theta": theirs.get(keys[0], bases[0]), "rope_scaling": theirs.get("rope_scaling")}
+    found = read_rope(theirs | older | ({"rope_scaling": full} if full else {}), place)
+    own = read_rope({"rope_theta": theirs.get(keys[1], bases[1]), "rope_scaling": local}, place)
+    if "rope_scaling" in own:
+        raise InputError(f"{place}: stretched rotary positions of sliding_attention are not supported")
+    return found | {"local_rope_base": own["rope_base"]}
+
+
+def write_two_ropes(ours: dict[str, Any], keys: tuple[str, str]) -> dict[str, Any]:
+    """The same where older and newer versions of transformers look for it."""
+    full = write_rope(ours)["rope_parameters"]
+    local = ours["local_rope_base"] or ours["rope_base"]
+    sections = {"full_attention": full, "sliding_attention": {"rope_type": "default", "rope_theta": local}}
+    return {keys[0]: ours["rope_base"], keys[1]: local, "rope_parameters": sections}

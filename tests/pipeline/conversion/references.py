@@ -28,6 +28,17 @@ MODELS: dict[str, dict[str, Any]] = {
     "falcon-40b": {"preset": "falcon-grouped-tiny"},
     "llama": {"preset": "llama-tiny"},
     "llama2": {"preset": "llama2-tiny", "rope_base": 5000.0},
+    "pythia": {"preset": "pythia-tiny"},
+    "pythia-in-turn": {"preset": "pythia-tiny", "parallel_block": "none", "rope_share": 0.5},
+    "mistral": {"preset": "mistral-tiny"},
+    "llama3": {"preset": "llama3.2-tiny"},
+    "qwen2": {"preset": "qwen2-tiny"},
+    "qwen3": {"preset": "qwen3-tiny"},
+    "olmo2": {"preset": "olmo2-tiny"},
+    "gemma2": {"preset": "gemma2-tiny"},
+    "gemma3": {"preset": "gemma3-tiny", "rope_scaling": {"kind": "linear", "factor": 8.0}},
+    "smollm3": {"preset": "smollm3-tiny"},
+    "modernbert": {"preset": "modernbert-tiny", "layers": 3},
     "bert": {"preset": "bert-tiny"},
     "bert-next-sentence": {"preset": "bert-tiny"},
     "roberta": {"preset": "roberta-tiny"},
@@ -148,9 +159,14 @@ def filled(name: str) -> Any:
     return model
 
 
+def named_there(path: str) -> str:
+    """The name that transformers' class has in memory for a tensor of its files."""
+    return path.replace("embed_out.", "lm_head.")
+
+
 def fill(model: Any, the_links: list[Link], weights: dict[str, Tensor]) -> None:
     """Load weights of ours, by name and whole, into transformers' model."""
-    translated = dict(exported(the_links, weights.__getitem__))
+    translated = {named_there(path): value for path, value in exported(the_links, weights.__getitem__)}
     silent = {name for name in translated if name.endswith(("q_proj.bias", "k_proj.bias", "v_proj.bias"))}
     there = set(model.state_dict())
     missing, unexpected = model.load_state_dict(
@@ -212,9 +228,10 @@ def whole_links(name: str) -> list[Link]:
 def compare_gradients(name: str, ours: dict[str, Tensor], there: dict[str, Tensor]) -> None:
     """Ours by path within 1e-4 of the largest of each parameter of ours; `there` by transformers' names."""
     for link in whole_links(name):
+        paths = [named_there(path) for path in link.theirs]
         pairs = [
             (gradient.flatten(), there[path].flatten())
-            for path, gradient in zip(link.theirs, link.out([ours[one] for one in link.ours]), strict=True)
+            for path, gradient in zip(paths, link.out([ours[one] for one in link.ours]), strict=True)
             if path in there
         ]
         assert pairs or name == "gpt-neo", link

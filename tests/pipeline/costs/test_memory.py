@@ -207,6 +207,8 @@ def inputs(given: PipelineConfig) -> dict[str, torch.Tensor]:
         ("FALCON", 2, True),
         ("BLOOM", 1, False),
         ("T5", 1, False),
+        ("GEMMA", 1, False),
+        ("OLMO", 2, False),
     ],
 )
 def test_activations_are_what_autograd_saves(family: str, tensor: int, sequence: bool) -> None:

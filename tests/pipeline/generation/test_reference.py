@@ -21,6 +21,7 @@ from tests.pipeline.generation.uncached import WithoutCache
 
 TOKENS = 14
 FAMILIES = ("gpt2", "opt", "opt-350m", "bloom", "falcon-7b", "falcon-40b", "llama2", "gpt-neo")
+NEWER = ("pythia", "mistral", "olmo2", "gemma2", "gemma3", "smollm3")
 BOTH = ("t5", "t5-1.1", "bart")
 Pair = tuple[LoadedModel, Any]
 
@@ -70,7 +71,7 @@ def theirs(model: Any, asked: list[list[int]], stops: list[int], **how: Any) -> 
     return [row[:end] for row, end in zip(new, ends, strict=True)]
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, *BOTH])
+@pytest.mark.parametrize("name", [*FAMILIES, *NEWER, *BOTH])
 def test_texts_equal_transformers(name: str) -> None:
     model, reference = build(name)
     asked = some_prompts()

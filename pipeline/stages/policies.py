@@ -1,0 +1,68 @@
+"""What the kinds that start from a decoder's run and have files of their own in common."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data_prep.contract.dataset import TOKENIZER
+from data_prep.contract.receipt import file_hash
+from data_prep.contract.settings import InputError
+from data_prep.contract.stages import FILES, RUN, Input, Source, Stage
+from pipeline.stages.instruct import mark_of
+from pipeline.stages.training import Training, check_model, config_of, find_start
+
+if TYPE_CHECKING:
+    from pipeline.training.job import Job
+
+PREFERENCES = "preferences"
+"""What a stage gives that makes comparisons: a folder with these files."""
+TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
+FROM = Input("from", (RUN,))
+COMPARISONS = Input("data", (PREFERENCES, FILES), many=True)
+HELD_OUT = Input("validation", (FILES,), required=False, many=True)
+
+
+def policy_job(kind: Training, stage: Stage, files: Sequence[tuple[str, Path]]) -> "Job":
+    """A job that starts from a decoder's run and reads these files, each by its key in the recipe.
+
+    Model and tokenizer are the run's. `InputError` where the run is no decoder's.
+    """
+    config = config_of(stage)
+    if config.model.architecture != "decoder":
+        raise InputError(
+            f"{stage.name}: model.architecture {config.model.architecture} is not for the kind {kind.name}; "
+            "decoder is"
+        )
+    source = stage.source("from")
+    assert source is not None
+    start, run = find_start(source)
+    check_model(config, run, source.label)
+    inputs = {"pretrained": mark_of(run, start)} | {key: hash_of(path) for key, path in files}
+    return replace(kind.make_job(stage, None, inputs, start), tokenizer=run / TOKENIZER)
+
+
+def comparison_files(stage: Stage) -> tuple[list[Path], list[Path]]:
+    """Files to train on, and files to validate on where there are any."""
+    train = [file_of(source, TRAIN) for source in stage.inputs["data"]]
+    given = [source.path for source in stage.inputs.get("validation", ())]
+    made = [file_of(source, VALIDATION) for source in stage.inputs["data"] if source.stage]
+    return train, given or [path for path in made if path.is_file()]
+
+
+def file_of(source: Source, name: str) -> Path:
+    """A file, or that of this name in a stage's folder."""
+    return source.path / name if source.stage or source.path.is_dir() else source.path
+
+
+def by_key(train: Sequence[Path], validation: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Files by what stands for them in the recipe: two may have one name."""
+    named = {"data": train, "validation": validation}
+    return [(f"{key}[{index}]", path) for key, paths in named.items() for index, path in enumerate(paths)]
+
+
+def hash_of(path: Path) -> str:
+    """A file's hash; `InputError` where it is not there."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run the stage that makes it, or name a JSONL file")
+    return file_hash(path)
