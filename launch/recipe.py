@@ -72,7 +72,7 @@ class Recipe(Settings):
     @field_validator("name")
     @classmethod
     def _is_plain(cls, name: str) -> str:
-        if "/" in plain_name(name, "name"):
+        if "/" in plain_name(name, ""):
             raise ValueError("a folder is called by it, so it has no slash")
         return name
 
@@ -103,8 +103,8 @@ class Recipe(Settings):
         return PipelineConfig(**{name: getattr(self, name) for name in PipelineConfig.model_fields})
 
 
-def load(path: Path, overrides: Iterable[str] = ()) -> Recipe:
-    """Read a recipe and lay the overrides over it."""
+def load(path: Path, overrides: Iterable[str] = (), quiet: bool = False) -> Recipe:
+    """Read a recipe and lay the overrides over it; `quiet` where another process says what is old in it."""
     plain = _read(path)
     _resolve(plain, path.parent)
     for override in overrides:
@@ -114,8 +114,9 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Recipe:
         _resolve(here, Path.cwd())
         plain = merged(plain, here)
     plain.setdefault("name", path.stem)
-    for line in take_old_names(plain):
-        print(f"{path}: {line}", file=sys.stderr)
+    lines = take_old_names(plain)
+    if not quiet:
+        print(*(f"{path}: {line}\n" for line in lines), sep="", end="", file=sys.stderr)
     _inherit(plain)
     recipe = validated(Recipe, plain, path)
     recipe._path, recipe._plain = path, plain

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_prep.contract.dataset import ADDRESS
 from data_prep.contract.lock import reading
 from data_prep.contract.receipt import Receipt, read_receipt
 from data_prep.contract.settings import InputError
@@ -119,6 +120,8 @@ class Runner:
         if not job.is_done():
             check_layout(job)
             kind.check(stage)
+            if job.dataset and not self.address and not (job.dataset.folder / ADDRESS).is_file():
+                job.dataset.check_there()
             self._check_memory(job)
             flags = ["--resume"] if resume else []
             launcher = self._launcher(job, [*self.arguments, *flags])

@@ -43,14 +43,19 @@ def norm_size(model: ModelConfig) -> int:
     return model.hidden_size * (2 if model.norm == "layernorm" and model.norm_bias else 1)
 
 
+def block_norms(model: ModelConfig, cross: bool = False) -> int:
+    """Norms of one transformer layer."""
+    branches = 3 if cross else 1 if model.parallel_block == "one_norm" else 2
+    return branches * (2 if model.norm_placement == "both" else 1)
+
+
 def block_parameters(model: ModelConfig, cross: bool = False) -> int:
     """All parameters of one transformer layer."""
     inputs = (model.heads + 2 * model.kv_heads) * model.head_width if model.has_qkv_bias else 0
     outputs = model.hidden_size if model.bias else 0
     mlp = model.mlp_size * (2 if model.gated else 1) + model.hidden_size if model.bias else 0
     biases = (inputs + outputs) * (2 if cross else 1) + mlp
-    norms = (3 if cross else 1 if model.parallel_block == "one_norm" else 2) * norm_size(model)
-    norms *= 2 if model.norm_placement == "both" else 1
+    norms = block_norms(model, cross) * norm_size(model)
     heads = {"none": 0, "head": 2, "width": model.heads + model.kv_heads}[model.qk_norm]
     return block_weights(model, cross) + biases + norms + heads * model.head_width
 
