@@ -26,6 +26,7 @@ from pipeline.config import (
     OptimizerConfig,
     ParallelConfig,
     PipelineConfig,
+    StudyConfig,
     TrackingConfig,
     TrainConfig,
     TuneConfig,
@@ -38,6 +39,7 @@ PATHS = (
     ("corpus", "decontaminate", "paths"),
     ("data", "cache"),
     ("tokenizer", "model"),
+    ("study", "data"),
     ("train", "start_from"),
     ("tune", "data"),
 )
@@ -65,6 +67,8 @@ class Recipe(Settings):
     eval: EvalConfig = EvalConfig()
     tracking: TrackingConfig = TrackingConfig()
     supervise: SuperviseConfig = SuperviseConfig()
+    study: StudyConfig | None = None
+    """A grid of trainings for `bloomery scale`; its stages are made of it, and not named."""
     stages: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """The stages by name, each with its `kind`, its inputs and its own keys; left out they are the usual
     four: prep, pretrain, instruct, evaluate."""

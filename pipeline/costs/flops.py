@@ -85,6 +85,17 @@ def parameters(
     return count
 
 
+def embedding_parameters(model: ModelConfig, vocabulary_rows: int, position_rows: int) -> int:
+    """Parameters that Kaplan et al. 2020, section 2.1, leave out: words, positions and token types.
+
+    An output head of its own is as large as the word table, and left out too.
+    """
+    words = vocabulary_rows * (model.word_size or model.hidden_size) * (1 if model.tied_output else 2)
+    positions = position_rows * model.hidden_size if model.positions == "learned" else 0
+    stacks = 2 if model.architecture == "encoder_decoder" else 1
+    return words + stacks * positions + model.token_types * model.hidden_size
+
+
 def attention_products(model: ModelConfig, keys: int, causal: bool) -> float:
     """FLOPs per query of scores and weighted values over `keys` keys, half of them where causal."""
     return (2.0 if causal else 4.0) * keys * model.heads * model.head_width
