@@ -55,7 +55,7 @@ class LocalLauncher:
         gpus = len(self.place.devices) if self.place else count_gpus()
         room = self.place.processes if self.place else available(gpus)
         processes = choose_processes(self.parallel, self.optim, room, exact=gpus == 0)
-        command = [sys.executable, "-m", "launch.processes", str(processes), str(free_port())]
+        command = [sys.executable, "-P", "-m", "launch.processes", str(processes), str(free_port())]
         return [*command, str(SCRIPT), *self.arguments, *flags], self._environment(gpus, processes)
 
     def _environment(self, gpus: int, processes: int) -> dict[str, str]:
