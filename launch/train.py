@@ -20,7 +20,7 @@ from data_prep.contract.family import die_with_parent
 from data_prep.contract.names import one_line
 from data_prep.contract.settings import InputError
 from launch import recipe
-from launch.attempts import folder_of, follow, report, restarts_of, speaks
+from launch.attempts import folder_of, follow, has_been_said, report, restarts_of, speaks
 from launch.graph import graph
 from launch.quiet import quieten
 from launch.remote import unpack
@@ -43,7 +43,8 @@ def main() -> None:
             print(f"error: {one_line(str(error))}", file=sys.stderr, flush=True)
         _leave(2, arguments)
     except Exception:
-        traceback.print_exc()
+        if not has_been_said(_attempt(arguments)):
+            traceback.print_exc()
         _leave(1, arguments)
 
 
@@ -60,12 +61,13 @@ def _train(loaded: recipe.Recipe, arguments: argparse.Namespace) -> bool:
     stage = found.trainings(arguments.stage)
     kind = found.kind(stage)
     assert isinstance(kind, Training)
-    job = replace(kind.job(stage), restarts=restarts)
+    *others, job = [replace(one, restarts=restarts) for one in kind.jobs(stage)]
     check_layout(job)
     from pipeline.training.run import run
 
+    before = [(one, partial(kind.batches, stage, one)) for one in others]
     batches, task = partial(kind.batches, stage, job), kind.task(stage, job)
-    return run(job, batches, arguments.resume, stop, task)
+    return run(job, batches, arguments.resume, stop, task, before)
 
 
 def _leave(status: int, arguments: argparse.Namespace) -> NoReturn:
