@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.receipt import (
@@ -27,14 +27,15 @@ from data_prep.contract.receipt import (
 from data_prep.contract.settings import InputError
 from pipeline.config import EvaluationConfig
 from pipeline.data.remote import open_dataset
-from pipeline.evaluation.samples import Prompt
-from pipeline.evaluation.scoring import LanguageModel
-from pipeline.evaluation.suite import make_suite
-from pipeline.evaluation.suites import Suites, suites_identity
+from pipeline.evaluation.tasks.suites import identity_of
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.samples import Prompt
+    from pipeline.evaluation.scoring import LanguageModel
 
 RESULTS, SAMPLES = "results.json", "samples.jsonl"
 """What an evaluation leaves in its folder."""
-Load = Callable[[Path], LanguageModel]
+Load = Callable[[Path], "LanguageModel"]
 
 
 def evaluate(
@@ -46,6 +47,9 @@ def evaluate(
     load: Load | None = None,
 ) -> Receipt:
     """Measure every run (a run folder or a checkpoint, by the name it is shown under) on the dataset."""
+    from pipeline.evaluation.suite import make_suite
+    from pipeline.evaluation.suites import Suites
+
     data = open_dataset(str(dataset), config.data)
     inputs = inputs_of(config, data, runs)
     expected = wanted(config, inputs)
@@ -97,6 +101,13 @@ def inputs_of(config: EvaluationConfig, data: Dataset, runs: dict[str, Path]) ->
     return asked | {name: identity(path) for name, path in runs.items()}
 
 
+def suites_identity(config: EvaluationConfig) -> dict[str, str]:
+    """Stands for the recipe's own suites, by their places. `InputError` where one is not there or wrong."""
+    if config.eval.suites and not config.can_answer:
+        raise InputError("eval.suites: model.architecture encoder gives no answers; leave them out")
+    return {f"suite {place}": fingerprint(identity_of(Path(place))) for place in config.eval.suites}
+
+
 def wanted(config: EvaluationConfig, inputs: dict[str, str]) -> str:
     """The fingerprint of an evaluation."""
     asked = [section.identity() for section in (config.eval, config.data, config.objective)]
@@ -126,7 +137,7 @@ def is_tuned(path: Path) -> bool:
     return False
 
 
-def check_fits(model: LanguageModel, dataset: Dataset, config: EvaluationConfig, path: Path) -> None:
+def check_fits(model: "LanguageModel", dataset: Dataset, config: EvaluationConfig, path: Path) -> None:
     """`InputError` where a run cannot be asked what the recipe asks on this dataset."""
     check_tokens(model, dataset, path)
     own, length = model.config, config.data.sequence_length
@@ -142,7 +153,7 @@ def check_fits(model: LanguageModel, dataset: Dataset, config: EvaluationConfig,
         )
 
 
-def check_tokens(model: LanguageModel, dataset: Dataset, path: Path) -> None:
+def check_tokens(model: "LanguageModel", dataset: Dataset, path: Path) -> None:
     """`InputError` where a dataset has other tokens than a model reads."""
     if model.vocabulary.sha256 != dataset.vocabulary.sha256:
         raise InputError(
@@ -173,7 +184,7 @@ def marks_told(name: str, marks: dict[str, Any]) -> Iterator[str]:
         yield f"eval: {name:<11} {suite}: {scores}"
 
 
-def sample_lines(prompts: list[Prompt], answers: dict[str, list[str]]) -> str:
+def sample_lines(prompts: "list[Prompt]", answers: dict[str, list[str]]) -> str:
     """The lines of samples.jsonl."""
     return "".join(
         json.dumps(

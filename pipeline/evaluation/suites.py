@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.contract.dataset import Dataset
-from data_prep.contract.receipt import fingerprint
-from data_prep.contract.settings import InputError
 from pipeline.config import EvaluationConfig
 from pipeline.evaluation.exam.make import EXAM, make_exam
 from pipeline.evaluation.scoring import LanguageModel
 from pipeline.evaluation.tasks.contamination import overlaps
 from pipeline.evaluation.tasks.measure import Measurement
-from pipeline.evaluation.tasks.suites import Suite, identity_of, read_suite
+from pipeline.evaluation.tasks.suites import Suite, read_suite
 from pipeline.evaluation.unigram import unigram_model
 
 UNIGRAM = "unigram"
@@ -67,10 +65,3 @@ class Suites:
 def _suites(config: EvaluationConfig, data: Dataset, folder: Path) -> list[Suite]:
     exam = make_exam(data, config.eval, config.seed, folder / EXAM) if config.eval.exam else None
     return [*([exam] if exam else []), *(read_suite(Path(place)) for place in config.eval.suites)]
-
-
-def suites_identity(config: EvaluationConfig) -> dict[str, str]:
-    """Stands for the recipe's own suites, by their places. `InputError` where one is not there or wrong."""
-    if config.eval.suites and not config.can_answer:
-        raise InputError("eval.suites: model.architecture encoder gives no answers; leave them out")
-    return {f"suite {place}": fingerprint(identity_of(Path(place))) for place in config.eval.suites}

@@ -6,8 +6,7 @@ from typing import Any
 
 from data_prep.contract.report import Cell, Code, Headline, Line, Lines, Part, Section, Table, Text
 from pipeline.evaluation.tasks.contamination import NGRAM
-from pipeline.evaluation.tasks.measure import RECORDS
-from pipeline.evaluation.tasks.records import Record, read_records
+from pipeline.evaluation.tasks.records import RECORDS, Record, read_records
 
 SHARES = ("choices", "greedy", "exact_match")
 """Scores that are shares of right answers."""

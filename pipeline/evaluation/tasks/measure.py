@@ -16,10 +16,10 @@ from pipeline.evaluation.tasks.asking import ask
 from pipeline.evaluation.tasks.encoding import Encoder
 from pipeline.evaluation.tasks.figures import figures
 from pipeline.evaluation.tasks.prompts import Sitting
-from pipeline.evaluation.tasks.records import Record, read_records, write_records
+from pipeline.evaluation.tasks.records import RECORDS, Record, read_records, write_records
 from pipeline.evaluation.tasks.suites import LoadedTask, Suite
 
-RECORDS, PARTS = "records", ".parts"
+PARTS = ".parts"
 QUESTIONS_PER_PART = 500
 
 

@@ -20,6 +20,8 @@ from typing import Any
 from data_prep.contract.settings import InputError
 
 Record = dict[str, Any]
+RECORDS = "records"
+"""The folder of these files below an evaluation's."""
 
 
 def schema() -> Any:
