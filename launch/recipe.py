@@ -55,7 +55,7 @@ class Recipe(Settings):
 
     name: str
     """Name of the recipe: the default work folder and the MLflow parent run are called by it."""
-    seed: int = Field(1234, ge=0)
+    seed: int = Field(1234, ge=0, lt=1 << 63)
     """Seed of every random choice."""
     corpus: CorpusConfig = CorpusConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
