@@ -12,9 +12,9 @@ sizes, S, M and L, Anil et al. 2023 publish that they are Transformers trained o
 UL2's, and that L is much smaller than PaLM's largest and took more compute; neither parameters nor shapes.
 """
 
-import difflib
 import math
 
+from data_prep.contract.problems import did_you_mean
 from pipeline.config import chinchilla, open_models
 from pipeline.config.sizes import LLAMA, TINY, Values, sized
 
@@ -206,5 +206,4 @@ PRESETS: dict[str, Values] = {
 
 def suggestion(name: str) -> str:
     """What to say after a name that no preset has."""
-    near = difflib.get_close_matches(name, PRESETS, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(PRESETS)}"
+    return did_you_mean(name, PRESETS) or f"; there are {', '.join(PRESETS)}"
