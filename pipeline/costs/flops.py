@@ -81,15 +81,18 @@ def parameters(
 ) -> int:
     """Parameters of a model; tied words count once."""
     hidden, both = model.hidden_size, model.architecture == "encoder_decoder"
-    count = vocabulary_rows * (model.word_size or hidden) * (1 if model.tied_output else 2)
+    count = vocabulary_rows * (model.word_size or hidden)
+    count *= 2 if model.language_head and not model.tied_output else 1
     count += projections(model) + model.token_types * model.embedding_width
     count += (1 if model.shared_layers else model.layers) * block_parameters(model, cross=both)
     count += model.encoder_depth * block_parameters(model)
     count += (2 if both else 1) * stack_extras(model, position_rows, model.heads)
     count -= 0 if model.first_norm else norm_size(model)
-    if model.architecture == "encoder":
+    if model.architecture == "encoder" and model.language_head:
         width = model.embedding_width
         count += width * (hidden + model.bias) + norm_size(model, width) + vocabulary_rows
+    if model.pooler:
+        count += hidden * (hidden + 1)
     if sentence_head:
         count += hidden * (hidden + 1) + 2 * (hidden + 1)
     return count

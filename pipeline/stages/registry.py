@@ -12,17 +12,32 @@ from importlib.metadata import entry_points
 
 from data_prep.contract.settings import InputError
 from data_prep.contract.stages import Kind
+from pipeline.stages.attention import AttentionMaps
 from pipeline.stages.cell import Cell
 from pipeline.stages.distill import Distill
 from pipeline.stages.dpo import Dpo
 from pipeline.stages.evaluate import Evaluate
+from pipeline.stages.finetune import Finetune
 from pipeline.stages.instruct import Instruct
 from pipeline.stages.pretrain import Pretrain
 from pipeline.stages.reward import Reward
+from pipeline.stages.rows import Rows
 from pipeline.stages.scaling import Scaling
 
 GROUP, VARIABLE = "bloomery.kinds", "BLOOMERY_KINDS"
-OWN: tuple[type[Kind], ...] = (Pretrain, Distill, Instruct, Reward, Dpo, Evaluate, Cell, Scaling)
+OWN: tuple[type[Kind], ...] = (
+    Pretrain,
+    Distill,
+    Instruct,
+    Rows,
+    Finetune,
+    Reward,
+    Dpo,
+    Evaluate,
+    AttentionMaps,
+    Cell,
+    Scaling,
+)
 
 
 @cache
