@@ -1,9 +1,16 @@
 """The base of every configuration section, and the one error type that users see."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """What an annotation is made of: of `Annotated[int, Gt(0)] | None` int, Gt(0) and None."""
+    inside = get_args(annotation)
+    return [one for part in inside for one in _kinds(part)] if inside else [annotation]
 
 
 class InputError(ValueError):
@@ -29,8 +36,25 @@ class Settings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _take_old_names(cls, given: Any) -> Any:
-        return cls.with_new_names(given)
+    def _as_it_is_meant(cls, given: Any) -> Any:
+        named = cls.with_new_names(given)
+        if switches := cls._switches_for_numbers(named):
+            raise ValidationError.from_exception_data(cls.__name__, switches)
+        return named
+
+    @classmethod
+    def _switches_for_numbers(cls, given: Any) -> list[InitErrorDetails]:
+        """YAML reads `yes` and `on` as true, which would count as 1; a problem for each of them."""
+        found: list[InitErrorDetails] = []
+        for name, value in given.items() if isinstance(given, Mapping) else ():
+            field = cls.model_fields.get(name) if isinstance(value, bool) else None
+            kinds = _kinds(field.annotation) if field else []
+            if (int in kinds or float in kinds) and bool not in kinds:
+                words = f"{str(value).lower()} is a switch; a number is expected"
+                found.append(
+                    {"type": PydanticCustomError("value_error", words), "loc": (name,), "input": value}
+                )
+        return found
 
     @classmethod
     def with_new_names(cls, given: Any) -> Any:

@@ -7,13 +7,14 @@ Each family also has a `-tiny` size with the same parts for tests. Dropout diffe
 Where a paper contradicts itself, the values of its own parameter count are taken: GPT-3's table 2.1 has
 24 heads of 128 at 1.3B and a width of 5140 at 13B, its table D.1 counts 16 heads and a width of 5120.
 Gopher and Chinchilla are in chinchilla.py, with what they have that no model here has; models of 2023 and
-later are in open_models.py. Minerva is PaLM trained further. PaLM 2 has no presets: Anil et al. 2023 publish
-neither its sizes nor its shapes.
+later are in open_models.py. Minerva is PaLM trained further. PaLM 2 has no presets: of its three
+sizes, S, M and L, Anil et al. 2023 publish that they are Transformers trained on a mixture of objectives like
+UL2's, and that L is much smaller than PaLM's largest and took more compute; neither parameters nor shapes.
 """
 
-import difflib
 import math
 
+from data_prep.contract.problems import did_you_mean
 from pipeline.config import chinchilla, open_models
 from pipeline.config.sizes import LLAMA, TINY, Values, sized
 
@@ -205,5 +206,4 @@ PRESETS: dict[str, Values] = {
 
 def suggestion(name: str) -> str:
     """What to say after a name that no preset has."""
-    near = difflib.get_close_matches(name, PRESETS, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(PRESETS)}"
+    return did_you_mean(name, PRESETS) or f"; there are {', '.join(PRESETS)}"
