@@ -16,6 +16,7 @@ from pipeline.stages.attention import AttentionMaps
 from pipeline.stages.cell import Cell
 from pipeline.stages.distill import Distill
 from pipeline.stages.dpo import Dpo
+from pipeline.stages.emergence import Emergence
 from pipeline.stages.evaluate import Evaluate
 from pipeline.stages.instruct import Instruct
 from pipeline.stages.pretrain import Pretrain
@@ -32,6 +33,7 @@ OWN: tuple[type[Kind], ...] = (
     Evaluate,
     AttentionMaps,
     Cell,
+    Emergence,
     Scaling,
 )
 
