@@ -17,7 +17,7 @@ from pipeline.config.tracking import TrackingConfig
 class PipelineConfig(Settings):
     name: str
     """Name of the recipe: the default work folder and the MLflow parent run are called by it."""
-    seed: int = Field(1234, ge=0)
+    seed: int = Field(1234, ge=0, lt=1 << 63)
     """Seed of every random choice."""
     model: ModelConfig = ModelConfig()
     objective: ObjectiveConfig = ObjectiveConfig()

@@ -80,14 +80,17 @@ def parameters(
 ) -> int:
     """Parameters of a model; tied words count once."""
     hidden, both = model.hidden_size, model.architecture == "encoder_decoder"
-    count = vocabulary_rows * (model.word_size or hidden) * (1 if model.tied_output else 2)
+    count = vocabulary_rows * (model.word_size or hidden)
+    count *= 2 if model.language_head and not model.tied_output else 1
     count += 2 * (model.word_size or 0) * hidden + model.token_types * hidden
     count += model.layers * block_parameters(model, cross=both)
     count += model.encoder_depth * block_parameters(model)
     count += (2 if both else 1) * stack_extras(model, position_rows, model.heads)
     count -= 0 if model.first_norm else norm_size(model)
-    if model.architecture == "encoder":
+    if model.architecture == "encoder" and model.language_head:
         count += hidden * (hidden + model.bias) + norm_size(model) + vocabulary_rows
+    if model.pooler:
+        count += hidden * (hidden + 1)
     if sentence_head:
         count += hidden * (hidden + 1) + 2 * (hidden + 1)
     return count

@@ -14,9 +14,11 @@ from pipeline.checkpoints.run_folder import read_config
 from pipeline.config import PipelineConfig
 from pipeline.distributed import world
 from pipeline.generation.session import Rows, Session
+from pipeline.models.build import Head
 from pipeline.objectives.model import model_layers
 from pipeline.objectives.registry import objective_of
 from pipeline.parallel.stack import Stack
+from pipeline.tasks.saved import task_in
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,28 @@ def load_model(path: Path, average: bool = False) -> LoadedModel:
     Raises `InputError` where there is none, where it is damaged, or where it does not fit its configuration.
     """
     checkpoint, run = find_checkpoint(path)
+    config, vocabulary = read_config(run), Vocabulary(run / TOKENIZER)
+    if (task := task_in(run, config, vocabulary)) is not None and not task.generates:
+        raise InputError(
+            f"{run}: tuned for {task.name}, it predicts no words any more; ask it with `bloomery predict`"
+        )
+    return open_model(checkpoint, config, vocabulary, average)
+
+
+def open_model(
+    checkpoint: Checkpoint,
+    config: PipelineConfig,
+    vocabulary: Vocabulary,
+    average: bool = False,
+    head: Head | None = None,
+) -> LoadedModel:
+    """The model of a checkpoint, with another head than its objective's where one is given."""
     damage = checkpoint.damage()
     if damage:
         raise InputError(f"{checkpoint.folder}: {damage}; use an earlier checkpoint")
-    config, vocabulary = read_config(run), Vocabulary(run / TOKENIZER)
     device = world.start_alone(config.seed).device
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    module = Stack(model_layers(config, vocabulary.size, dtype)).to(device).eval()
+    module = Stack(model_layers(config, vocabulary.size, dtype, head)).to(device).eval()
     named = dict(module.named())
     checkpoint.check_fits({name: list(parameter.shape) for name, parameter in named.items()})
     with torch.no_grad():

@@ -18,9 +18,11 @@ from pipeline.stages.distill import Distill
 from pipeline.stages.dpo import Dpo
 from pipeline.stages.emergence import Emergence
 from pipeline.stages.evaluate import Evaluate
+from pipeline.stages.finetune import Finetune
 from pipeline.stages.instruct import Instruct
 from pipeline.stages.pretrain import Pretrain
 from pipeline.stages.reward import Reward
+from pipeline.stages.rows import Rows
 from pipeline.stages.scaling import Scaling
 
 GROUP, VARIABLE = "bloomery.kinds", "BLOOMERY_KINDS"
@@ -28,6 +30,8 @@ OWN: tuple[type[Kind], ...] = (
     Pretrain,
     Distill,
     Instruct,
+    Rows,
+    Finetune,
     Reward,
     Dpo,
     Evaluate,

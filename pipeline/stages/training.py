@@ -62,6 +62,13 @@ class Training(Kind):
     def batches(self, stage: Stage, job: "Job", world: "World") -> "BatchSource":
         """This rank's data."""
 
+    def jobs(self, stage: Stage) -> "list[Job]":
+        """The trainings of the stage, one after the other; the last one's receipt is the stage's."""
+        return [self.job(stage)]
+
+    def conclude(self, stage: Stage, notify: Notify) -> None:
+        """What is left to do when the stage has been trained, and was not done before."""
+
     def task(self, stage: Stage, job: "Job") -> "MakeTask":
         """What is learned on them: the recipe's own objective, unless a kind says otherwise."""
         from pipeline.training.task import own_objective

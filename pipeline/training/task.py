@@ -50,6 +50,14 @@ class Task:
     prepare: Callable[[list[Batch], Companions], list[Batch]] = unchanged
     """What is done to a rank's micro batches before a step or a validation, by all ranks together: labels
     that companions make are added on the last pipeline stage."""
+    measure: Callable[[Engine, BatchSource], dict[str, float]] | None = None
+    """What else is measured at a validation, by all ranks together, who all get the same."""
+    best_by: str = ""
+    """The measure of it, the larger the better, that ends the training early."""
+    patience: int = 0
+    """Validations without a better one after which it ends, with the weights that had the best; 0 never."""
+    taken: Mapping[str, str] = field(default_factory=dict)
+    """Prefixes of weights that a checkpoint to start from may have under other ones, with these."""
     finish: Callable[[Engine, BatchSource], dict[str, Any]] = nothing
     """What is measured once the last step is done, by all ranks together, for the counts of the receipt."""
 
