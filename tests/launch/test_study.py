@@ -227,7 +227,7 @@ def test_a_study_killed_at_random_moments_ends_with_the_same_table(
     ended(path, tmp_path / "whole")
     work, choose = tmp_path / "killed", random.Random(7)
     for _ in range(5):
-        wanted = logged(work) + choose.randint(1, 60)
+        wanted = logged(work) + choose.randint(20, 140)
         killed_after(path, work, lambda wanted=wanted: logged(work) >= wanted)  # type: ignore[misc]
     printed = ended(path, work)
     assert "is up to date" in printed, "what had ended was not done again"
