@@ -46,7 +46,7 @@ class Emergence(Kind):
 
         settings, data = stage.settings, find_dataset(stage)
         assert isinstance(settings, EmergenceConfig)
-        found = []
+        found: list[dict[str, Any]] = []
         with reading(data.folder, "scoring on what is"):
             for source in stage.inputs["of"]:
                 batches, _ = samples(read_config(source.path), data, "validation", settings.validation_tokens)
