@@ -47,6 +47,7 @@ ROBERTA: Values = {
     "max_positions": 512,
 }
 BERT: Values = ROBERTA | {"token_types": 2, "norm_epsilon": 1e-12}
+ALBERT: Values = BERT | {"activation": "gelu_tanh", "shared_layers": True, "word_size_of": "embeddings"}
 T5: Values = {
     "architecture": "encoder_decoder",
     "positions": "relative",
@@ -179,6 +180,12 @@ PRESETS: dict[str, Values] = {
     "roberta-base": ROBERTA | sized(12, 768, 12),
     "roberta-large": ROBERTA | sized(24, 1024, 16),
     "roberta-tiny": ROBERTA | TINY,
+    # Lan et al. 2020, table 1
+    "albert-base": ALBERT | sized(12, 768, 12, word_size=128),
+    "albert-large": ALBERT | sized(24, 1024, 16, word_size=128),
+    "albert-xlarge": ALBERT | sized(24, 2048, 16, word_size=128),
+    "albert-xxlarge": ALBERT | sized(12, 4096, 64, word_size=128),
+    "albert-tiny": ALBERT | TINY | {"word_size": 24},
     # Raffel et al. 2020, section 3.7
     "t5-small": tied_t5(6, 512, 8, 2048),
     "t5-base": tied_t5(12, 768, 12, 3072),
