@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 def _kinds(annotation: Any) -> list[Any]:
@@ -36,17 +36,19 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _take_old_names(cls, given: Any) -> Any:
-        return cls.with_new_names(given)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _take_no_switch_for_a_number(cls, given: Any, info: ValidationInfo) -> Any:
-        """YAML reads `yes` and `on` as true, which would count as 1."""
-        if isinstance(given, bool) and info.field_name:
-            kinds = _kinds(cls.model_fields[info.field_name].annotation)
-            if (int in kinds or float in kinds) and bool not in kinds:
-                raise ValueError(f"{str(given).lower()} is a switch; a number is expected")
+        given = cls.with_new_names(given)
+        if isinstance(given, Mapping):
+            cls._check_switches(given)
         return given
+
+    @classmethod
+    def _check_switches(cls, given: Mapping[str, Any]) -> None:
+        """ValueError where a switch is given for a number: YAML reads `yes` and `on` as true, which is 1."""
+        for name, field in cls.model_fields.items():
+            if isinstance(given.get(name), bool):
+                kinds = _kinds(field.annotation)
+                if (int in kinds or float in kinds) and bool not in kinds:
+                    raise ValueError(f"{name} is {str(given[name]).lower()}, a switch; a number is expected")
 
     @classmethod
     def with_new_names(cls, given: Any) -> Any:
