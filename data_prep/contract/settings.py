@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 
 def _kinds(annotation: Any) -> list[Any]:
@@ -35,20 +36,25 @@ class Settings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _take_old_names(cls, given: Any) -> Any:
-        given = cls.with_new_names(given)
-        if isinstance(given, Mapping):
-            cls._check_switches(given)
-        return given
+    def _as_it_is_meant(cls, given: Any) -> Any:
+        named = cls.with_new_names(given)
+        if switches := cls._switches_for_numbers(named):
+            raise ValidationError.from_exception_data(cls.__name__, switches)
+        return named
 
     @classmethod
-    def _check_switches(cls, given: Mapping[str, Any]) -> None:
-        """ValueError where a switch is given for a number: YAML reads `yes` and `on` as true, which is 1."""
-        for name, field in cls.model_fields.items():
-            if isinstance(given.get(name), bool):
-                kinds = _kinds(field.annotation)
-                if (int in kinds or float in kinds) and bool not in kinds:
-                    raise ValueError(f"{name} is {str(given[name]).lower()}, a switch; a number is expected")
+    def _switches_for_numbers(cls, given: Any) -> list[InitErrorDetails]:
+        """YAML reads `yes` and `on` as true, which would count as 1; a problem for each of them."""
+        found: list[InitErrorDetails] = []
+        for name, value in given.items() if isinstance(given, Mapping) else ():
+            field = cls.model_fields.get(name) if isinstance(value, bool) else None
+            kinds = _kinds(field.annotation) if field else []
+            if (int in kinds or float in kinds) and bool not in kinds:
+                words = f"{str(value).lower()} is a switch; a number is expected"
+                found.append(
+                    {"type": PydanticCustomError("value_error", words), "loc": (name,), "input": value}
+                )
+        return found
 
     @classmethod
     def with_new_names(cls, given: Any) -> Any:

@@ -11,9 +11,9 @@ later are in open_models.py. Minerva is PaLM trained further. PaLM 2 has no pres
 neither its sizes nor its shapes.
 """
 
-import difflib
 import math
 
+from data_prep.contract.problems import did_you_mean
 from pipeline.config import chinchilla, open_models
 from pipeline.config.sizes import LLAMA, TINY, Values, sized
 
@@ -205,5 +205,4 @@ PRESETS: dict[str, Values] = {
 
 def suggestion(name: str) -> str:
     """What to say after a name that no preset has."""
-    near = difflib.get_close_matches(name, PRESETS, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(PRESETS)}"
+    return did_you_mean(name, PRESETS) or f"; there are {', '.join(PRESETS)}"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
+from data_prep.contract.problems import first_problem
 from data_prep.contract.reading import printable
 from data_prep.contract.settings import InputError
 from pipeline.config import ModelConfig
@@ -180,7 +181,7 @@ def checked(place: str, name: str, value: Any, ours: str) -> Any:
     try:
         found = _kind(ours).validate_python(value, strict=True)
     except (ValidationError, OverflowError) as error:
-        problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        problem = first_problem(error).message if isinstance(error, ValidationError) else str(error)
         raise InputError(f"{place}: {name} is {shown(value)}; {problem}") from None
     if type(found) is int and found > LARGEST.get(ours, LARGEST_SIZE):
         raise InputError(

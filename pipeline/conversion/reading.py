@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from data_prep.contract.problems import first_problem
 from data_prep.contract.settings import InputError
 from pipeline.config import TRAINS, DataConfig, ModelConfig, ObjectiveConfig, PipelineConfig
 from pipeline.conversion import files
@@ -201,10 +202,7 @@ def _run_config(name: str, values: dict[str, Any], facts: Facts, place: str, ans
             data=DataConfig(sequence_length=facts.positions),
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        problem = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{place}: {f'{key}: ' if key else ''}{problem}") from None
+        raise InputError(f"{place}: {first_problem(error)}") from None
 
 
 def _repeat(words: str | tuple[str, ...], names: dict[str, str]) -> None:

@@ -31,7 +31,7 @@ from pipeline.training.loss_guard import LossGuard
 from pipeline.training.lr_schedule import learning_rate
 from pipeline.training.peak_flops import find_peak
 from pipeline.training.progress import Progress
-from pipeline.training.task import MakeTask, Task, own_objective
+from pipeline.training.task import MakeTask, Task, own_objective, unchanged
 
 
 def train(
@@ -146,7 +146,7 @@ class Loop:
             tokens, seconds = self.engine.tokens, time.perf_counter() - began
             if last or done % optim.validate_every == 0:
                 self.watch.phase("validation", done)
-                metrics["validation_loss"] = self.engine.evaluate(self._prepared(self.validation))
+                metrics["validation_loss"] = self._validate()
                 metrics |= {f"validation_{name}": value for name, value in self.engine.metrics.items()}
                 metrics |= self._measured(done)
             agreed, written = self._agree(loss, norm)
@@ -174,6 +174,10 @@ class Loop:
 
     def _prepared(self, batches: list[Batch]) -> list[Batch]:
         return self.task.prepare(batches, self.task.companions)
+
+    def _validate(self) -> float:
+        plain = self.task.prepare is unchanged
+        return self.engine.evaluate(self.validation, None if plain else self._prepared)
 
     def _measured(self, done: int) -> dict[str, float]:
         """What the task measures at a validation; the guard's memory keeps what ends the training early."""
