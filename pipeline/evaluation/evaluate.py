@@ -7,6 +7,7 @@ receipt.json    written last; where it matches the configuration and the runs, n
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -68,7 +69,7 @@ def evaluate(
     results = {
         "validation": suite.validation,
         "task": describe_task(suite.task, config.eval.choices),
-        "places": {name: str(path) for name, path in runs.items()},
+        "places": {name: place_of(path, folder) for name, path in runs.items()},
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / RESULTS, json.dumps({**results, "runs": measured}, indent=2) + "\n")
@@ -85,6 +86,12 @@ def evaluate(
     )
     write_receipt(folder, receipt)
     return receipt
+
+
+def place_of(run: Path, folder: Path) -> str:
+    """Where a run lies: from the evaluation's folder where both are in one work folder, that may be moved."""
+    run, folder = run.resolve(), folder.resolve()
+    return os.path.relpath(run, folder) if folder.parent in run.parents else str(run)
 
 
 def inputs_of(data: Dataset, runs: dict[str, Path]) -> dict[str, str]:
