@@ -195,6 +195,8 @@ def block_parameters(config: PipelineConfig, blocks: tuple[int, int]) -> int:
     """Parameters of so many blocks of an encoder and of the main stack."""
     cross = config.model.architecture == "encoder_decoder"
     inner, main = flops.block_parameters(config.model), flops.block_parameters(config.model, cross)
+    if config.model.shared_layers:
+        return min(1, blocks[1]) * main
     return blocks[0] * inner + blocks[1] * main
 
 
