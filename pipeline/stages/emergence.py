@@ -19,7 +19,7 @@ from pipeline.checkpoints.run_folder import read_config
 from pipeline.evaluation.emergence import scores
 from pipeline.evaluation.evaluate import check_tokens
 from pipeline.evaluation.hidden import samples
-from pipeline.evaluation.questions import wilson
+from pipeline.evaluation.intervals import wilson
 from pipeline.scaling.measured import measure
 from pipeline.stages.training import find_dataset
 
