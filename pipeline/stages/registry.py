@@ -16,6 +16,7 @@ from pipeline.stages.attention import AttentionMaps
 from pipeline.stages.cell import Cell
 from pipeline.stages.distill import Distill
 from pipeline.stages.dpo import Dpo
+from pipeline.stages.emergence import Emergence
 from pipeline.stages.evaluate import Evaluate
 from pipeline.stages.finetune import Finetune
 from pipeline.stages.instruct import Instruct
@@ -36,6 +37,7 @@ OWN: tuple[type[Kind], ...] = (
     Evaluate,
     AttentionMaps,
     Cell,
+    Emergence,
     Scaling,
 )
 
