@@ -14,6 +14,7 @@ from pipeline.checkpoints.run_folder import read_config
 from pipeline.config import PipelineConfig
 from pipeline.distributed import world
 from pipeline.generation.session import Rows, Session
+from pipeline.models.build import Head
 from pipeline.objectives.model import model_layers
 from pipeline.objectives.registry import objective_of
 from pipeline.parallel.stack import Stack
@@ -45,11 +46,12 @@ class LoadedModel:
         return Session(self.module, self.device, self.config.context_length, prefix, sources)
 
 
-def load_model(path: Path, average: bool = False) -> LoadedModel:
+def load_model(path: Path, average: bool = False, head: Head | None = None) -> LoadedModel:
     """Load the newest checkpoint of a run folder, or the very checkpoint that `path` names.
 
-    Adapters are merged into the weights; with `average` these are their moving average.
-    Raises `InputError` where there is none, where it is damaged, or where it does not fit its configuration.
+    Adapters are merged into the weights; with `average` these are their moving average. It has the head of
+    its objective, or another `head`, such as a reward model's. Raises `InputError` where there is none, where
+    it is damaged, or where it does not fit its configuration.
     """
     checkpoint, run = find_checkpoint(path)
     damage = checkpoint.damage()
@@ -58,7 +60,7 @@ def load_model(path: Path, average: bool = False) -> LoadedModel:
     config, vocabulary = read_config(run), Vocabulary(run / TOKENIZER)
     device = world.start_alone(config.seed).device
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    module = Stack(model_layers(config, vocabulary.size, dtype)).to(device).eval()
+    module = Stack(model_layers(config, vocabulary.size, dtype, head)).to(device).eval()
     named = dict(module.named())
     checkpoint.check_fits({name: list(parameter.shape) for name, parameter in named.items()})
     with torch.no_grad():

@@ -26,9 +26,10 @@ Flow: TypeAlias = dict[str, Tensor]
     logit_bias [V]            added to the logits
     logits [S, B, V]          this tensor rank's columns
     next_sentence_logits [B, 2]
+    values [B, S]             one number a position, float32
 """
 
-FLOATS = ("hidden", "memory", "logit_bias", "next_sentence_logits")
+FLOATS = ("hidden", "value.hidden", "values", "memory", "logit_bias", "next_sentence_logits")
 """What layers give that travels to the next pipeline stage; it has gradients and goes first."""
 
 

@@ -142,7 +142,7 @@ class Comparisons:
 
     def _width(self, prompts: Sequence[Compared]) -> int:
         longest = max(len(row) for one in prompts for row in one.rows)
-        return -(-longest // MULTIPLE) * MULTIPLE
+        return min(-(-longest // MULTIPLE) * MULTIPLE, self._longest)
 
     def _batch(self, prompts: Sequence[Compared | None], width: int) -> Batch:
         count = self.answers

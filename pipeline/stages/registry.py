@@ -12,15 +12,30 @@ from importlib.metadata import entry_points
 
 from data_prep.contract.settings import InputError
 from data_prep.contract.stages import Kind
+from pipeline.stages.compare import Compare
 from pipeline.stages.distill import Distill
 from pipeline.stages.dpo import Dpo
 from pipeline.stages.evaluate import Evaluate
+from pipeline.stages.frontier import Frontier
+from pipeline.stages.grpo import Grpo
 from pipeline.stages.instruct import Instruct
+from pipeline.stages.ppo import Ppo
 from pipeline.stages.pretrain import Pretrain
 from pipeline.stages.reward import Reward
 
 GROUP, VARIABLE = "bloomery.kinds", "BLOOMERY_KINDS"
-OWN: tuple[type[Kind], ...] = (Pretrain, Distill, Instruct, Reward, Dpo, Evaluate)
+OWN: tuple[type[Kind], ...] = (
+    Pretrain,
+    Distill,
+    Instruct,
+    Compare,
+    Reward,
+    Dpo,
+    Grpo,
+    Ppo,
+    Frontier,
+    Evaluate,
+)
 
 
 @cache

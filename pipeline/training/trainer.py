@@ -14,7 +14,7 @@ import torch
 
 from data_prep.contract.settings import InputError
 from pipeline.checkpoints import saving
-from pipeline.checkpoints.format import Checkpoint, Index
+from pipeline.checkpoints.format import Checkpoint
 from pipeline.checkpoints.writer import Writer
 from pipeline.config import OptimizerConfig
 from pipeline.distributed.signals import Signals, agree
@@ -30,7 +30,7 @@ from pipeline.training.loss_guard import LossGuard
 from pipeline.training.lr_schedule import learning_rate
 from pipeline.training.peak_flops import find_peak
 from pipeline.training.progress import Progress
-from pipeline.training.task import MakeTask, Task, own_objective
+from pipeline.training.task import Experience, MakeTask, Task, own_objective
 
 
 def train(
@@ -49,14 +49,20 @@ def train(
     dtype = precision(job.optim, job.config.parallel.zero_stage, world.device)
     task = make_task(job, world, dtype)
     engine = Engine(task.layers, task.loss, world, job.config.parallel, job.optim, dtype, job.config.seed)
-    index = resume(engine, job, notify, task.new)
+    found = resume(engine, job, notify, task)
+    index = found.index if found else None
     start = index.step if index else 0
+    experience = task.experience(engine, notify) if task.experience else None
+    if experience and found:
+        experience.restore(found.experience())
+    source = experience or source
     peak = find_peak(world, dtype)
     progress = Progress(job, start, notify, peak) if world.is_main else None
     status: Status = "FAILED"
     try:
         guard = LossGuard(job, source, progress, index, notify)
-        finished = Loop(job, task, engine, source, progress, guard, watch, stop).run(start)
+        loop = Loop(job, task, engine, source, progress, guard, watch, stop, experience)
+        finished = loop.run(start)
         status = "FINISHED" if finished else "KILLED"
         return finished
     finally:
@@ -80,24 +86,23 @@ def precision(optim: OptimizerConfig, zero_stage: int, device: torch.device) -> 
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
 
 
-def resume(
-    engine: Engine, job: Job, notify: Callable[[str], None], new: tuple[str, ...] = ()
-) -> Index | None:
-    """Load what there is to go on from; returns what is known of the checkpoint where it is the run's own.
+def resume(engine: Engine, job: Job, notify: Callable[[str], None], task: Task) -> Checkpoint | None:
+    """Load what there is to go on from; returns the checkpoint where it is the run's own.
 
-    Weights whose names begin with one of `new` are drawn where the checkpoint to start from has none.
+    Weights whose names begin with one of the task's `new` are drawn where the one to start from has none.
     """
     found = saving.newest(job.folder, engine.world, notify)
     if found is not None:
         notify(f"{job.stage}: going on from {found.folder}")
         saving.load(engine, found)
-        return found.index
+        return found
     if job.start_from is not None:
         start = Checkpoint(job.start_from)
         saving.check_files(start, engine.world)
         notify(f"{job.stage}: starting with the weights of {start.folder}")
-        if told := saving.load_weights(engine, start, new):
-            notify(f"{job.stage}: {told}")
+        for told in (saving.load_weights(engine, start, task.new), task.begin(engine)):
+            if told:
+                notify(f"{job.stage}: {told}")
     return None
 
 
@@ -114,7 +119,10 @@ class Loop:
         guard: LossGuard,
         watch: Watchdog,
         stop: StopRequest,
+        experience: Experience | None = None,
     ) -> None:
+        """`experience` is the source where that depends on what is learned."""
+        self.experience = experience
         self.job, self.task, self.engine, self.source, self.progress = job, task, engine, source, progress
         self.guard, self.watch, self.stop = guard, watch, stop
         self.validation = list(source.validation())
@@ -137,11 +145,12 @@ class Loop:
             rate = learning_rate(step, optim)
             loss, norm = self.engine.train_step(self._prepared(batches), rate)
             metrics = {"loss": loss, "learning_rate": rate, "gradient_norm": norm} | self.engine.metrics
+            if self.experience:
+                metrics |= self.experience.learned(self.engine.metrics)
             tokens, seconds = self.engine.tokens, time.perf_counter() - began
             if last or done % optim.validate_every == 0:
                 self.watch.phase("validation", done)
-                metrics["validation_loss"] = self.engine.evaluate(self._prepared(self.validation))
-                metrics |= {f"validation_{name}": value for name, value in self.engine.metrics.items()}
+                metrics |= self._validated()
             agreed, written = self._agree(loss, norm)
             metrics |= written
             if back := self.guard.apply(step, loss, norm, agreed, partial(self._newest, done)):
@@ -149,7 +158,8 @@ class Loop:
                 continue
             if last or agreed.stop or agreed.retry or done % optim.checkpoint_every == 0:
                 self.watch.phase("save", done)
-                metrics |= self.writer.begin(done, self.guard.memory)
+                kept = self.experience.state() if self.experience else None
+                metrics |= self.writer.begin(done, self.guard.memory, kept)
             if self.progress:
                 self.progress.step(done, metrics, tokens, seconds, waited)
             if agreed.stop and not last:
@@ -157,6 +167,14 @@ class Loop:
             step = done
         self._finish()
         return True
+
+    def _validated(self) -> dict[str, float]:
+        if self.experience:
+            return self.experience.validate()
+        loss = self.engine.evaluate(self._prepared(self.validation))
+        return {"validation_loss": loss} | {
+            f"validation_{name}": value for name, value in self.engine.metrics.items()
+        }
 
     def _prepared(self, batches: list[Batch]) -> list[Batch]:
         return self.task.prepare(batches, self.task.companions)
