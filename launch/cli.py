@@ -3,11 +3,13 @@
 # In the order in which --help lists them.
 from launch.commands import stages  # isort: skip
 from launch.commands import models  # isort: skip
+from launch.commands import scaling  # isort: skip
 from launch.commands import looking  # isort: skip
+from launch.commands import planning  # isort: skip
 from launch.console import app
 from launch.quiet import quieten
 
-__all__ = ["app", "looking", "main", "models", "stages"]
+__all__ = ["app", "looking", "main", "models", "planning", "scaling", "stages"]
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from data_prep.contract.settings import InputError, Settings
 from data_prep.contract.stages import DATASET, FILES, Input, Kind, Source, Stage
 from launch.kinds import all_kinds
 from launch.recipe import Recipe, merged, told_of, validated
+from launch.study import study_stages
 from pipeline.stages.training import inherited
 
 NAME = re.compile(r"[A-Za-z0-9][\w-]{0,63}", re.ASCII)
@@ -78,7 +79,10 @@ class Graph:
 def graph(recipe: Recipe, work: Path, address: str = "") -> Graph:
     """The graph of a recipe in its work folder; at `address` its datasets lie in object storage."""
     kinds = all_kinds()
-    plain, aside = (recipe.stages, frozenset[str]()) if recipe.stages else usual(recipe)
+    if recipe.study:
+        plain, aside = study_stages(recipe), frozenset[str]()
+    else:
+        plain, aside = (recipe.stages, frozenset[str]()) if recipe.stages else usual(recipe)
     return Resolver(recipe, work, address, kinds, plain).graph(aside)
 
 

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_prep.contract.reading import read_bytes
 from data_prep.contract.settings import InputError
 from launch.local import SCRIPT
 from launch.remote import check_places, is_host, pack
@@ -28,6 +29,7 @@ SSH = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "StrictHost
 SSH_SECONDS = 15.0
 KEEP_ALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
 """So that pdsh hears of a host that is gone."""
+HOSTFILE_BYTES = 16 << 20
 FIRST_PORT, PORTS = 29500, 400
 """Another port for each attempt: what is left of the one before may hold its own."""
 
@@ -57,29 +59,38 @@ class HostsLauncher:
         processes = sum(chosen.values())
         if silent:
             self.notify(f"going on without {', '.join(silent)}: {processes} processes on {', '.join(chosen)}")
-        hosts = self.folder / "hosts"
-        hosts.write_text("".join(f"{host} slots={count}\n" for host, count in chosen.items()))
+        self._hosts.write_text("".join(f"{host} slots={count}\n" for host, count in chosen.items()))
         data = processes // (self.parallel.tensor * self.parallel.pipeline)
         port = FIRST_PORT + int(attempt.split("-")[1], base=16) % PORTS
         check_places(SCRIPT, sys.executable)
         packed, environment = pack(self.arguments, os.environ)
-        command = [deepspeed(), "--hostfile", str(hosts), "--force_multi", f"--master_port={port}"]
+        command = [deepspeed(), "--hostfile", str(self._hosts), "--force_multi", f"--master_port={port}"]
         command += [str(SCRIPT), *packed, *flags, "--set", f"parallel.data={data}"]
         keep_alive = f"{os.environ.get('PDSH_SSH_ARGS_APPEND', '')} {KEEP_ALIVE}".strip()
         return command, environment | {"PDSH_SSH_ARGS_APPEND": keep_alive}
 
+    @property
+    def _hosts(self) -> Path:
+        """The hosts of the attempt, whatever has become of the hostfile meanwhile."""
+        return self.folder / "hosts"
+
     def clean(self, attempt: str) -> None:
-        """Kill the attempt's processes on all hosts that answer; elsewhere they end themselves."""
+        """Kill the attempt's processes on all of its hosts that answer; elsewhere they end themselves."""
         # The brackets keep the pattern from matching the command line that it is part of.
-        ask(list(read_hostfile(self.hostfile)), f"pkill -KILL -f -- '[-]-attempt {attempt}'")
+        ask(list(read_hostfile(self._hosts)), f"pkill -KILL -f -- '[-]-attempt {attempt}'")
 
 
 def read_hostfile(path: Path) -> dict[str, int]:
-    """Hosts and their slots. `InputError` where a line is not `NAME slots=N`."""
+    """Hosts and their slots. `InputError` where a line is not `NAME slots=N`.
+
+    A pipe is none: the file is read again for every attempt.
+    """
     try:
-        lines = path.read_text().splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); a hostfile is expected") from error
+        lines = read_bytes(path, limit=HOSTFILE_BYTES).decode().splitlines()
+    except InputError as error:
+        raise InputError(f"{error}; a hostfile is expected") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}; a hostfile is expected") from None
     slots: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         bare = line.partition("#")[0].strip()

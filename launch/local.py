@@ -20,6 +20,32 @@ SCRIPT = Path(__file__).with_name("train.py")
 
 
 @dataclass(frozen=True)
+class Place:
+    """A part of this machine, where several trainings run side by side."""
+
+    devices: tuple[str, ...]
+    """GPUs, as CUDA_VISIBLE_DEVICES names them; empty on a machine without."""
+    processes: int
+    """How many of a training fit."""
+    threads: int
+    """Of each process, where there are no GPUs."""
+
+
+def places(parallel: ParallelConfig, most: int | None = None) -> list[Place]:
+    """As many places for trainings of a layout as the machine has GPUs for, else processors; `most` at most.
+
+    A data parallel size that is left open is 1: trainings share nothing, so side by side they lose nothing.
+    """
+    wanted, gpus = parallel.tensor * parallel.pipeline * (parallel.data or 1), gpu_names()
+    processors = os.cpu_count() or 1
+    count = max(1, (len(gpus) or processors) // wanted)
+    count = count if most is None else min(most, count) if gpus else most
+    if gpus:
+        return [Place(tuple(gpus[at * wanted : (at + 1) * wanted]), wanted, 1) for at in range(count)]
+    return [Place((), wanted, max(1, processors // (count * wanted)))] * count
+
+
+@dataclass(frozen=True)
 class LocalLauncher:
     """Starts `launch/train.py` here, in as many processes as the layout wants."""
 
@@ -27,19 +53,38 @@ class LocalLauncher:
     """The recipe and its overrides, as train.py takes them."""
     parallel: ParallelConfig
     optim: OptimizerConfig
+    place: Place | None = None
+    """The part of the machine to start them on; None is all of it."""
 
     def command(self, attempt: str, flags: list[str]) -> tuple[list[str], dict[str, str]]:
         """The launcher's command and its environment."""
-        gpus = count_gpus()
-        processes = choose_processes(self.parallel, self.optim, available(gpus), exact=gpus == 0)
+        gpus = len(self.place.devices) if self.place else count_gpus()
+        room = self.place.processes if self.place else available(gpus)
+        processes = choose_processes(self.parallel, self.optim, room, exact=gpus == 0)
+        environment = self._environment(gpus, processes)
+        if self.place and processes == 1:
+            return self._alone(environment, flags)
         world = base64.urlsafe_b64encode(json.dumps({"localhost": list(range(processes))}).encode()).decode()
         command = [sys.executable, "-m", "deepspeed.launcher.launch", "--log_level=critical"]
         command += ["--no_local_rank", f"--world_info={world}", f"--master_port={free_port()}"]
+        return [*command, str(SCRIPT), *self.arguments, *flags], environment
+
+    def _environment(self, gpus: int, processes: int) -> dict[str, str]:
         environment = dict(os.environ)
+        if self.place and gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(self.place.devices)
+        if self.place and not gpus:
+            environment["OMP_NUM_THREADS"] = str(self.place.threads)
         if gpus == 0:
             environment["DS_ACCELERATOR"] = "cpu"
             environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-        return [*command, str(SCRIPT), *self.arguments, *flags], environment
+        return environment
+
+    def _alone(self, environment: dict[str, str], flags: list[str]) -> tuple[list[str], dict[str, str]]:
+        """A world of one process: DeepSpeed's launcher, which loads torch first, has nothing to launch."""
+        world = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_SIZE": "1"}
+        world |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        return [sys.executable, "-u", str(SCRIPT), *self.arguments, *flags], environment | world
 
     def clean(self, attempt: str) -> None:
         """Nothing is left: ranks die with the launcher."""
@@ -75,14 +120,29 @@ def available(gpus: int) -> int:
 
 def count_gpus() -> int:
     """The GPUs that this process may use, without loading torch."""
+    return len(gpu_names())
+
+
+def gpu_names() -> list[str]:
+    """The same, as CUDA_VISIBLE_DEVICES names them."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
+        return [device.strip() for device in visible.split(",") if device.strip() not in ("", "-1")]
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        return 0
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+        return []
+    return [str(at) for at in range(sum(line.startswith("GPU ") for line in listed.stdout.splitlines()))]
+
+
+def device_name() -> str:
+    """What the driver calls the first GPU; empty where it does not say."""
+    asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        listed = subprocess.run(asked, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return listed.stdout.partition("\n")[0].strip()
 
 
 def free_port() -> int:

@@ -27,6 +27,7 @@ from pipeline.config import (
     OptimizerConfig,
     ParallelConfig,
     PipelineConfig,
+    StudyConfig,
     TrackingConfig,
     TrainConfig,
     TuneConfig,
@@ -39,6 +40,7 @@ PATHS = (
     ("corpus", "decontaminate", "paths"),
     ("data", "cache"),
     ("tokenizer", "model"),
+    ("study", "data"),
     ("train", "start_from"),
     ("tune", "data"),
 )
@@ -66,6 +68,8 @@ class Recipe(Settings):
     eval: EvalConfig = EvalConfig()
     tracking: TrackingConfig = TrackingConfig()
     supervise: SuperviseConfig = SuperviseConfig()
+    study: StudyConfig | None = None
+    """A grid of trainings for `bloomery scale`; its stages are made of it, and not named."""
     stages: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """The stages by name, each with its `kind`, its inputs and its own keys; left out they are the usual
     four: prep, pretrain, instruct, evaluate."""
@@ -73,7 +77,7 @@ class Recipe(Settings):
     @field_validator("name")
     @classmethod
     def _is_plain(cls, name: str) -> str:
-        if "/" in plain_name(name, "name"):
+        if "/" in plain_name(name, ""):
             raise ValueError("a folder is called by it, so it has no slash")
         return name
 
@@ -104,8 +108,8 @@ class Recipe(Settings):
         return PipelineConfig(**{name: getattr(self, name) for name in PipelineConfig.model_fields})
 
 
-def load(path: Path, overrides: Iterable[str] = ()) -> Recipe:
-    """Read a recipe and lay the overrides over it."""
+def load(path: Path, overrides: Iterable[str] = (), quiet: bool = False) -> Recipe:
+    """Read a recipe and lay the overrides over it; `quiet` where another process says what is old in it."""
     plain = _read(path)
     _resolve(plain, path.parent)
     for override in overrides:
@@ -115,8 +119,9 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Recipe:
         _resolve(here, Path.cwd())
         plain = merged(plain, here)
     plain.setdefault("name", path.stem)
-    for line in take_old_names(plain):
-        print(f"{path}: {line}", file=sys.stderr)
+    lines = take_old_names(plain)
+    if not quiet:
+        print(*(f"{path}: {line}\n" for line in lines), sep="", end="", file=sys.stderr)
     _inherit(plain)
     recipe = validated(Recipe, plain, path)
     recipe._path, recipe._plain = path, plain

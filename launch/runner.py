@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_prep.contract.dataset import ADDRESS
 from data_prep.contract.lock import reading
 from data_prep.contract.receipt import Receipt, read_receipt
 from data_prep.contract.settings import InputError
@@ -21,7 +22,7 @@ from launch.doctor.finding import host_memory, size
 from launch.doctor.fit import what_trains
 from launch.graph import Graph, graph
 from launch.hosts import HostsLauncher
-from launch.local import LocalLauncher, available, choose_processes, count_gpus
+from launch.local import LocalLauncher, Place, available, choose_processes, count_gpus
 from launch.recipe import Recipe
 from launch.supervise import Launcher, Supervisor
 from pipeline.costs import memory
@@ -81,14 +82,13 @@ class Runner:
     def stage(self, stage: Stage, resume: bool = False) -> Receipt:
         """One stage. `InputError` where what it reads is not there."""
         kinds = self.graph
-        self._leave_graph(kinds)
+        self.leave_graph(kinds)
         self._find_datasets(kinds, stage)
         kind = kinds.kind(stage)
         if kind.gives != DATASET:
             make_room_for_files()
         if kind.trains:
-            assert isinstance(kind, Training)
-            return self._training(kind, stage, resume)
+            return self.training(stage, resume)
         receipt = kind.run(stage, self.notify)
         track(self.work, stage.name, kinds.kinds, self.recipe.tracking, self.notify)
         return receipt
@@ -99,9 +99,10 @@ class Runner:
         self.notify(f"report: {report.resolve()}")
         return report
 
-    def _leave_graph(self, found: Graph) -> None:
+    def leave_graph(self, found: Graph) -> None:
         """For whoever reads the work folder without the recipe; the usual four need no file."""
-        if self.recipe.stages or (self.work / GRAPH).is_file() or {*found.stages} != {*USUAL}:
+        named = self.recipe.stages or self.recipe.study
+        if named or (self.work / GRAPH).is_file() or {*found.stages} != {*USUAL}:
             about = {
                 name: {"kind": stage.kind, "needs": stage.needs()} for name, stage in found.stages.items()
             }
@@ -114,17 +115,28 @@ class Runner:
                 if found.kind(found.stages[name]).gives == DATASET:
                     stand_in(storage_of(found.stages[name]))
 
-    def _training(self, kind: Training, stage: Stage, resume: bool) -> Receipt:
+    def training(
+        self,
+        stage: Stage,
+        resume: bool = False,
+        place: Place | None = None,
+        watch: Callable[[Supervisor], int] = Supervisor.run,
+    ) -> Receipt:
+        """One stage that trains, on a part of this machine or on all there is; `watch` sees it to its end."""
+        kind = self.graph.kind(stage)
+        assert isinstance(kind, Training)
         job = kind.job(stage)
         if not job.is_done():
             check_layout(job)
             kind.check(stage)
+            if job.dataset and not self.address and not (job.dataset.folder / ADDRESS).is_file():
+                job.dataset.check_there()
             self._check_memory(job)
             flags = ["--resume"] if resume else []
-            launcher = self._launcher(job, [*self.arguments, *flags])
+            launcher = self._launcher(job, [*self.arguments, *flags], place)
             supervisor = Supervisor(job, launcher, self.recipe.supervise, self.notify, self.deadline)
             with reading(job.dataset.folder, "training on what is") if job.dataset else nullcontext():
-                status = supervisor.run()
+                status = watch(supervisor)
             if status:
                 raise TrainingFailedError(job.stage, status)
         else:
@@ -150,10 +162,10 @@ class Runner:
                 f"{size(wanted)}, and this machine has {size(there)}; make the model smaller"
             )
 
-    def _launcher(self, job: Job, arguments: list[str]) -> Launcher:
+    def _launcher(self, job: Job, arguments: list[str], place: Place | None) -> Launcher:
         parallel, optim = job.config.parallel, job.optim
         if self.hostfile is None:
-            return LocalLauncher(arguments, parallel, optim)
+            return LocalLauncher(arguments, parallel, optim, place)
         folder = folder_of(self.work, job.stage)
         return HostsLauncher(
             arguments, self.hostfile, folder, parallel, optim, self.recipe.supervise, self.notify

@@ -80,11 +80,15 @@ class Supervisor:
         self._lost_since: float | None = None
 
     def run(self) -> int:
-        """Supervise to the end; returns the exit status."""
+        """Supervise to the end, or until SIGTERM or Ctrl-C; returns the exit status."""
+        with heard(self.stop):
+            return self.supervise()
+
+    def supervise(self) -> int:
+        """The same in any thread, where somebody else hears of signals and calls `stop`."""
         attempts = Attempts(self.job.work, self.job.stage)
         try:
-            with heard(self._stop):
-                return self._run(attempts)
+            return self._run(attempts)
         finally:
             attempts.close()
 
@@ -173,7 +177,7 @@ class Supervisor:
     def _minutes_left(self) -> float | None:
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic()) / 60
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
         """Called by a signal; the second time there is no more waiting."""
         if self._asked.is_set():
             raise KeyboardInterrupt

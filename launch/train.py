@@ -34,7 +34,7 @@ def main() -> None:
     die_with_parent()
     arguments = _parser().parse_args(unpack(sys.argv[1:]))
     try:
-        loaded = recipe.load(arguments.recipe, arguments.set)
+        loaded = recipe.load(arguments.recipe, arguments.set, quiet=_is_told(arguments))
         arguments.work = work_folder(loaded, arguments.work)
         if not _train(loaded, arguments):
             _leave(RESUME, arguments)
@@ -82,6 +82,11 @@ def _attempt(arguments: argparse.Namespace) -> Path | None:
     if not (arguments.attempt and arguments.work):
         return None
     return folder_of(Path(arguments.work), arguments.stage) / str(arguments.attempt)
+
+
+def _is_told(arguments: argparse.Namespace) -> bool:
+    """Whether a supervisor or another rank says what there is to say of the recipe."""
+    return bool(arguments.attempt) or os.environ.get("RANK", "0") != "0"
 
 
 def _parser() -> argparse.ArgumentParser:

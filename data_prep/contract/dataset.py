@@ -272,13 +272,22 @@ class Dataset:
     def open_shard(self, split: str, index: int) -> NDArray[np.uint8]:
         """The bytes of a shard, memory-mapped."""
         entry = self.split(split).shards[index]
-        path = self.folder / entry.path
-        if not path.is_file() or path.stat().st_size != entry.bytes:
+        return np.memmap(self._there(entry), dtype=np.uint8, mode="r")
+
+    def check_there(self) -> None:
+        """`InputError` where a shard is missing or has another size, before work is begun with them."""
+        for split in self.manifest.splits.values():
+            for shard in split.shards:
+                self._there(shard)
+
+    def _there(self, shard: Shard) -> Path:
+        path = self.folder / shard.path
+        if not path.is_file() or path.stat().st_size != shard.bytes:
             found = f"{path.stat().st_size} bytes" if path.is_file() else "no file"
             raise InputError(
-                f"{path}: {found} where the manifest says {entry.bytes} bytes; `bloomery prep` makes it again"
+                f"{path}: {found} where the manifest says {shard.bytes} bytes; `bloomery prep` makes it again"
             )
-        return np.memmap(path, dtype=np.uint8, mode="r")
+        return path
 
     def read_block(self, shard: NDArray[np.uint8], row: Any, check: bool = True) -> Block:
         """The block that `row` of the block table describes, as views of the mapped shard.

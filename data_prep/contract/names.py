@@ -36,12 +36,14 @@ def plain_name(name: object, where: str | Path) -> str:
     """The name itself, if it is a plain relative one: `train`, `train/shard-00000.tar`.
 
     `InputError` where it is no string, absolute, empty in any part, has a part `.` or `..` or one that begins
-    with a dash or a tilde, a backslash or a control character, or is too long. `where` is what holds it.
+    with a dash or a tilde, a backslash or a control character, or is too long. `where` is what holds it;
+    empty where the caller says that.
     """
     problem = _problem(name)
     if problem:
         shown = printable(repr(name)[:100])
-        raise InputError(f"{printable(str(where))}: {shown} is no plain relative name ({problem})")
+        holder = f"{printable(str(where))}: " if where else ""
+        raise InputError(f"{holder}{shown} is no plain relative name ({problem})")
     return str(name)
 
 

@@ -119,6 +119,19 @@ class Folder:
         return "\n".join(found)
 
     @cached_property
+    def chat_template(self) -> str | None:
+        """The template that transformers writes a talk with: of several, the one called default."""
+        if TEMPLATE in self.files:
+            return self.files[TEMPLATE].decode(errors="replace")
+        said = self.settings.get("chat_template")
+        if isinstance(said, list):
+            named = {one.get("name"): one.get("template") for one in said if isinstance(one, dict)}
+            said = named.get("default")
+        if said is None or isinstance(said, str):
+            return said or None
+        raise InputError(f"{self.place / SETTINGS[0]}: chat_template is {_shown(said)}; a text is expected")
+
+    @cached_property
     def markers(self) -> list[str]:
         """Added tokens that a chat template writes, which must come from nowhere else."""
         listed = self.parsed(TOKENIZER_JSON).get("added_tokens") or []

@@ -13,6 +13,7 @@ from pathlib import Path
 from data_prep.contract.pieces import HuggingFace, Pieces, SentencePieces
 from data_prep.contract.published import ARCHIVE, CONFIG, LIMIT, TOKENIZER_JSON, Roles, pack, unpack
 from data_prep.contract.reading import read_bytes
+from data_prep.contract.roles import KINDS, Folder
 from data_prep.contract.settings import InputError
 
 PAD, UNK, BOS, EOS, CLS, SEP, MASK = "<pad>", "<unk>", "<bos>", "<eos>", "<cls>", "<sep>", "<mask>"
@@ -81,6 +82,23 @@ class Vocabulary:
     def reserved(self) -> frozenset[int]:
         """Ids that no text is encoded into, and `<unk>`."""
         return self._pieces.special
+
+    @cached_property
+    def chat_template(self) -> str | None:
+        """The chat template, in Jinja, that a published tokenizer brings; None where it has none."""
+        return Folder(self.path, self.files).chat_template
+
+    @cached_property
+    def special_tokens(self) -> dict[str, str]:
+        """Special tokens by the names that a published chat template has for them, as in `bos_token`."""
+        read, found = Folder(self.path, self.files), {}
+        for kind in KINDS:
+            name = f"{kind}_token"
+            index = self._pieces.find(f"<{kind}>")
+            usual = None if name in read.settings or index is None else self._pieces.piece_of(index)
+            if piece := read.said(name) or usual:
+                found[name] = piece
+        return found
 
     @cached_property
     def sentinels(self) -> tuple[int, ...]:

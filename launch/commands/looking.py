@@ -1,4 +1,4 @@
-"""Commands that look at what there is: inspect, doctor, dashboard, sync, scale."""
+"""Commands that look at what there is: inspect, doctor, dashboard, sync."""
 
 import json
 import sys
@@ -87,32 +87,3 @@ def sync(
 
         result["steps"] = send(folder, print_line)
         print_line(f"{folder}: MLflow has everything ({result['steps']} steps sent)")
-
-
-@app.command(epilog="Example: bloomery scale --table runs.csv --budget 1e21 --out scaling")
-def scale(
-    table: Annotated[
-        Path,
-        typer.Option(metavar="CSV", help="Finished runs: parameters, tokens, flops, loss; or JSON lines."),
-    ],
-    form: Annotated[
-        str,
-        typer.Option(help="hoffmann, envelope, isoflop, hoffmann-early, kaplan, critical-batch or repeated."),
-    ] = "hoffmann",
-    budget: Annotated[
-        list[float] | None, typer.Option(metavar="FLOPS", help="Plan a model for it; several may be given.")
-    ] = None,
-    resamples: Annotated[int, typer.Option(min=20, max=100_000, help="Fits that intervals rest on.")] = 400,
-    seed: Annotated[int, typer.Option(min=0, help="Equal seeds draw equal resamples.")] = 0,
-    drop_highest: Annotated[
-        int, typer.Option(min=0, help="Leave out so many runs, those with the highest losses.")
-    ] = 0,
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write a page and images there.")] = None,
-    as_json: Json = False,
-) -> None:
-    """A scaling law from finished runs: coefficients with intervals, the best model for a budget."""
-    with reporting(as_json) as result:
-        from launch.scale import scale as fit
-        from pipeline.scaling.forms import Request
-
-        result |= fit(table, form, Request(budget or [], resamples, seed), drop_highest, out, print_line)

@@ -36,7 +36,7 @@ def run(
 ) -> None:
     """Every stage of the recipe, or some, skipping what is done."""
     with reporting(as_json) as result:
-        runner = _runner(recipe, sets, work, max_minutes, hostfile)
+        runner = make_runner(recipe, sets, work, max_minutes, hostfile)
         runner.run(stage)
         result |= _places(runner)
         for name, place in result.items():
@@ -49,7 +49,7 @@ def stages(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_jso
     with reporting(as_json) as result:
         from launch.runner import states
 
-        found = states(_runner(recipe, sets, work).graph)
+        found = states(make_runner(recipe, sets, work).graph)
         result["stages"] = [asdict(one) for one in found]
         width = max(len(one.name) for one in found)
         for one in found:
@@ -111,20 +111,21 @@ def _one(
     report: bool = False,
 ) -> None:
     with reporting(as_json) as result:
-        runner = _runner(recipe, sets, work, max_minutes, hostfile)
+        runner = make_runner(recipe, sets, work, max_minutes, hostfile)
         for receipt in runner.of_kind(kind, resume):
             result |= {"stage": receipt.stage, "fingerprint": receipt.fingerprint, **receipt.counts}
         if report:
             runner.report()
 
 
-def _runner(
+def make_runner(
     path: Path,
     sets: list[str] | None,
     work: str | None,
     max_minutes: float | None = None,
     hostfile: Path | None = None,
 ) -> Any:
+    """A recipe in its work folder, ready to run."""
     from launch import recipe as recipes
     from launch.runner import Runner
     from launch.work import work_address, work_folder

@@ -17,11 +17,9 @@ from launch.recipe import Recipe
 from pipeline.checkpoints.run_folder import read_config
 from pipeline.config import PipelineConfig
 from pipeline.costs import flops, memory
+from pipeline.costs.memory import TIGHT
 from pipeline.objectives.registry import objective_of
 from pipeline.stages.training import Training, check_rows, config_of, find_start
-
-TIGHT = 0.9
-"""Share of the memory above which the estimate says nothing certain."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pipeline.config.parallel import ParallelConfig
 from pipeline.config.ramp_up import RampUp
 from pipeline.config.rope import RopeScaling
 from pipeline.config.run import EvaluationConfig, PipelineConfig
+from pipeline.config.study import StudyConfig
 from pipeline.config.tracking import TrackingConfig
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "PipelineConfig",
     "RampUp",
     "RopeScaling",
+    "StudyConfig",
     "TrackingConfig",
     "TrainConfig",
     "TuneConfig",

@@ -17,4 +17,4 @@ class TrackingConfig(Settings):
     @field_validator("experiment")
     @classmethod
     def _is_plain(cls, name: str) -> str:
-        return plain_name(name.removeprefix("/"), "experiment") and name
+        return plain_name(name.removeprefix("/"), "") and name

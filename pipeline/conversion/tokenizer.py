@@ -10,7 +10,7 @@ finds whatever is in its vocabulary. Text that spells such a piece is therefore 
 no ordinary piece crosses, where a cut changes nothing else. Special tokens are left to a text's words too
 (`split_special_tokens`), so that a document cannot forge one.
 
-A published tokenizer goes out in the files in which it came.
+A published tokenizer goes out in the files in which it came, its chat template with them.
 """
 
 import re
@@ -22,7 +22,7 @@ from typing import Any
 
 from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.pieces import SPACE
-from data_prep.contract.roles import SETTINGS, TEMPLATE
+from data_prep.contract.roles import SETTINGS
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import CLS, MASK, SEP, UNK, Vocabulary
 from pipeline.conversion.agreement import Say
@@ -45,8 +45,8 @@ def write_tokenizer(
     for name, file in vocabulary.files.items():
         (folder / name).write_bytes(file)
     if vocabulary.files:
-        if template:
-            _replace_template(folder, vocabulary, template)
+        if template and not template.published:
+            _add_template(folder, vocabulary, template)
         return
     (folder / TOKENIZER).write_bytes(vocabulary.content)
     if find_spec("tokenizers") is None:
@@ -73,9 +73,8 @@ def write_tokenizer(
     write_json(folder / "tokenizer_config.json", settings | names)
 
 
-def _replace_template(folder: Path, vocabulary: Vocabulary, template: ChatTemplate) -> None:
-    """What a published tokenizer's files say of talking is of the model that it was."""
-    (folder / TEMPLATE).unlink(missing_ok=True)
+def _add_template(folder: Path, vocabulary: Vocabulary, template: ChatTemplate) -> None:
+    """Say the template of a tuning where a published tokenizer's files have none."""
     path = folder / SETTINGS[0]
     said = read_json(path) if path.is_file() else {}
     ids = {"bos": vocabulary.bos, "eos": vocabulary.eos}

@@ -11,17 +11,20 @@ from pipeline.config import PipelineConfig
 from pipeline.costs.lengths import Lengths
 
 
-def of_stage(config: PipelineConfig, lengths: Lengths, encoder_blocks: int, blocks: int) -> int:
-    """Values a sample that a rank's blocks keep; with full recomputation their inputs, and one block."""
+def of_stage(
+    config: PipelineConfig, lengths: Lengths, encoder_blocks: int, blocks: int, width: int = 4
+) -> int:
+    """Values of `width` bytes a sample that its blocks keep; with full recomputation inputs, one block."""
     counts = {True: encoder_blocks, False: blocks}
     if config.parallel.recompute != "full":
-        return sum(count * of_block(config, lengths, inner) for inner, count in counts.items())
+        return sum(count * of_block(config, lengths, inner, width) for inner, count in counts.items())
     inputs = sum(count * _stream(config, _queries(lengths, inner), 1) for inner, count in counts.items())
-    return inputs + max(of_block(config, lengths, inner) for inner, count in counts.items() if count)
+    whole = (of_block(config, lengths, inner, width) for inner, count in counts.items() if count)
+    return inputs + max(whole, default=0)  # a stage may have the head alone
 
 
-def of_block(config: PipelineConfig, lengths: Lengths, in_encoder: bool) -> int:
-    """Values a sample that one block keeps on one rank, in the encoder before a decoder or the main stack."""
+def of_block(config: PipelineConfig, lengths: Lengths, in_encoder: bool, width: int = 4) -> int:
+    """Values of `width` bytes a sample that one block keeps on one rank, in the encoder or the main stack."""
     model, tensor = config.model, config.parallel.tensor
     inputs, targets = lengths
     cross = bool(targets) and not in_encoder
@@ -34,7 +37,7 @@ def of_block(config: PipelineConfig, lengths: Lengths, in_encoder: bool) -> int:
         width = model.heads * model.head_width
         kept += 2 * width * (queries + inputs) // tensor
     if model.dropout:
-        kept += _stream(config, queries, 2) // 4  # masks, a byte each
+        kept += _stream(config, queries, 2) // width  # masks, a byte each
     return kept
 
 

@@ -43,14 +43,19 @@ def norm_size(model: ModelConfig) -> int:
     return model.hidden_size * (2 if model.norm == "layernorm" and model.norm_bias else 1)
 
 
+def block_norms(model: ModelConfig, cross: bool = False) -> int:
+    """Norms of one transformer layer."""
+    branches = 3 if cross else 1 if model.parallel_block == "one_norm" else 2
+    return branches * (2 if model.norm_placement == "both" else 1)
+
+
 def block_parameters(model: ModelConfig, cross: bool = False) -> int:
     """All parameters of one transformer layer."""
     inputs = (model.heads + 2 * model.kv_heads) * model.head_width if model.has_qkv_bias else 0
     outputs = model.hidden_size if model.bias else 0
     mlp = model.mlp_size * (2 if model.gated else 1) + model.hidden_size if model.bias else 0
     biases = (inputs + outputs) * (2 if cross else 1) + mlp
-    norms = (3 if cross else 1 if model.parallel_block == "one_norm" else 2) * norm_size(model)
-    norms *= 2 if model.norm_placement == "both" else 1
+    norms = block_norms(model, cross) * norm_size(model)
     heads = {"none": 0, "head": 2, "width": model.heads + model.kv_heads}[model.qk_norm]
     return block_weights(model, cross) + biases + norms + heads * model.head_width
 
@@ -78,6 +83,17 @@ def parameters(
     if sentence_head:
         count += hidden * (hidden + 1) + 2 * (hidden + 1)
     return count
+
+
+def embedding_parameters(model: ModelConfig, vocabulary_rows: int, position_rows: int) -> int:
+    """Parameters that Kaplan et al. 2020, section 2.1, leave out: words, positions and token types.
+
+    An output head of its own is as large as the word table, and left out too.
+    """
+    words = vocabulary_rows * (model.word_size or model.hidden_size) * (1 if model.tied_output else 2)
+    positions = position_rows * model.hidden_size if model.positions == "learned" else 0
+    stacks = 2 if model.architecture == "encoder_decoder" else 1
+    return words + stacks * positions + model.token_types * model.hidden_size
 
 
 def attention_products(model: ModelConfig, keys: int, causal: bool) -> float:

@@ -22,6 +22,8 @@ REDUCE_BUCKET = 40_000_000
 message, small enough that most of them are on their way before the backward pass ends."""
 LIVE_PARAMETERS = 1_000_000_000
 """Parameters that ZeRO-3 leaves gathered (zero_optimization.stage3_max_live_parameters)."""
+TIGHT = 0.9
+"""Share of the memory above which the estimate says nothing certain."""
 GPU_RUNTIME, CPU_RUNTIME = 2 << 30, 1 << 30
 """A process itself: CUDA's context, NCCL's buffers and the allocator's slack; or Python and torch."""
 
@@ -119,7 +121,7 @@ def on_stage(
     added = trained.adapters // (parallel.pipeline * parallel.tensor)
     held, moving = base + added, round(base * trained.share) + added
     in_flight = min(parallel.pipeline - stage, optim.accumulation(data_size))
-    kept = optim.micro_batch * width * activations.of_stage(config, lengths, *blocks)
+    kept = optim.micro_batch * width * activations.of_stage(config, lengths, *blocks, width=width)
     values = state_values(config, optim, rows, stage, blocks)
     kept_states = round(values / parallel.tensor * moving / base)
     states = 4 * kept_states if parallel.zero_stage == 0 else 4 * ((moving + kept_states) // data_size)

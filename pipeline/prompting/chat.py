@@ -3,17 +3,20 @@
     <bos> <|system|> text <|end|> <|user|> text <|end|> <|assistant|> text <|end|>
 
 Markers are composed as ids and never read from text: the tokenizer cannot encode text into them, so a message
-that contains the letters `<|end|>` ends nothing. A published tokenizer has no such markers: roles are then
-written out as its text, and what ends a turn is the end of a text, which no message can have in it either:
+that contains the letters `<|end|>` ends nothing. A published tokenizer has no such markers. A chat template
+that its folder brings is used (`published`); else roles are written out as its text, and what ends a turn is
+the end of a text, which no message can have in it either:
 
     <s> "<|user|> text" </s> "<|assistant|> text" </s>
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 from data_prep.contract.vocabulary import ASSISTANT, END, SYSTEM, USER, Vocabulary
+from pipeline.prompting.published import PublishedTemplate
 
 Role = Literal["system", "user", "assistant"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -37,27 +40,47 @@ class Encoded:
 
 
 class ChatTemplate:
-    """Composes conversations for one vocabulary, with its chat markers or in its words."""
+    """Composes conversations for one vocabulary: with chat markers, by its own template, or in its words."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.marked = all(vocabulary.has(piece) for piece in (END, *MARKERS.values()))
-        """Whether roles are tokens of their own, and not words."""
-        self.end = vocabulary.id_of(END) if self.marked else vocabulary.eos
-        self._markers = {
+        """Whether roles are the tokens of ours, and not words."""
+        text = None if self.marked else vocabulary.chat_template
+        self.published = None if text is None else PublishedTemplate(vocabulary, text)
+        """The template that the tokenizer's folder brought; None where it brought none."""
+
+    @cached_property
+    def end(self) -> int:
+        """The id that ends a turn."""
+        if self.published:
+            return self.published.end
+        return self.vocabulary.id_of(END) if self.marked else self.vocabulary.eos
+
+    @cached_property
+    def _markers(self) -> dict[Role, list[int]]:
+        vocabulary = self.vocabulary
+        return {
             role: [vocabulary.id_of(piece)] if self.marked else vocabulary.encode_behind(piece, self.end)
             for role, piece in MARKERS.items()
         }
 
     def encode(self, conversations: Sequence[Sequence[Message]]) -> list[Encoded]:
-        """The ids of whole conversations: assistants' words and the <|end|> after them are learned."""
+        """The ids of whole conversations: assistants' words and the <|end|> after them are learned.
+
+        `InputError` where the tokenizer's own template refuses one.
+        """
         return [self._compose(messages) for messages in conversations]
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """The ids after which the assistant speaks: the conversation so far and an open <|assistant|>."""
+        if self.published:
+            return self.published.prompt(messages)
         return [*self.encode([messages])[0].tokens, *self._markers["assistant"]]
 
     def _compose(self, messages: Sequence[Message]) -> Encoded:
+        if self.published:
+            return Encoded(*self.published.encode(messages))
         tokens, learned = [self.vocabulary.bos], [False]
         for message in messages:
             marker = self._markers[message.role]

@@ -12,7 +12,7 @@ from typing import Any
 
 from data_prep.contract.reading import read_json
 from data_prep.contract.receipt import Receipt, kind_of, read_receipt, write_atomic
-from data_prep.contract.report import Headline, StageReport
+from data_prep.contract.report import Curves, Headline, StageReport
 from pipeline.tracking.metrics import METRICS, Line, read, series
 
 GRAPH = "stages.json"
@@ -37,6 +37,12 @@ class StageView:
     """None where it has not ended."""
     metrics: list[Line]
     report: StageReport
+
+    @property
+    def shows_curves(self) -> bool:
+        """Whether its curves stand in the report: where it says so, and where it has not ended."""
+        parts = [part for section in self.report.sections for part in section.parts]
+        return self.receipt is None or any(isinstance(part, Curves) for part in parts)
 
     def last(self, name: str) -> float | None:
         """The last finite value of a metric."""

@@ -71,7 +71,7 @@ def figures(findings: Findings) -> dict[str, Figure]:
     with mpl.rc_context(STYLE):
         drawn: dict[str, Figure] = {}
         for place, stage in enumerate(findings.stages):
-            if stage.metrics:
+            if stage.metrics and stage.shows_curves:
                 drawn |= curves(stage, findings.levels(stage.folder), PALETTE[place % len(PALETTE)])
             for part in (part for section in stage.report.sections for part in section.parts):
                 if isinstance(part, Bars):
@@ -203,6 +203,8 @@ def lines(chart: Lines) -> Figure:
     axes.set(xlabel=plain(chart.x_label), ylabel=plain(chart.y_label))
     axes.set_xscale("log" if chart.log_x else "linear")
     axes.set_yscale("log" if chart.log_y else "linear")
+    if chart.log_y:
+        plain_decade(axes.yaxis)
     if chart.share:
         axes.set_xticks(range(len(ticks)), [f"{tick:g}" for tick in ticks])
         axes.set_ylim(0, 1)
@@ -210,6 +212,14 @@ def lines(chart: Lines) -> Figure:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.legend(loc="upper left" if chart.share else "best", ncols=3 if chart.share else 1)
     return figure
+
+
+def plain_decade(axis: Any) -> None:
+    """Numbers as they are, 3.5 and not 3.5 x 10^0, on a log axis of losses, which is less than a decade."""
+    low, high = axis.get_view_interval()
+    if 0 < low < high < 10 * low and 0.01 < low < 1e4:
+        for place in (axis.set_major_formatter, axis.set_minor_formatter):
+            place(lambda value, _: f"{value:.3g}")
 
 
 def _line(axes: Any, line: Line, x: Sequence[float], colour: str) -> None:

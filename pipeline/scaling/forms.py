@@ -116,7 +116,8 @@ def by_kaplan(runs: Runs, request: Request) -> Result:
         more = kaplan.constants(line)
         names = (constant, f"alpha_{constant[0]}")
         laws.append(LawFound(name, values(names, level(one.theta[None])[0], level(more))))
-        drawn.append(charts.single(name, label, x, loss, one.theta, more))
+        law_text = f"{name} = ({name[2]} / {np.exp(one.theta[0]):.2g})^-{one.theta[1]:.3f}"
+        drawn.append(charts.single(law_text, label, x, loss, one.theta, more))
     held = _held_out(kaplan.SURFACE, runs, request)
     notes = [
         "L(N) and L(D) go through the best loss of each size and each token count: they are laws of one "
@@ -175,8 +176,9 @@ def by_envelope(runs: Runs, request: Request) -> Result:
 def by_isoflop(runs: Runs, request: Request) -> Result:
     """Approach 2."""
     runs = runs.counted("total")
-    found, profiles = isoflop(runs, request.resamples, request.seed)
-    return _allocated("isoflop", runs, found, request, [charts.profiles(profiles)], [])
+    found, profiles, refused = isoflop(runs, request.resamples, request.seed)
+    notes = [f"a budget is left out: {sentence}" for sentence in refused]
+    return _allocated("isoflop", runs, found, request, [charts.profiles(profiles)], notes)
 
 
 def by_critical_batch(runs: Runs, request: Request) -> Result:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.scaling.bootstrap import ENDS, draws
 from pipeline.scaling.minimize import Array
+from pipeline.scaling.prediction import predict
 from pipeline.scaling.surface import Surface
 from pipeline.scaling.table import Runs
 
@@ -40,20 +40,10 @@ class HeldOut:
 
 
 def hold_out(surface: Surface, runs: Runs, resamples: int, seed: int) -> HeldOut:
-    """The prediction of the largest runs, with intervals of the law's uncertainty and a run's noise.
-
-    Each of the resampled laws predicts, and an error that it made on a run it knew is added (in logs).
-    """
+    """The prediction of the runs with the most compute from all others."""
     order = np.argsort(runs.columns["flops"], kind="stable")
     count = max(1, round(SHARE * len(runs)))
     known, left = runs.only(order[:-count]), runs.only(order[-count:])
-    law = surface.fit(known.columns).theta
-    laws = surface.resampled(known.columns, law, draws(len(known), resamples, seed))
-    errors = np.log(known.columns["loss"]) - np.log(surface.loss(law[None], known.columns)[0])
-    noise = np.random.default_rng(seed + 1).choice(errors, size=(resamples, count))
-    with np.errstate(over="ignore", invalid="ignore"):
-        drawn = surface.loss(laws, left.columns) * np.exp(noise)
-    low, high = np.nanquantile(drawn, ENDS, axis=0)
-    flops = left.columns["flops"], known.columns["flops"]
-    predicted = surface.loss(law[None], left.columns)[0]
-    return HeldOut(left, predicted, low, high, len(known), float(flops[0].max() / flops[1].max()))
+    found = predict(surface, known.columns, left.columns, resamples, seed)
+    reach = float(left.columns["flops"].max() / known.columns["flops"].max())
+    return HeldOut(left, found.loss, found.low, found.high, len(known), reach)

@@ -157,4 +157,4 @@ def surface(tie: bool) -> Surface:
         return resampled(columns["parameters"], columns["tokens"], columns["loss"], theta, weights, tie)
 
     name = "alpha = beta" if tie else "alpha, beta free"
-    return Surface(name, ("A", "B", "E", "alpha", "beta"), shown, fitted, again, loss)
+    return Surface(name, ("A", "B", "E", "alpha", "beta"), 4 if tie else 5, shown, fitted, again, loss)

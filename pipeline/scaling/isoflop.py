@@ -2,8 +2,8 @@
 
 Runs that spent the same FLOPs on models of different sizes: the lowest point of a parabola of the loss over
 log N is the best size for that budget, and lines through these points say how N and D grow. A parabola that
-opens downwards, or whose lowest point is not between the sizes that were trained, is refused: it would be
-extrapolated.
+opens downwards, or whose lowest point is not between the sizes that were trained, would be extrapolated: its
+budget is left out, and told.
 """
 
 from dataclasses import dataclass
@@ -46,10 +46,22 @@ class Profile:
         return value
 
 
-def isoflop(runs: Runs, resamples: int, seed: int) -> tuple[Allocation, list[Profile]]:
-    """Approach 2; intervals by drawing each parabola's residuals again."""
-    found = [profile(runs.path, runs.only(rows)) for rows in budgets(runs)]
+def isoflop(runs: Runs, resamples: int, seed: int) -> tuple[Allocation, list[Profile], list[str]]:
+    """Approach 2; intervals by drawing each parabola's residuals again.
+
+    The last are sentences on the budgets whose parabola has no lowest point between its sizes: they are left
+    out. `InputError` where fewer than two are left.
+    """
+    found: list[Profile] = []
+    refused: list[str] = []
+    for rows in budgets(runs):
+        try:
+            found.append(profile(runs.path, runs.only(rows)))
+        except InputError as error:
+            refused.append(str(error))
     if len(found) < 2:
+        if refused:
+            raise InputError(refused[0])
         raise InputError(
             f"{runs.path}: all runs spent {found[0].flops:.3g} FLOPs; form isoflop needs 2 budgets"
         )
@@ -63,7 +75,7 @@ def isoflop(runs: Runs, resamples: int, seed: int) -> tuple[Allocation, list[Pro
     data = np.stack([tokens_at(one, sizes[:, place]) for place, one in enumerate(found)], 1)
     again = np.stack([lines(np.log(flops), y) for y in (sizes, data)], 1)
     loss = np.array([one.at(np.array(one.best)) for one in found], dtype=np.float64)
-    return Allocation(flops, n, d, loss, law, again), found
+    return Allocation(flops, n, d, loss, law, again), found, refused
 
 
 def budgets(runs: Runs) -> list[np.ndarray]:

@@ -126,6 +126,7 @@ def loss(theta: Array, columns: Columns) -> Array:
 SURFACE = Surface(
     "L(N, D)",
     ("N_c", "D_c", "alpha_N", "alpha_D"),
+    4,
     shown,
     fit,
     resampled,

@@ -114,6 +114,7 @@ def best(theta: Array, budget: float, unique: float) -> Array:
 SURFACE = Surface(
     "repeated data",
     ("A", "B", "E", "alpha", "R*_D", "R*_N"),
+    6,
     shown,
     fit,
     resampled,

@@ -23,6 +23,8 @@ class Surface:
     name: str
     coefficients: tuple[str, ...]
     """Names of what `shown` gives."""
+    free: int
+    """How many of them the fit may choose."""
     shown: Callable[[Array], Array]
     """Coefficients [K, P] as papers print them."""
     fit: Callable[[Columns], Fitted]

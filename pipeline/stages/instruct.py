@@ -9,8 +9,11 @@ from data_prep.contract.dataset import MANIFEST, TOKENIZER
 from data_prep.contract.receipt import file_hash, read_receipt
 from data_prep.contract.settings import InputError
 from data_prep.contract.stages import DATASET, FILES, RUN, Input, Stage
+from data_prep.contract.vocabulary import Vocabulary
 from pipeline.checkpoints.run_folder import INDEX, checkpoint_folder
 from pipeline.config import TuneConfig
+from pipeline.prompting.chat import ChatTemplate
+from pipeline.prompting.published import PublishedTemplate
 from pipeline.stages.training import (
     Training,
     check_model,
@@ -19,7 +22,7 @@ from pipeline.stages.training import (
     find_dataset,
     find_start,
 )
-from pipeline.tuning.instructions import dataset_files, read_conversations
+from pipeline.tuning.instructions import Conversation, dataset_files, read_conversations
 
 if TYPE_CHECKING:
     from pipeline.distributed.world import World
@@ -55,16 +58,24 @@ class Instruct(Training):
         check_model(config, run, source.label)
         inputs = {"dataset": dataset.manifest.fingerprint} if dataset else {}
         inputs |= {"pretrained": mark_of(run, start)} | files_by_place(stage)
+        if published := ChatTemplate(Vocabulary(run / TOKENIZER)).published:
+            inputs["chat_template"] = published.sha256
         job = self.make_job(stage, dataset, inputs, start)
         return job if dataset else replace(job, tokenizer=run / TOKENIZER)
 
     def check(self, stage: Stage) -> None:
-        """Every row of every file is a conversation, and some have an answer."""
-        answers = [
-            any(message.role == "assistant" and message.content.strip() for message in one)
-            for path in chain(*conversation_files(stage))
-            for one in read_conversations(path)
-        ]
+        """Every row of every file is a conversation that can be written, and some have an answer."""
+        source = stage.source("from")
+        assert source is not None
+        published = ChatTemplate(Vocabulary(find_start(source)[1] / TOKENIZER)).published
+        answers = []
+        for path in chain(*conversation_files(stage)):
+            for number, one in enumerate(read_conversations(path), 1):
+                answers.append(
+                    any(message.role == "assistant" and message.content.strip() for message in one)
+                )
+                if published:
+                    check_talk(published, one, f"{path}, conversation {number}")
         if sum(answers) < 2:
             names = ", ".join(str(path) for path in chain(*conversation_files(stage)))
             raise InputError(
@@ -78,6 +89,14 @@ class Instruct(Training):
 
         files = conversation_files(stage)
         return InstructionBatches(job.config, job.vocabulary, *files, world.data_rank, world.data_size)
+
+
+def check_talk(template: PublishedTemplate, talk: Conversation, where: str) -> None:
+    """`InputError` where the tokenizer's own template cannot write a conversation."""
+    try:
+        template.answers(talk)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def reads_dataset(stage: Stage) -> bool:

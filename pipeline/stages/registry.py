@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 
 from data_prep.contract.settings import InputError
 from data_prep.contract.stages import Kind
+from pipeline.stages.cell import Cell
 from pipeline.stages.compare import Compare
 from pipeline.stages.distill import Distill
 from pipeline.stages.dpo import Dpo
@@ -22,6 +23,7 @@ from pipeline.stages.instruct import Instruct
 from pipeline.stages.ppo import Ppo
 from pipeline.stages.pretrain import Pretrain
 from pipeline.stages.reward import Reward
+from pipeline.stages.scaling import Scaling
 
 GROUP, VARIABLE = "bloomery.kinds", "BLOOMERY_KINDS"
 OWN: tuple[type[Kind], ...] = (
@@ -35,6 +37,8 @@ OWN: tuple[type[Kind], ...] = (
     Ppo,
     Frontier,
     Evaluate,
+    Cell,
+    Scaling,
 )
 
 

@@ -15,24 +15,9 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 
+from pipeline.costs.devices import by_driver
 from pipeline.distributed.world import World
 
-TERA = 1e12
-DATA_SHEETS: dict[str, tuple[float, float | None]] = {
-    "B200": (2250.0, None),
-    "H200": (989.4, 66.9),
-    "H100 PCIe": (756.5, 51.2),
-    "H100 80GB HBM3": (989.4, 66.9),
-    "A100": (311.9, 19.5),
-    "L40S": (362.0, 91.6),
-    "L4": (121.0, 30.3),
-    "MI300X": (1307.4, 163.4),
-}
-"""TFLOP/s in bfloat16 or float16, and in float32, by a part of the name that the driver gives a device.
-
-NVIDIA's data sheets of the HGX B200, the H200, H100, A100, L40S and L4 Tensor Core GPUs (halved where they
-are given with sparsity), and AMD's of the Instinct MI300X. float32 is without TF32, as PyTorch multiplies.
-"""
 SIZE, SECONDS = 1024, 0.2
 
 
@@ -66,12 +51,8 @@ def data_sheet(name: str, dtype: torch.dtype) -> float | None:
     >>> data_sheet("NVIDIA H100 80GB HBM3", torch.bfloat16)
     989400000000000.0
     """
-    words = name.split()
-    for key, (half, full) in DATA_SHEETS.items():
-        if key in name if " " in key else any(word.split("-")[0] == key for word in words):
-            tera = full if dtype == torch.float32 else half
-            return None if tera is None else tera * TERA
-    return None
+    device = by_driver(name)
+    return device.peak(str(dtype).removeprefix("torch.")) or None if device else None
 
 
 def measure() -> float:

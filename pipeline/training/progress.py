@@ -6,10 +6,11 @@ from statistics import median
 from typing import Any
 
 from data_prep.contract.receipt import Receipt, versions, write_receipt
+from pipeline.costs.devices import TERA
 from pipeline.health.hang import REPORT
 from pipeline.tracking.tracker import Status, Tracker
 from pipeline.training.job import Job
-from pipeline.training.peak_flops import TERA, Peak
+from pipeline.training.peak_flops import Peak
 
 FORMULA = "model FLOPs of a step / (its seconds x the peak of all devices), recomputation not counted"
 

@@ -35,7 +35,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 COMMANDS = ["run", "prep", "train", "tune", "eval", "generate"]
-COMMANDS += ["export", "import", "inspect", "sync", "doctor", "dashboard", "scale", "stages"]
+COMMANDS += ["export", "import", "inspect", "sync", "doctor", "dashboard", "scale", "plan", "stages"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,11 +1,14 @@
 """Which hosts of a hostfile a training gets."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+import launch.hosts
 from data_prep.contract.settings import InputError
-from launch.hosts import choose_slots, read_hostfile
+from launch.hosts import HostsLauncher, choose_slots, read_hostfile
+from launch.settings import SuperviseConfig
 from launch.supervise import NotReadyError
 from pipeline.config import OptimizerConfig, ParallelConfig
 
@@ -26,6 +29,39 @@ def test_bad_hostfiles(tmp_path: Path, line: str) -> None:
     path.write_text(line + "\n")
     with pytest.raises(InputError, match="is expected"):
         read_hostfile(path)
+
+
+def test_hostfiles_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "hosts"
+    with pytest.raises(InputError, match="hosts: no such file; a hostfile is expected"):
+        read_hostfile(path)
+    path.write_bytes(b"node\xff slots=1\n")
+    with pytest.raises(InputError, match="hosts: not UTF-8 at byte 4; a hostfile is expected"):
+        read_hostfile(path)
+    os.mkfifo(tmp_path / "pipe")  # of which a restart would find nothing left
+    with pytest.raises(InputError, match="pipe: no regular file; a hostfile is expected"):
+        read_hostfile(tmp_path / "pipe")
+
+
+def test_an_attempt_is_cleaned_up_where_it_ran_though_the_hostfile_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(
+        launch.hosts, "ask", lambda hosts, command: asked.append(hosts) or [host != "c" for host in hosts]
+    )
+    monkeypatch.setattr(launch.hosts, "deepspeed", lambda: "deepspeed")
+    monkeypatch.setattr(launch.hosts, "check_places", lambda *places: None)
+    (tmp_path / "attempts").mkdir()
+    hostfile = tmp_path / "hosts"
+    hostfile.write_text("a slots=1\nb slots=1\nc slots=1\n")
+    launcher = HostsLauncher(
+        [], hostfile, tmp_path / "attempts", ParallelConfig(), OPTIM, SuperviseConfig(), lambda line: None
+    )
+    launcher.command("0-0", [])
+    hostfile.unlink()
+    launcher.clean("0-0")
+    assert asked == [["a", "b", "c"], ["a", "b"]]
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,20 @@ def test_block_tables_that_are_damaged(change_bytes: Callable[[bytes], bytes], f
         list(Dataset(folder).blocks("train"))
 
 
+def test_shards_that_are_gone_or_cut_are_said_before_work_begins(folder: Path) -> None:
+    dataset = Dataset(folder)
+    dataset.check_there()
+    path = folder / dataset.split("train").shards[0].path
+    path.write_bytes(path.read_bytes()[:-512])
+    with pytest.raises(
+        InputError, match=r"\.tar: \d+ bytes where the manifest says \d+ bytes; `bloomery prep`"
+    ):
+        dataset.check_there()
+    path.unlink()
+    with pytest.raises(InputError, match=r"\.tar: no file where the manifest says"):
+        dataset.check_there()
+
+
 def test_an_empty_split_has_an_empty_table(folder: Path) -> None:
     written = {"train": [ShardWriter(folder, "train", 200).write(0, [], 0)], "validation": []}
     write_manifest(folder, written)

@@ -93,7 +93,7 @@ def test_data_read_once_by_a_small_model_has_hoffmanns_loss() -> None:
 
 
 def test_parabolas_recover_the_exponents() -> None:
-    found, profiles = isoflop(isoflop_runs(), 400, 0)
+    found, profiles, _ = isoflop(isoflop_runs(), 400, 0)
     assert len(profiles) == 6
     for place, true in enumerate((A_TRUE, 1 - A_TRUE)):
         low, high = interval(found.lines[:, place, 1])
