@@ -27,7 +27,7 @@ from pipeline.conversion.links import TOKEN_ROWS, Weights, exported, links
 from pipeline.conversion.reading import Found, read_folder
 from pipeline.conversion.skeleton import shapes
 from pipeline.conversion.tokenizer import write_tokenizer
-from pipeline.generation.load import find_checkpoint
+from pipeline.generation.load import check_speaks, find_checkpoint
 from pipeline.objectives.registry import objective_of
 from pipeline.prompting.chat import ChatTemplate
 
@@ -42,6 +42,7 @@ def export(path: Path, out: Path, say: Say, average: bool = False) -> dict[str, 
     damage = checkpoint.damage()
     if damage:
         raise InputError(f"{checkpoint.folder}: {damage}; use an earlier checkpoint")
+    check_speaks(checkpoint)
     config, vocabulary = read_config(run), Vocabulary(run / TOKENIZER)
     template = ChatTemplate(vocabulary) if config.can_answer and was_tuned(run, config) else None
     facts = facts_of(config, vocabulary, template)

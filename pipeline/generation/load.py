@@ -15,6 +15,7 @@ from pipeline.config import PipelineConfig
 from pipeline.distributed import world
 from pipeline.generation.session import Rows, Session
 from pipeline.models.build import Head
+from pipeline.models.scalar import NAME as SCORE
 from pipeline.objectives.model import model_layers
 from pipeline.objectives.registry import objective_of
 from pipeline.parallel.stack import Stack
@@ -57,6 +58,8 @@ def load_model(path: Path, average: bool = False, head: Head | None = None) -> L
     damage = checkpoint.damage()
     if damage:
         raise InputError(f"{checkpoint.folder}: {damage}; use an earlier checkpoint")
+    if head is None:
+        check_speaks(checkpoint)
     config, vocabulary = read_config(run), Vocabulary(run / TOKENIZER)
     device = world.start_alone(config.seed).device
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -67,6 +70,12 @@ def load_model(path: Path, average: bool = False, head: Head | None = None) -> L
         for name, parameter in named.items():
             parameter.copy_(checkpoint.merged(name, average))
     return LoadedModel(config, vocabulary, device, module, checkpoint.index.step)
+
+
+def check_speaks(checkpoint: Checkpoint) -> None:
+    """`InputError` for a reward model, which scores answers and gives none."""
+    if any(name.startswith(f"{SCORE}.") for name in checkpoint.index.tensors):
+        raise InputError(f"{checkpoint.folder}: a reward model, which scores answers and gives none")
 
 
 def find_checkpoint(path: Path) -> tuple[Checkpoint, Path]:

@@ -121,7 +121,7 @@ def ranked(stage: Stage, asked: "Asked", vocabulary: Any) -> list[dict[str, Any]
             {
                 "prompt": [{"role": one.role, "content": one.content} for one in prompt.messages],
                 "answers": texts[part],
-                "ranks": ranks_of([score + n for score, n in zip(scores[part], noise, strict=True)]),
+                "ranks": ranks_of([float(score + n) for score, n in zip(scores[part], noise, strict=True)]),
                 "scores": scores[part],
             }
         )

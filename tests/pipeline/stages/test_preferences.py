@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from data_prep.contract.reading import read_jsonl
+from data_prep.contract.reading import read_json, read_jsonl
 from data_prep.contract.receipt import read_receipt
-from data_prep.contract.report import Lines, StageReport, Table
+from data_prep.contract.report import Lines, StageReport, Table, Text
 from data_prep.contract.settings import InputError
+from pipeline.generation.load import load_model
+from pipeline.preferences.rules import style
 from pipeline.stages.registry import kinds
 from pipeline.tracking import metrics
 from tests.distributed.processes import run_world, start_world
@@ -64,6 +66,26 @@ RECIPE: dict[str, Any] = {
             "ptx": 0.2,
             "epochs": 2,
             **ANSWERING,
+        },
+        "compared": {
+            "kind": "compare",
+            "from": "base",
+            "data": ["pairs.jsonl"],
+            "rules": {"docstring_style": 1.0},
+            "prompts": 6,
+            "held_out": 4,
+            "max_tokens": 8,
+        },
+        "frontier": {
+            "kind": "frontier",
+            "of": ["grouped", "actor"],
+            "from": "base",
+            "reward": "liked",
+            "data": "compared",
+            "gold": {"docstring_style": 1.0},
+            "prompts": 4,
+            "best_of": 4,
+            "max_tokens": 8,
         },
     },
 }
@@ -148,6 +170,40 @@ def test_a_reward_model_is_no_run_that_text_is_asked_of(folder: Path) -> None:
     stages = {**RECIPE["stages"], "report": {"kind": "evaluate", "of": ["liked"], "data": "dataset"}}
     with pytest.raises(InputError, match="the stage liked gives a reward; a run or several is expected"):
         recipe_graph(folder, RECIPE | {"stages": stages})
+
+
+def test_a_reward_model_is_asked_for_no_text(folder: Path) -> None:
+    with pytest.raises(InputError, match="a reward model, which scores answers and gives none"):
+        load_model(folder / "work" / "liked")
+
+
+def test_answers_of_a_run_are_compared_by_rules(folder: Path) -> None:
+    """The first has the best score; the same prompts validate whatever reads them."""
+    place = folder / "work" / "compared"
+    parts = {
+        name: [row for _, row in read_jsonl(place / f"{name}.jsonl")] for name in ("train", "validation")
+    }
+    assert {name: len(rows) for name, rows in parts.items()} == {"train": 6, "validation": 4}
+    for row in (*parts["train"], *parts["validation"]):
+        best = min(range(4), key=row["ranks"].__getitem__)
+        assert row["scores"][best] == max(row["scores"])
+        assert row["scores"] == [style(answer) for answer in row["answers"]]
+    assert "Comparisons" in str(told(folder, "compared").sections)
+
+
+def test_a_frontier_has_every_kept_checkpoint_and_the_best_of_n(folder: Path) -> None:
+    found = read_json(folder / "work" / "frontier" / "frontier.json")["series"]
+    assert {name: list(points) for name, points in found.items()} == {
+        "best of n": ["1", "2", "4"],
+        "grouped": ["3", "6"],
+        "actor": ["3", "6"],
+    }
+    golds = [point["gold"][0] for point in found["best of n"].values()]
+    assert all(0 <= gold <= 4 for gold in golds)
+    proxies = [point["proxy"] for point in found["best of n"].values()]
+    assert proxies == sorted(proxies), "the reward model likes the best of more better"
+    [section] = told(folder, "frontier").sections
+    assert [type(part) for part in section.parts] == [Table, Text, Lines, Lines]
 
 
 def lines_of(folder: Path, name: str, work: str = "work") -> list[dict[str, float]]:
