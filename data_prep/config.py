@@ -102,7 +102,7 @@ class CorpusConfig(Settings):
     """Most text that is taken, in UTF-8 bytes before any filter; files are then taken in a seeded order."""
     validation_share: float = Field(0.01, gt=0.0, lt=1.0)
     """Share of the documents held out for validation."""
-    workers: PositiveInt | None = None
+    workers: int | None = Field(None, ge=1, le=1024)
     """Parts worked on at once on this machine; null takes its cores. The result does not depend on it."""
     part_bytes: PositiveInt = 64_000_000
     """Input of one unit of work, in bytes on disk; a larger file is one unit."""
@@ -151,5 +151,5 @@ class PrepConfig(Settings):
 
     corpus: CorpusConfig = CorpusConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
-    seed: int = Field(1234, ge=0)
+    seed: int = Field(1234, ge=0, lt=1 << 63)
     """Seed of the order, the split and the samples."""

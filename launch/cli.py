@@ -2,6 +2,7 @@
 
 # In the order in which --help lists them.
 from launch.commands import stages  # isort: skip
+from launch.commands import finetuning  # isort: skip
 from launch.commands import models  # isort: skip
 from launch.commands import scaling  # isort: skip
 from launch.commands import looking  # isort: skip
@@ -9,7 +10,7 @@ from launch.commands import planning  # isort: skip
 from launch.console import app
 from launch.quiet import quieten
 
-__all__ = ["app", "looking", "main", "models", "planning", "scaling", "stages"]
+__all__ = ["app", "finetuning", "looking", "main", "models", "planning", "scaling", "stages"]
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from data_prep.contract.reading import read_bytes
 from data_prep.contract.settings import InputError
+from data_prep.contract.utf8 import decoded
 from launch.local import SCRIPT
 from launch.remote import check_places, is_host, pack
 from launch.settings import SuperviseConfig
@@ -86,7 +87,7 @@ def read_hostfile(path: Path) -> dict[str, int]:
     A pipe is none: the file is read again for every attempt.
     """
     try:
-        lines = read_bytes(path, limit=HOSTFILE_BYTES).decode().splitlines()
+        lines = decoded(read_bytes(path, limit=HOSTFILE_BYTES)).splitlines()
     except InputError as error:
         raise InputError(f"{error}; a hostfile is expected") from None
     except UnicodeDecodeError as error:
@@ -96,7 +97,7 @@ def read_hostfile(path: Path) -> dict[str, int]:
         bare = line.partition("#")[0].strip()
         if not bare:
             continue
-        found = re.fullmatch(r"(\S+)\s+slots=(\d+)", bare)
+        found = re.fullmatch(r"(\S+)\s+slots=([0-9]{1,5})", bare)
         if not found or found[1] in slots or int(found[2]) < 1:
             raise InputError(f"{path}, line {number}: {bare!r}; `NAME slots=N` is expected, each host once")
         if not is_host(found[1]):

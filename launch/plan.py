@@ -87,8 +87,9 @@ def plan(question: Question, wanted: Wanted, out: Path | None, say: Callable[[st
     optimum = best_for(question.law, flops_of_law)
     twice = _twice(task, cluster, wanted, terms)
     say(
-        f"{question.model}: {short(task.parameters)} parameters, {short(tokens)} tokens in samples of "
-        f"{task.tokens:,} and batches of {batch:,}, on {cluster.devices:,} {question.gpu} in {task.precision}"
+        f"{question.model}: {short(task.parameters)} parameters with {task.rows:,} words, {short(tokens)} "
+        f"tokens in samples of {task.tokens:,} and batches of {batch:,}, on {cluster.devices:,} "
+        f"{question.gpu} in {task.precision}"
     )
     for line in table_lines(shown.layouts(answers[: question.rows])):
         say(line)
@@ -146,7 +147,11 @@ def task_of(question: Question) -> tuple[Task, PipelineConfig | None]:
         config, pieces, given = _from_preset(question), VOCABULARY, None
     rows = flops.padded_vocabulary(question.vocabulary or pieces)
     lengths = objective_of(config.objective).shape(config.data).lengths
-    precision = "bfloat16" if config.train.precision == "auto" else config.train.precision
+    device, precision = BY_NAME[question.gpu], config.train.precision
+    if precision == "auto":
+        precision = "bfloat16" if device.bfloat16 else "float16"
+    if not device.peak(precision):
+        raise InputError(f"train.precision {precision}: no speed of a {device.name} is known in it")
     return Task(config, lengths, rows, precision), given
 
 
@@ -198,11 +203,13 @@ def tokens_of(question: Question, task: Task, given: PipelineConfig | None) -> f
 def usual_batch(task: Task, tokens: float, cluster: Cluster) -> int:
     """Samples in a step by DeepSeek's rule for the best batch, .2920 C^.3271 tokens (Bi et al. 2024, eq. 1).
 
-    Rounded to a multiple of the GPUs, or down to a power of two where there are fewer samples than GPUs.
+    Rounded so that it divides by the GPUs and by micro batches: a GPU has 4 to 8 times a power of two of
+    samples where there are as many. Down to a power of two where there are fewer samples than GPUs.
     """
     samples = 0.2920 * (tokens / task.tokens * task.sample_flops) ** 0.3271 / task.tokens
     if samples >= cluster.devices:
-        return round(samples / cluster.devices) * cluster.devices
+        unit = cluster.devices * (1 << max(0, math.floor(math.log2(samples / cluster.devices)) - 2))
+        return round(samples / unit) * unit
     return 1 << max(0, math.floor(math.log2(max(1.0, samples))))
 
 

@@ -46,7 +46,7 @@ PATHS = (
 )
 LONGEST = 100
 """Characters of a value in a sentence."""
-REFERENCES = {"from", "data", "of"}
+REFERENCES = {"from", "data", "validation", "test", "of"}
 """Keys of a stage that name what it reads, by a stage's name or a path."""
 
 
@@ -55,7 +55,7 @@ class Recipe(Settings):
 
     name: str
     """Name of the recipe: the default work folder and the MLflow parent run are called by it."""
-    seed: int = Field(1234, ge=0)
+    seed: int = Field(1234, ge=0, lt=1 << 63)
     """Seed of every random choice."""
     corpus: CorpusConfig = CorpusConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()

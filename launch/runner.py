@@ -141,6 +141,7 @@ class Runner:
                 raise TrainingFailedError(job.stage, status)
         else:
             self.notify(f"{job.stage}: {job.folder} is up to date")
+        kind.conclude(stage, self.notify)
         receipt = read_receipt(job.folder)
         assert receipt is not None
         return receipt

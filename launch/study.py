@@ -5,6 +5,7 @@ dataset    prep        the recipe's corpus, where the study names no dataset
 forecast   scaling     what the smaller ones say of the largest
 4x96-3e13  cell        the largest
 law        scaling     every form fitted to all of them, and how far the forecast was off
+attention  attention   who looks at whom in the last one
 """
 
 from pathlib import Path
@@ -18,7 +19,7 @@ from data_prep.contract.vocabulary import Vocabulary
 from launch.recipe import Recipe
 from pipeline.scaling.grid import Base, Cell, grid, stage_keys
 
-DATASET, FORECAST, LAW = "dataset", "forecast", "law"
+DATASET, FORECAST, LAW, ATTENTION = "dataset", "forecast", "law", "attention"
 
 
 def study_stages(recipe: Recipe) -> dict[str, dict[str, Any]]:
@@ -39,7 +40,8 @@ def study_stages(recipe: Recipe) -> dict[str, dict[str, Any]]:
         stages[FORECAST] = law | {"of": [one.name for one in smaller], "predict": wanted}
         stages |= {one.name: training(one, base, data) for one in cells if one.held_out}
         law["forecast"] = FORECAST
-    return stages | {LAW: law}
+    shown = {"kind": "attention", "of": [cells[-1].name], "data": data}
+    return stages | {LAW: law, ATTENTION: shown}
 
 
 def training(one: Cell, base: Base, data: str) -> dict[str, Any]:

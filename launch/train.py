@@ -60,12 +60,13 @@ def _train(loaded: recipe.Recipe, arguments: argparse.Namespace) -> bool:
     stage = found.trainings(arguments.stage)
     kind = found.kind(stage)
     assert isinstance(kind, Training)
-    job = replace(kind.job(stage), restarts=restarts)
+    *others, job = [replace(one, restarts=restarts) for one in kind.jobs(stage)]
     check_layout(job)
     from pipeline.training.run import run
 
+    before = [(one, partial(kind.batches, stage, one)) for one in others]
     batches, task = partial(kind.batches, stage, job), kind.task(stage, job)
-    return run(job, batches, arguments.resume, stop, task)
+    return run(job, batches, arguments.resume, stop, task, before)
 
 
 def _leave(status: int, arguments: argparse.Namespace) -> NoReturn:

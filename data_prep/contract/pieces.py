@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import sentencepiece
 
@@ -23,6 +23,14 @@ SPACE = "\u2581"
 ROLE_NAMES = frozenset(f"<{kind}>" for kind in KINDS)
 UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 """In a piece: bytes that are a part of a character."""
+
+
+class Placed(NamedTuple):
+    """A token and the characters of the text that it stands for; a piece of a normalised one may share it."""
+
+    id: int
+    start: int
+    end: int
 
 
 class Pieces(Protocol):
@@ -43,6 +51,7 @@ class Pieces(Protocol):
     def encode(self, text: str) -> list[int]: ...
     def encode_inside(self, text: str) -> list[int]: ...
     def encode_behind(self, text: str, special: int) -> list[int]: ...
+    def encode_placed(self, text: str) -> list[Placed]: ...
     def decode(self, tokens: Sequence[int]) -> str: ...
 
 
@@ -99,6 +108,16 @@ class SentencePieces:
 
     def encode_behind(self, text: str, special: int) -> list[int]:
         return self.encode_inside(text)
+
+    def encode_placed(self, text: str) -> list[Placed]:
+        from sentencepiece import sentencepiece_pb2
+
+        found = sentencepiece_pb2.SentencePieceText()
+        written: Any = self._processor.encode(text, out_type="serialized_proto")
+        found.ParseFromString(written)
+        # Places are of bytes: of "né" the last byte, 2, lies in character 1.
+        characters = [index for index, one in enumerate(text) for _ in one.encode()] + [len(text)]
+        return [Placed(one.id, characters[one.begin], characters[one.end]) for one in found.pieces]
 
     def _apart(self, text: str, inside: bool) -> list[int]:
         """Ids of a text that is cut at the added tokens that are found in texts."""
@@ -205,6 +224,11 @@ class HuggingFace:
             ids: list[int] = self._finding.encode(self._pieces[special] + text, add_special_tokens=False).ids
         found = ids[:1] == [special] and self._forged.isdisjoint(ids[1:])
         return ids[1:] if found else self._unforged(text, inside=True)
+
+    def encode_placed(self, text: str) -> list[Placed]:
+        with library_errors(self._path):
+            found = self._tokenizer.encode(text, add_special_tokens=False)
+        return [Placed(i, start, end) for i, (start, end) in zip(found.ids, found.offsets, strict=True)]
 
     @cached_property
     def _finding(self) -> Any:

@@ -49,6 +49,9 @@ NODES = 100_000
 WRONG_VALUES = (ValueError, OverflowError, AttributeError, LookupError, RecursionError)
 """What PyYAML raises for dates and numbers that are none."""
 
+MERGE = "tag:yaml.org,2002:merge"
+"""The key `<<`, of which a mapping may have several."""
+
 Skip = Callable[[int, InputError], None]
 
 
@@ -182,7 +185,7 @@ def read_yaml(source: Path | str | bytes, where: Where = "", *, limit: int = YAM
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses deep nesting before it is met by recursion."""
+    """Refuses deep nesting before it is met by recursion, and keys that are there twice."""
 
     depth = 0
 
@@ -193,6 +196,17 @@ class _Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(problem=f"nested more than {DEPTH} levels deep", problem_mark=mark)
         node = super().compose_node(parent, index)
         self.depth -= 1
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
+                if (key.tag, key.value) in seen:
+                    problem = f"the key {key.value[:100]!r} is there twice, and one would be lost"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+                seen.add((key.tag, key.value))
         return node
 
 

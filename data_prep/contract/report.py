@@ -104,7 +104,27 @@ class Lines:
     log_y: bool = False
 
 
-Part = Table | Text | Code | Curves | Bars | Lines
+@dataclass(frozen=True)
+class Heatmap:
+    """A matrix of shares; what is 0 is white."""
+
+    title: str
+    rows: Sequence[Sequence[float]]
+    """From the top down."""
+
+
+@dataclass(frozen=True)
+class Heatmaps:
+    """Matrices side by side."""
+
+    name: str
+    """Of its file among the plots."""
+    panels: Sequence[Heatmap]
+    x_label: str
+    y_label: str
+
+
+Part = Table | Text | Code | Curves | Bars | Lines | Heatmaps
 
 
 @dataclass(frozen=True)

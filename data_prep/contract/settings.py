@@ -1,9 +1,15 @@
 """The base of every configuration section, and the one error type that users see."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """What an annotation is made of: of `Annotated[int, Gt(0)] | None` int, Gt(0) and None."""
+    inside = get_args(annotation)
+    return [one for part in inside for one in _kinds(part)] if inside else [annotation]
 
 
 class InputError(ValueError):
@@ -31,6 +37,16 @@ class Settings(BaseModel):
     @classmethod
     def _take_old_names(cls, given: Any) -> Any:
         return cls.with_new_names(given)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _take_no_switch_for_a_number(cls, given: Any, info: ValidationInfo) -> Any:
+        """YAML reads `yes` and `on` as true, which would count as 1."""
+        if isinstance(given, bool) and info.field_name:
+            kinds = _kinds(cls.model_fields[info.field_name].annotation)
+            if (int in kinds or float in kinds) and bool not in kinds:
+                raise ValueError(f"{str(given).lower()} is a switch; a number is expected")
+        return given
 
     @classmethod
     def with_new_names(cls, given: Any) -> Any:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from data_prep.contract.pieces import HuggingFace, Pieces, SentencePieces
+from data_prep.contract.pieces import HuggingFace, Pieces, Placed, SentencePieces
 from data_prep.contract.published import ARCHIVE, CONFIG, LIMIT, TOKENIZER_JSON, Roles, pack, unpack
-from data_prep.contract.reading import read_bytes
+from data_prep.contract.reading import printable, read_bytes
 from data_prep.contract.roles import KINDS, Folder
 from data_prep.contract.settings import InputError
 
@@ -136,6 +136,20 @@ class Vocabulary:
     def encode_behind(self, text: str, special: int) -> list[int]:
         """Token ids of a text directly behind a special token, as transformers cuts the two together."""
         return self._pieces.encode_behind(text, special)
+
+    def encode_placed(self, text: str) -> list[Placed]:
+        """The tokens of a text, each with the characters that it stands for.
+
+        `InputError` where the tokens of the text cannot be placed: it spells one of a published tokenizer's
+        special or added tokens.
+        """
+        placed = self._pieces.encode_placed(text)
+        if [one.id for one in placed] != self.encode(text):
+            raise InputError(
+                f"{printable(text)[:80]!r}: a text that spells a special or added token of {self.path}, "
+                "whose place cannot be told; leave it out"
+            )
+        return placed
 
     def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
         """Token ids of several texts."""

@@ -62,7 +62,7 @@ def stages(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_jso
 @app.command(epilog="Example: bloomery prep launch/recipes/web.yaml --set 'corpus.paths=[crawl/*.warc.gz]'")
 def prep(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_json: Json = False) -> None:
     """Raw documents to a tokenized dataset, on Ray (RAY_ADDRESS, else here)."""
-    _one("prep", recipe, sets, work, as_json)
+    one_kind("prep", recipe, sets, work, as_json)
 
 
 @app.command(epilog="Example: bloomery train launch/recipes/quickstart.yaml --set parallel.tensor=2")
@@ -76,7 +76,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """A dataset to a pretrained model; goes on by itself where a process fails."""
-    _one("pretrain", recipe, sets, work, as_json, max_minutes, hostfile, resume)
+    one_kind("pretrain", recipe, sets, work, as_json, max_minutes, hostfile, resume)
 
 
 @app.command(epilog="Example: bloomery tune launch/recipes/quickstart.yaml --set 'tune.data=[pairs.jsonl]'")
@@ -90,16 +90,16 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """A pretrained model and instructions to a tuned one."""
-    _one("instruct", recipe, sets, work, as_json, max_minutes, hostfile, resume)
+    one_kind("instruct", recipe, sets, work, as_json, max_minutes, hostfile, resume)
 
 
 @app.command("eval", epilog="Example: bloomery eval launch/recipes/quickstart.yaml --set eval.questions=300")
 def evaluate(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_json: Json = False) -> None:
     """Trained models to perplexity, the shot curve, generations and the report."""
-    _one("evaluate", recipe, sets, work, as_json, report=True)
+    one_kind("evaluate", recipe, sets, work, as_json, report=True)
 
 
-def _one(
+def one_kind(
     kind: str,
     recipe: Path,
     sets: list[str] | None,
@@ -110,6 +110,7 @@ def _one(
     resume: bool = False,
     report: bool = False,
 ) -> None:
+    """Run every stage of a kind."""
     with reporting(as_json) as result:
         runner = make_runner(recipe, sets, work, max_minutes, hostfile)
         for receipt in runner.of_kind(kind, resume):

@@ -149,10 +149,11 @@ def remove(checkpoint: Path) -> None:
     shutil.rmtree(aside)
 
 
-def prune(run: Path, keep: int, every: int | None) -> None:
-    """Remove checkpoints but for the newest `keep` and those of steps that `every` divides."""
+def prune(run: Path, keep: int, every: int | None, best: int = 0) -> None:
+    """Remove checkpoints but for the newest `keep`, those that `every` divides, and that of step `best`."""
     for folder in complete(run)[:-keep]:
-        if not every or int(folder.name.split("-")[1]) % every:
+        step = int(folder.name.split("-")[1])
+        if step != best and (not every or step % every):
             remove(folder)
 
 

@@ -19,3 +19,9 @@ class LoopState(Settings):
     """Batches that the run leaves out, in order and apart."""
     rollbacks: int = 0
     """How often it has gone back past a spike."""
+    best: float | None = None
+    """The best value so far of the measure that ends the run early; None before the first."""
+    best_step: int = 0
+    """The step with that value, whose checkpoint stays."""
+    stale: int = 0
+    """How many validations in a row were no better."""

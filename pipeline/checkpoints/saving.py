@@ -3,7 +3,7 @@
 Every function here is called by all ranks together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from data_prep.contract.settings import InputError
@@ -57,23 +57,34 @@ def load(engine: Engine, checkpoint: Checkpoint) -> int:
     return index.step
 
 
-def load_weights(engine: Engine, checkpoint: Checkpoint, new: tuple[str, ...] = ()) -> str:
+def load_weights(
+    engine: Engine, checkpoint: Checkpoint, new: tuple[str, ...] = (), taken: Mapping[str, str] | None = None
+) -> str:
     """Take the weights alone, as the start of another training.
 
     Adapters of the checkpoint are merged into them; those of the engine stay as they were drawn. So do
     weights whose names begin with one of `new`, where the checkpoint has none of that name and shape; any
-    other that it lacks is an `InputError`. Returns what was not the same on both sides, in one line.
+    other that it lacks is an `InputError`. `taken` has other prefixes under which it may have such ones.
+    Returns what was not the same on both sides, in one line.
     """
     shapes, there = engine.whole_shapes(), checkpoint.index.tensors
+    other = {
+        name: called
+        for name, shape in shapes.items()
+        for ours, theirs in (taken or {}).items()
+        if name.startswith(ours) and name not in there
+        if (called := theirs + name.removeprefix(ours)) in there and there[called].shape == shape
+    }
     drawn = {
         name
         for name, shape in shapes.items()
+        if name not in other
         if ADAPTER in name or (name.startswith(new) and (name not in there or there[name].shape != shape))
     }
-    wanted = {name: shape for name, shape in shapes.items() if name not in drawn}
+    wanted = {other.get(name, name): shape for name, shape in shapes.items() if name not in drawn}
     together(lambda: checkpoint.check_fits(wanted))
     stages = gathered((set(wanted), drawn))
-    state.restore_weights(engine, checkpoint.merged, drawn)
+    state.restore_weights(engine, lambda name: checkpoint.merged(other.get(name) or name), drawn)
     unused = {name for name in there if ADAPTER not in name}.difference(*(taken for taken, _ in stages))
     parts = {"new": set().union(*(new for _, new in stages)), "not taken": unused}
     return "; ".join(f"{what}: {summary(names)}" for what, names in parts.items() if names)

@@ -191,7 +191,7 @@ class Writer:
         index = files.index(self._temporary, self.world, self._step, self._updates, self._memory, scale)
         files.publish(self._temporary, checkpoint_folder(self.run, self._step), index)
         try:
-            files.prune(self.run, self.optim.keep_checkpoints, self.optim.keep_every)
+            files.prune(self.run, self.optim.keep_checkpoints, self.optim.keep_every, self._memory.best_step)
         except OSError as error:
             self.say(f"{self.run}: an old checkpoint could not be removed ({error}); tried again later")
 

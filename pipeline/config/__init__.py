@@ -5,6 +5,7 @@
 
 from pipeline.config.data import DataConfig, MixtureEntry
 from pipeline.config.evaluation import EvalConfig
+from pipeline.config.experts import Experts
 from pipeline.config.lora import LoRA
 from pipeline.config.model import ModelConfig
 from pipeline.config.objective import TRAINS, NoiseKind, ObjectiveConfig
@@ -21,6 +22,7 @@ __all__ = [
     "DataConfig",
     "EvalConfig",
     "EvaluationConfig",
+    "Experts",
     "LoRA",
     "MixtureEntry",
     "ModelConfig",

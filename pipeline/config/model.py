@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, PositiveFloat, model_validator
 
 from data_prep.contract.settings import Settings
+from pipeline.config.experts import Experts
 from pipeline.config.presets import PRESETS, suggestion
 from pipeline.config.rope import RopeScaling
 
@@ -32,6 +33,7 @@ class ModelConfig(Settings):
             "attention_softcap",
             "context_length",
             "embedding_scale",
+            "experts",
             "first_norm",
             "language_head",
             "layer_pattern",
@@ -69,6 +71,8 @@ class ModelConfig(Settings):
     """Width inside the MLP; null is 4 times hidden_size."""
     activation: Literal["gelu", "gelu_tanh", "relu", "swiglu", "geglu", "geglu_exact"] = "gelu_tanh"
     """Nonlinearity of the MLP: exact GELU, its tanh form, ReLU, or gated by SiLU or either GELU."""
+    experts: Experts | None = None
+    """Several MLPs a layer, of which each token goes through a few (Mixtral, OLMoE); null has one."""
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     """Kind of normalisation."""
     norm_bias: bool = True
@@ -88,8 +92,9 @@ class ModelConfig(Settings):
     """Whether the embeddings are normalised (BERT, BART, BLOOM)."""
     parallel_block: Literal["none", "one_norm", "two_norms"] = "none"
     """Attention and MLP side by side, under one norm (PaLM, Falcon 7B) or under two (Falcon 40B)."""
-    positions: Literal["learned", "rope", "alibi", "relative"] = "learned"
-    """Learned absolute positions, rotary ones (Llama), ALiBi's slopes (BLOOM), or T5's relative buckets."""
+    positions: Literal["learned", "sinusoidal", "rope", "alibi", "relative"] = "learned"
+    """Learned absolute positions, sines and cosines of them (the Transformer of 2017), rotary ones (Llama),
+    ALiBi's slopes (BLOOM), or T5's relative buckets."""
     max_positions: Annotated[int, Field(ge=1, le=2**31)] | None = None
     """Length of the table of learned positions, in tokens; null is data.sequence_length."""
     rope_base: PositiveFloat = 10_000.0
@@ -169,6 +174,8 @@ class ModelConfig(Settings):
             raise ValueError(f"hidden_size {self.hidden_size} is not divisible by heads {self.heads}")
         if self.heads % self.kv_heads:
             raise ValueError(f"heads {self.heads} is not divisible by key_value_heads {self.kv_heads}")
+        if self.positions == "sinusoidal" and self.hidden_size % 2:
+            raise ValueError(f"positions sinusoidal needs an even hidden_size; it is {self.hidden_size}")
         if self.positions == "rope" and self.head_width % 2:
             raise ValueError(f"positions rope turns pairs, and a head of {self.head_width} has an odd size")
         if self.rope_scaling and self.positions != "rope":
@@ -181,6 +188,7 @@ class ModelConfig(Settings):
             raise ValueError("pooler is for language_head false; objective.sentence_task has its own")
         self._goes_with_architecture()
         self._norms_go_together()
+        self._experts_go_together()
         if self.positions == "relative" and self.local_window is not None:
             raise ValueError(f"local_window {self.local_window} does not go with positions relative")
         if self.mimetic and self.positions != "relative" and self.architecture != "encoder_decoder":
@@ -217,6 +225,13 @@ class ModelConfig(Settings):
             raise ValueError("qk_norm width needs more than one of key_value_heads; qk_norm head does not")
         if self.architecture == "encoder_decoder" and self.qk_norm != "none":
             raise ValueError(f"qk_norm {self.qk_norm} is for architecture decoder or encoder")
+
+    def _experts_go_together(self) -> None:
+        if self.experts is None:
+            return
+        for name, wanted in (("architecture", "decoder"), ("parallel_block", "none"), ("bias", False)):
+            if getattr(self, name) != wanted:
+                raise ValueError(f"experts need {name} {str(wanted).lower()}; it is {getattr(self, name)}")
 
     @property
     def attention_drop(self) -> float:

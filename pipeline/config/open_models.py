@@ -48,6 +48,8 @@ GEMMA3: Values = GEMMA2 | {
     "layer_pattern": ["local"] * 5 + ["global"],
 }
 GEMMA3_STRETCHED: Values = GEMMA3 | {"rope_scaling": {"kind": "linear", "factor": 8.0}}
+MIXTRAL: Values = LLAMA | {"norm_epsilon": 1e-5, "rope_base": 1_000_000.0}
+OLMOE: Values = LLAMA | {"norm_epsilon": 1e-5, "qk_norm": "width"}
 MODERNBERT: Values = {
     "architecture": "encoder",
     "activation": "geglu_exact",
@@ -74,6 +76,12 @@ def gemma(layers: int, hidden_size: int, heads: int, kv: int, mlp: int, **more: 
     return grouped(layers, hidden_size, heads, kv, mlp, embedding_scale=scale, **more)
 
 
+def routed(count: int, active: int, **more: bool | float) -> Values:
+    """Layers with so many experts."""
+    return {"experts": {"count": count, "active": active} | more}
+
+
+PLAIN = {"normalise": False, "z": 0.001}
 SMALL = {"key_value_heads": 2, "feed_forward_size": 96}
 NEAR = {"local_window": 8}
 TURNS = {"layer_pattern": ["local", "global"]}
@@ -141,6 +149,15 @@ PRESETS: dict[str, Values] = {
     "smollm2-1.7b": SMOLLM2 | sized(24, 2048, 32, feed_forward_size=8192, rope_base=130_000.0),
     "smollm3-3b": SMOLLM3 | grouped(36, 2048, 16, 4, 11008),
     "smollm3-tiny": SMOLLM3 | TINY | SMALL | {"unrotated_every": 2},
+    # Jiang et al. 2024 (Mixtral), Muennighoff et al. 2024 (OLMoE), Yang et al. 2025 (Qwen 3), table 2
+    "mixtral-8x7b": MIXTRAL | grouped(32, 4096, 32, 8, 14336) | routed(8, 2),
+    "mixtral-8x22b": MIXTRAL | grouped(56, 6144, 48, 8, 16384) | routed(8, 2),
+    "mixtral-tiny": MIXTRAL | TINY | SMALL | routed(4, 2),
+    "olmoe-1b-7b": OLMOE | sized(16, 2048, 16, feed_forward_size=1024) | routed(64, 8, **PLAIN),
+    "olmoe-tiny": OLMOE | TINY | SMALL | routed(4, 2, **PLAIN),
+    "qwen3-30b-a3b": QWEN3 | grouped(48, 2048, 32, 4, 768) | routed(128, 8, balance=0.001),
+    "qwen3-235b-a22b": QWEN3 | grouped(94, 4096, 64, 4, 1536) | routed(128, 8, balance=0.001),
+    "qwen3-moe-tiny": QWEN3 | TINY | SMALL | routed(6, 3) | {"head_size": 24},
     # Warner et al. 2024, table 4
     "modernbert-base": MODERNBERT | sized(22, 768, 12, feed_forward_size=1152),
     "modernbert-large": MODERNBERT | sized(28, 1024, 16, feed_forward_size=2624),

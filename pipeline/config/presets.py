@@ -12,6 +12,7 @@ neither its sizes nor its shapes.
 """
 
 import difflib
+import math
 
 from pipeline.config import chinchilla, open_models
 from pipeline.config.sizes import LLAMA, TINY, Values, sized
@@ -56,6 +57,13 @@ T5: Values = {
     "initialization": "t5",
 }
 T5_1_1: Values = T5 | {"activation": "geglu", "tied_output": False}
+TRANSFORMER: Values = {
+    "architecture": "encoder_decoder",
+    "norm_placement": "post",
+    "positions": "sinusoidal",
+    "activation": "relu",
+    "initialization": "plain",
+}
 BART: Values = {
     "architecture": "encoder_decoder",
     "norm_placement": "post",
@@ -70,6 +78,12 @@ def tied_t5(layers: int, hidden_size: int, heads: int, feed_forward_size: int, *
     """T5 1.0, which shares its words with the output head, scaled by the width's root."""
     scale = {"logit_scale": hidden_size**-0.5, "feed_forward_size": feed_forward_size}
     return T5 | sized(layers, hidden_size, heads, **scale) | more
+
+
+def transformer(layers: int, hidden_size: int, heads: int) -> Values:
+    """The Transformer, whose words are as large as the sinusoids that are added to them."""
+    scale = {"embedding_scale": math.sqrt(hidden_size), "initial_std": hidden_size**-0.5}
+    return TRANSFORMER | sized(layers, hidden_size, heads, **scale)
 
 
 def palm(layers: int, hidden_size: int, heads: int, head_size: int = 256) -> Values:
@@ -178,6 +192,10 @@ PRESETS: dict[str, Values] = {
     "t5-1.1-xl": T5_1_1 | sized(24, 2048, 32, feed_forward_size=5120),
     "t5-1.1-xxl": T5_1_1 | sized(24, 4096, 64, feed_forward_size=10240),
     "t5-1.1-tiny": T5_1_1 | TINY | {"feed_forward_size": 96},
+    # Vaswani et al. 2017, table 3; layers are those of the encoder and of the decoder
+    "transformer-base": transformer(6, 512, 8),
+    "transformer-big": transformer(6, 1024, 16),
+    "transformer-tiny": transformer(2, 64, 4),
     # Lewis et al. 2020; layers are those of the encoder and of the decoder
     "bart-base": BART | sized(6, 768, 12),
     "bart-large": BART | sized(12, 1024, 16),

@@ -17,7 +17,7 @@ from pipeline.config.tracking import TrackingConfig
 class PipelineConfig(Settings):
     name: str
     """Name of the recipe: the default work folder and the MLflow parent run are called by it."""
-    seed: int = Field(1234, ge=0)
+    seed: int = Field(1234, ge=0, lt=1 << 63)
     """Seed of every random choice."""
     model: ModelConfig = ModelConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
@@ -51,6 +51,8 @@ class PipelineConfig(Settings):
     def _layout_fits_model(self) -> None:
         model, tensor = self.model, self.parallel.tensor
         split = {"model.heads": model.heads, "model.feed_forward_size": model.mlp_size}
+        if model.experts:
+            split = {"model.heads": model.heads, "model.experts.count": model.experts.count}
         if model.kv_heads > 1:
             split["model.key_value_heads"] = model.kv_heads
         if self.parallel.sequence:

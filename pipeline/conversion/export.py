@@ -26,10 +26,12 @@ from pipeline.conversion.family import Facts
 from pipeline.conversion.links import TOKEN_ROWS, Weights, exported, links
 from pipeline.conversion.reading import Found, read_folder
 from pipeline.conversion.skeleton import shapes
+from pipeline.conversion.task_export import export_task
 from pipeline.conversion.tokenizer import write_tokenizer
 from pipeline.generation.load import check_speaks, find_checkpoint
 from pipeline.objectives.registry import objective_of
 from pipeline.prompting.chat import ChatTemplate
+from pipeline.tasks.saved import task_in
 
 
 def export(path: Path, out: Path, say: Say, average: bool = False) -> dict[str, Any]:
@@ -44,7 +46,10 @@ def export(path: Path, out: Path, say: Say, average: bool = False) -> dict[str, 
         raise InputError(f"{checkpoint.folder}: {damage}; use an earlier checkpoint")
     check_speaks(checkpoint)
     config, vocabulary = read_config(run), Vocabulary(run / TOKENIZER)
-    template = ChatTemplate(vocabulary) if config.can_answer and was_tuned(run, config) else None
+    if (task := task_in(run, config, vocabulary)) is not None and not task.generates:
+        return export_task(checkpoint, task, facts_of(config, vocabulary), out, say, average)
+    chats = task is None and config.can_answer and was_tuned(run, config)
+    template = ChatTemplate(vocabulary) if chats else None
     facts = facts_of(config, vocabulary, template)
     family = family_of(config.model, facts)
     ours = shapes(config, vocabulary.size)

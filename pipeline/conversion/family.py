@@ -228,6 +228,10 @@ TRAINING_ONLY = {
 """Keys that do not change what a trained model computes."""
 
 
+EXPERT_KEYS = {"count", "active", "normalise"}
+"""Those of `model.experts` that do."""
+
+
 def essence(model: ModelConfig, facts: Facts) -> dict[str, Any]:
     """Our configuration with every default that follows from other keys filled in.
 
@@ -240,6 +244,7 @@ def essence(model: ModelConfig, facts: Facts) -> dict[str, Any]:
         "encoder_layers": model.encoder_depth,
         "max_positions": facts.positions,
         "norm_bias": model.norm == "layernorm" and model.norm_bias,
+        "experts": model.experts and model.experts.model_dump(include=EXPERT_KEYS),
         "qkv_bias": None if model.has_qkv_bias == model.bias else model.has_qkv_bias,
         "attention_scalar": model.attention_scalar or float(model.head_width),
         "layer_pattern": tuple(model.is_local(layer) for layer in range(model.layers)),

@@ -64,5 +64,14 @@ def rows_before(count: int) -> Change:
 TRANSPOSED = Change(lambda t: [one.t() for one in t], lambda t: [one.t() for one in t])
 """Matrices stored as inputs x outputs; vectors stay."""
 
+STACKED = Change(lambda t: list(t[0].unbind()), lambda t: [torch.stack(t)])
+"""One tensor of a matrix for each of several experts to these matrices."""
+
+STACKED_PAIRS = Change(
+    lambda t: [part for matrix in t[0].unbind() for part in matrix.chunk(2)],
+    lambda t: [torch.stack([torch.cat(pair) for pair in zip(t[::2], t[1::2], strict=True)])],
+)
+"""The same of matrices whose upper and lower half, gate and up, are each one of theirs."""
+
 REPEATED = Change(lambda t: [t[0], t[0]], lambda t: t[:1])
 """One tensor under two names."""

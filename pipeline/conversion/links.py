@@ -11,6 +11,8 @@ from pipeline.config import ModelConfig
 from pipeline.conversion.family import Facts, Family
 from pipeline.conversion.layouts import (
     REPEATED,
+    STACKED,
+    STACKED_PAIRS,
     TRANSPOSED,
     Change,
     Tensors,
@@ -97,6 +99,10 @@ def _layout(
             found.append(_fused(family, model).undone)
     elif template.endswith("cross.key_value"):
         found.append(pieces(model.kv_heads, (1, 1)))
+    elif template.endswith("mlp.expert_down"):
+        found.append(STACKED)
+    elif template.endswith("mlp.expert_up"):
+        found.append(STACKED_PAIRS if model.gated else STACKED)
     elif template.endswith("mlp.up") and several:
         found.append(pieces(1, (1, 1)))
     if family.transposed and "blocks.*" in template:

@@ -32,13 +32,23 @@ def of_block(config: PipelineConfig, lengths: Lengths, in_encoder: bool, width: 
     norms = 3 if cross else 1 if model.parallel_block == "one_norm" else 2
     kept = _stream(config, queries, (2 + (model.norm_placement == "both")) * norms)
     kept += _self_attention(config, queries)
-    kept += queries * model.mlp_size * (4 if model.gated else 2) // tensor
+    kept += _experts(config, queries) if model.experts else 0
+    inner = model.mlp_size * (model.experts.active if model.experts else 1)
+    kept += queries * inner * (4 if model.gated else 2) // tensor
     if cross:
         width = model.heads * model.head_width
         kept += 2 * width * (queries + inputs) // tensor
     if model.dropout:
         kept += _stream(config, queries, 2) // width  # masks, a byte each
     return kept
+
+
+def _experts(config: PipelineConfig, length: int) -> int:
+    """Copies of tokens by choice before and behind the experts, evenly loaded; the router's shares."""
+    model = config.model
+    assert model.experts
+    copies = 2 * model.experts.active * model.hidden_size // config.parallel.tensor
+    return length * (copies + 2 * model.experts.count)
 
 
 def _self_attention(config: PipelineConfig, length: int) -> int:

@@ -47,9 +47,13 @@ class Device:
     matmul_eight: float = 0.709
     """Share of `eight`, from the same source (H100)."""
     per_host: int = 8
+    bfloat16: bool = True
+    """Whether it multiplies bfloat16 at that speed."""
 
     def peak(self, precision: str) -> float:
-        """FLOP/s in bfloat16, float16, float32 or fp8; 0 where the device has none."""
+        """FLOP/s in bfloat16, float16, float32 or fp8; 0 where the device has none, or none is known."""
+        if precision == "bfloat16" and not self.bfloat16:
+            return 0.0
         tera = {"float32": self.full, "fp8": self.eight}.get(precision, self.half)
         return (tera or 0.0) * TERA
 
@@ -116,7 +120,7 @@ DEVICES = (
     Device("a100-40", "A100", 311.9, 19.5, 40 * GIB, 1.555e12, 108, 300e9, 25e9, 400, 0.869),
     Device("l40s", "L40S", 362.0, 91.6, 48 * GIB, 0.864e12, 142, 32e9, 25e9, 350, eight=733),
     Device("l4", "L4", 121.0, 30.3, 24 * GIB, 0.3e12, 58, 32e9, 25e9, 72, eight=242),
-    Device("v100", "V100", 125.0, 15.7, 32 * GIB, 0.9e12, 80, 150e9, 6.25e9, 300),
+    Device("v100", "V100", 125.0, 15.7, 32 * GIB, 0.9e12, 80, 150e9, 6.25e9, 300, bfloat16=False),
     Device("mi250x", "MI250X", 191.5, 47.9, 64 * GIB, 1.638e12, 110, 100e9, 12.5e9, 280),
     Device("mi300x", "MI300X", 1307.4, 163.4, 192 * GIB, 5.3e12, 304, 448e9, 50e9, 750, 0.514, eight=2614.9),
 )

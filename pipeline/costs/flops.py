@@ -28,14 +28,21 @@ def key_value_weights(model: ModelConfig) -> int:
 
 
 def mlp_weights(model: ModelConfig) -> int:
-    """Matrix entries of one MLP."""
+    """Matrix entries of one MLP or of one expert."""
     return (3 if model.gated else 2) * model.hidden_size * model.mlp_size
 
 
+def idle_weights(model: ModelConfig) -> int:
+    """Matrix entries of the experts of one layer that a token does not go through."""
+    return (model.experts.count - model.experts.active) * mlp_weights(model) if model.experts else 0
+
+
 def block_weights(model: ModelConfig, cross: bool = False) -> int:
-    """Matrix entries of one transformer layer, biases and norms left out."""
+    """Matrix entries of one transformer layer that a token goes through, biases and norms left out."""
     attention = query_output_weights(model) + key_value_weights(model)
-    return attention * (2 if cross else 1) + mlp_weights(model)
+    router = model.experts.count * model.hidden_size if model.experts else 0
+    mlps = model.experts.active if model.experts else 1
+    return attention * (2 if cross else 1) + mlps * mlp_weights(model) + router
 
 
 def norm_size(model: ModelConfig) -> int:
@@ -57,7 +64,8 @@ def block_parameters(model: ModelConfig, cross: bool = False) -> int:
     biases = (inputs + outputs) * (2 if cross else 1) + mlp
     norms = block_norms(model, cross) * norm_size(model)
     heads = {"none": 0, "head": 2, "width": model.heads + model.kv_heads}[model.qk_norm]
-    return block_weights(model, cross) + biases + norms + heads * model.head_width
+    matrices = block_weights(model, cross) + idle_weights(model)
+    return matrices + biases + norms + heads * model.head_width
 
 
 def stack_extras(model: ModelConfig, position_rows: int, heads: int) -> int:
@@ -72,14 +80,17 @@ def parameters(
 ) -> int:
     """Parameters of a model; tied words count once."""
     hidden, both = model.hidden_size, model.architecture == "encoder_decoder"
-    count = vocabulary_rows * (model.word_size or hidden) * (1 if model.tied_output else 2)
+    count = vocabulary_rows * (model.word_size or hidden)
+    count *= 2 if model.language_head and not model.tied_output else 1
     count += 2 * (model.word_size or 0) * hidden + model.token_types * hidden
     count += model.layers * block_parameters(model, cross=both)
     count += model.encoder_depth * block_parameters(model)
     count += (2 if both else 1) * stack_extras(model, position_rows, model.heads)
     count -= 0 if model.first_norm else norm_size(model)
-    if model.architecture == "encoder":
+    if model.architecture == "encoder" and model.language_head:
         count += hidden * (hidden + model.bias) + norm_size(model) + vocabulary_rows
+    if model.pooler:
+        count += hidden * (hidden + 1)
     if sentence_head:
         count += hidden * (hidden + 1) + 2 * (hidden + 1)
     return count

@@ -120,10 +120,7 @@ def is_tuned(path: Path) -> bool:
 
 def check_fits(model: LanguageModel, dataset: Dataset, config: EvaluationConfig, path: Path) -> None:
     """`InputError` where a run cannot be asked what the recipe asks on this dataset."""
-    if model.vocabulary.sha256 != dataset.vocabulary.sha256:
-        raise InputError(
-            f"{path}: its tokenizer is not that of {dataset.folder}; evaluate a run on its own dataset"
-        )
+    check_tokens(model, dataset, path)
     own, length = model.config, config.data.sequence_length
     if own.data.sequence_length < length:
         raise InputError(
@@ -134,6 +131,14 @@ def check_fits(model: LanguageModel, dataset: Dataset, config: EvaluationConfig,
         raise InputError(
             f"{path}: trained with objective.kind {own.objective.kind} where the recipe has "
             f"{config.objective.kind}; evaluate it with the recipe it was made with"
+        )
+
+
+def check_tokens(model: LanguageModel, dataset: Dataset, path: Path) -> None:
+    """`InputError` where a dataset has other tokens than a model reads."""
+    if model.vocabulary.sha256 != dataset.vocabulary.sha256:
+        raise InputError(
+            f"{path}: its tokenizer is not that of {dataset.folder}; evaluate a run on its own dataset"
         )
 
 

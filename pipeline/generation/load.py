@@ -19,6 +19,7 @@ from pipeline.models.scalar import NAME as SCORE
 from pipeline.objectives.model import model_layers
 from pipeline.objectives.registry import objective_of
 from pipeline.parallel.stack import Stack
+from pipeline.tasks.saved import task_in
 
 
 @dataclass(frozen=True)
@@ -47,20 +48,33 @@ class LoadedModel:
         return Session(self.module, self.device, self.config.context_length, prefix, sources)
 
 
-def load_model(path: Path, average: bool = False, head: Head | None = None) -> LoadedModel:
+def load_model(path: Path, average: bool = False) -> LoadedModel:
     """Load the newest checkpoint of a run folder, or the very checkpoint that `path` names.
 
-    Adapters are merged into the weights; with `average` these are their moving average. It has the head of
-    its objective, or another `head`, such as a reward model's. Raises `InputError` where there is none, where
-    it is damaged, or where it does not fit its configuration.
+    Adapters are merged into the weights; with `average` these are their moving average.
+    Raises `InputError` where there is none, where it is damaged, or where it does not fit its configuration.
     """
     checkpoint, run = find_checkpoint(path)
+    check_speaks(checkpoint)
+    config, vocabulary = read_config(run), Vocabulary(run / TOKENIZER)
+    if (task := task_in(run, config, vocabulary)) is not None and not task.generates:
+        raise InputError(
+            f"{run}: tuned for {task.name}, it predicts no words any more; ask it with `bloomery predict`"
+        )
+    return open_model(checkpoint, config, vocabulary, average)
+
+
+def open_model(
+    checkpoint: Checkpoint,
+    config: PipelineConfig,
+    vocabulary: Vocabulary,
+    average: bool = False,
+    head: Head | None = None,
+) -> LoadedModel:
+    """The model of a checkpoint, with another head than its objective's where one is given."""
     damage = checkpoint.damage()
     if damage:
         raise InputError(f"{checkpoint.folder}: {damage}; use an earlier checkpoint")
-    if head is None:
-        check_speaks(checkpoint)
-    config, vocabulary = read_config(run), Vocabulary(run / TOKENIZER)
     device = world.start_alone(config.seed).device
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     module = Stack(model_layers(config, vocabulary.size, dtype, head)).to(device).eval()

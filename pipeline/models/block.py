@@ -3,24 +3,16 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch.nn.functional as F
 from megatron.core import ModelParallelConfig
 from torch import Tensor, nn
 
 from pipeline.config import ModelConfig
+from pipeline.models.activations import ACTIVATIONS
 from pipeline.models.attention import CrossAttention, input_std, output_std, self_attention
+from pipeline.models.experts import Experts, with_layers_before
 from pipeline.models.layer import Flow
 from pipeline.models.linear import ColumnLinear, RowLinear
 from pipeline.models.norm import Dropout, Norm
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "relu": F.relu_,  # its gradient needs the result alone
-    "swiglu": F.silu,
-    "geglu": lambda x: F.gelu(x, approximate="tanh"),
-    "geglu_exact": F.gelu,
-}
 
 
 class MLP(nn.Module):
@@ -82,13 +74,14 @@ class Block(nn.Module):
             self.mlp_out_norm = Norm(model, megatron)
             if kind.cross:
                 self.cross_out_norm = Norm(model, megatron)
-        self.mlp = MLP(model, megatron)
+        self.mlp = (Experts if model.experts else MLP)(model, megatron)
         self.dropout = Dropout(model, megatron)
 
     def forward(self, flow: Flow) -> Flow:
         """Add each branch to the residual stream."""
         x_SBH, mask, rotary = flow["hidden"], flow.get(self.kind.mask), flow.get(self.kind.rotary)
         cache = flow.get("cache")
+        beside: Flow = {}
 
         def attend(x_SBH: Tensor) -> Tensor:
             return self.attention(x_SBH, mask, rotary, cache)
@@ -96,12 +89,18 @@ class Block(nn.Module):
         def attend_memory(x_SBH: Tensor) -> Tensor:
             return self.cross(x_SBH, flow["memory"], flow.get("memory_mask"), cache)
 
+        def through_experts(x_SBH: Tensor) -> Tensor:
+            out_SBH, found = self.mlp(x_SBH)
+            beside.update(with_layers_before(flow, found))
+            return out_SBH
+
         if self.beside != "none":
             return {"hidden": self._side_by_side(x_SBH, attend)}
         x_SBH = self._branch(x_SBH, "attention", attend)
         if self.kind.cross:
             x_SBH = self._branch(x_SBH, "cross", attend_memory)
-        return {"hidden": self._branch(x_SBH, "mlp", self.mlp)}
+        through = through_experts if isinstance(self.mlp, Experts) else self.mlp
+        return {"hidden": self._branch(x_SBH, "mlp", through), **beside}
 
     def _branch(self, x_SBH: Tensor, name: str, branch: Callable[[Tensor], Tensor]) -> Tensor:
         norm = getattr(self, f"{name}_norm")

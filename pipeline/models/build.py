@@ -17,6 +17,7 @@ from pipeline.models.context import Mask, MemoryMask, RelativePositions, Rotary
 from pipeline.models.embeddings import (
     PositionTable,
     Projection,
+    Sinusoids,
     TokenEmbedding,
     TypeTable,
     drop,
@@ -110,6 +111,8 @@ class Builder:
         if self.model.positions == "learned":
             table = (*self.common, self.config.position_table)
             found.append(Layer(f"{prefix}positions", PositionTable, table))
+        if self.model.positions == "sinusoidal":
+            found.append(Layer(f"{prefix}positions", Sinusoids, self.common))
         if self.model.token_types:
             found.append(Layer(f"{prefix}types", TypeTable, self.common, ends=("token_types",)))
         if self.model.embedding_norm:
@@ -149,6 +152,7 @@ class Builder:
                 Block,
                 (*self.common, causal, self._kind(i, prefix)),
                 cost,
+                gives=("expert_loss", "expert_load") if model.experts else (),
                 ends=STACK_ENDS[prefix] if i == count - 1 else (),
                 block=True,
             )

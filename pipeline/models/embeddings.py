@@ -65,6 +65,29 @@ class PositionTable(nn.Module):
         return {"hidden": hidden_SBH + rows_SH.unsqueeze(1)}
 
 
+class Sinusoids(nn.Module):
+    """Sines and cosines of positions, added to the word embeddings (Vaswani et al. 2017, section 3.5).
+
+    All sines stand before all cosines, as in the authors' code and Marian; the paper's text has them in turn.
+    """
+
+    def __init__(self, model: ModelConfig, megatron: ModelParallelConfig) -> None:
+        super().__init__()
+        self.megatron, self.width = megatron, model.hidden_size
+
+    def forward(self, flow: Flow) -> Flow:
+        """Add them to position i, counted from each document's start where positions are given."""
+        hidden_SBH = flow["hidden"]
+        if "positions" in flow:
+            places_SB = own_rows(flow["positions"], 1, self.megatron).t()
+        else:
+            places = torch.arange(whole_length(hidden_SBH, self.megatron), device=hidden_SBH.device)
+            places_SB = own_rows(places, 0, self.megatron).unsqueeze(1)
+        rates = 10_000.0 ** (-torch.arange(0, self.width, 2, device=hidden_SBH.device) / self.width)
+        angles = places_SB.unsqueeze(2) * rates
+        return {"hidden": hidden_SBH + torch.cat((angles.sin(), angles.cos()), 2).to(hidden_SBH.dtype)}
+
+
 class TypeTable(nn.Module):
     """Token types, added to the word embeddings; without any in the batch all are of type 0."""
 

@@ -12,8 +12,8 @@ from megatron.core.tensor_parallel.mappings import (
 from torch import Tensor, nn
 
 from pipeline.config import ModelConfig
+from pipeline.models.activations import ACTIVATIONS
 from pipeline.models.attention import softcapped
-from pipeline.models.block import ACTIVATIONS
 from pipeline.models.layer import Flow
 from pipeline.models.linear import WholeLinear, mark_sharded
 from pipeline.models.norm import Norm

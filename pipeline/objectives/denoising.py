@@ -49,6 +49,11 @@ class Denoising(Objective):
         """BART's decoder starts with `<eos>`."""
         return vocabulary.eos
 
+    def begins(self, vocabulary: Vocabulary) -> tuple[int, ...]:
+        """What is forced, or BART's <s>, with which it rewrites texts."""
+        before = tuple(vocabulary.frame[0]) if vocabulary.frame else ()
+        return super().begins(vocabulary) or before
+
 
 @dataclass(frozen=True)
 class Rows:

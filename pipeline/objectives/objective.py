@@ -92,6 +92,10 @@ class Objective(Loss):
         """What a decoder behind an encoder starts with: `<pad>`, as in T5."""
         return vocabulary.pad
 
+    def begins(self, vocabulary: Vocabulary) -> tuple[int, ...]:
+        """What a published decoder's texts begin with, behind its start: the id that is forced, if any."""
+        return () if vocabulary.forced is None else (vocabulary.forced,)
+
     def head(self, build: "Builder") -> "list[Layer]":
         """The layers behind the last block: the logits of every position."""
         return [*build.project_out(), build.logits()]

@@ -23,6 +23,7 @@ from pipeline.models.initialize import initialize
 from pipeline.models.layer import Flow, Layer
 from pipeline.models.lora import add_adapters
 from pipeline.objectives.batches import Batch
+from pipeline.objectives.experts import with_experts
 from pipeline.objectives.loss import Loss
 from pipeline.objectives.losses import spread
 from pipeline.optim.build import build, set_rate
@@ -57,6 +58,7 @@ class Engine(ModelInLayout):
         seed: int,
     ) -> None:
         super().__init__(layers, world, parallel)
+        loss = with_experts(loss, layers)
         self.loss, self.optim = loss, optim
         self.zero_stage = parallel.zero_stage
         self.staged = parallel.pipeline > 1

@@ -61,18 +61,28 @@ class Block:
         model, tensor = self.model, self.layout.tensor
         hidden, width = model.hidden_size, model.heads * model.head_width / tensor
         pair = 2 * max(1, model.kv_heads / tensor) * model.head_width
-        mlp = model.mlp_size / tensor
         found = [
             Product(self.tokens, width + pair, hidden),
             Product(self.tokens, hidden, width),
-            Product(self.tokens, (2 if model.gated else 1) * mlp, hidden),
-            Product(self.tokens, hidden, mlp),
+            *self._mlps(),
         ]
         if self.cross:
             read = self.layout.micro_batch * self.lengths.inputs
             found += [Product(self.tokens, width, hidden), Product(read, pair, hidden)]
             found += [Product(self.tokens, hidden, width)]
         return found
+
+    def _mlps(self) -> list[Product]:
+        """Those of the MLP, or of this rank's experts, which get equally many tokens."""
+        model, tensor, experts = self.model, self.layout.tensor, self.model.experts
+        if experts is None:
+            return self._mlp(self.tokens, model.mlp_size / tensor)
+        each = self._mlp(self.tokens * experts.active / experts.count, model.mlp_size)
+        return each * max(1, experts.count // tensor)
+
+    def _mlp(self, tokens: float, width: float) -> list[Product]:
+        hidden, fused = self.model.hidden_size, 2 if self.model.gated else 1
+        return [Product(tokens, fused * width, hidden), Product(tokens, hidden, width)]
 
     def forward(self) -> Times:
         """The forward pass."""
@@ -115,7 +125,7 @@ class Block:
         norms = flops.block_norms(model, self.cross)
         adds = 3 if self.cross else 2
         stream = self.tokens * model.hidden_size * (2 * norms + (3.5 if model.dropout else 3) * adds)
-        mlp = self.tokens * model.mlp_size * (3 if model.gated else 2)
+        mlp = self._mlp_values() * (3 if model.gated else 2) + self._sent_values()
         turned = self.tokens * model.heads * model.head_width * (4 if model.positions == "rope" else 2)
         return stream / self._shared + (mlp + turned) / self.layout.tensor
 
@@ -126,9 +136,19 @@ class Block:
         adds = 3 if self.cross else 2
         dropped = 2.5 if model.dropout else 0
         stream = self.tokens * model.hidden_size * (6 * norms + (dropped + model.bias) * adds)
-        mlp = self.tokens * model.mlp_size * (5 if model.gated else 3 + model.bias)
+        mlp = self._mlp_values() * (5 if model.gated else 3 + model.bias) + self._sent_values()
         turned = self.tokens * model.heads * model.head_width * (8 + 3 * model.bias)
         return stream / self._shared + (mlp + turned) / self.layout.tensor
+
+    def _mlp_values(self) -> int:
+        """Values inside the MLP, or in all experts that tokens go through."""
+        active = self.model.experts.active if self.model.experts else 1
+        return self.tokens * self.model.mlp_size * active
+
+    def _sent_values(self) -> int:
+        """Values that are moved to experts and back: read, written, weighted and added up."""
+        active = self.model.experts.active if self.model.experts else 0
+        return 6 * self.tokens * self.model.hidden_size * active
 
     @property
     def _shared(self) -> int:

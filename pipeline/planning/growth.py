@@ -14,7 +14,7 @@ from pipeline.planning.search import Plan, Wanted, best
 from pipeline.planning.task import Task
 
 MOST = 10_240
-PARTS = ("computing", "tensor parallel", "pipeline", "data parallel", "stragglers", "restarts")
+LOSSES = ("tensor parallel", "pipeline", "data parallel", "stragglers", "restarts")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def grow(
 
 
 def charts(strong: Sequence[Point], weak: Sequence[Point]) -> list[Lines]:
-    """Tokens a second of a GPU over the number of GPUs, and what the time of each goes to."""
+    """Tokens a second of a GPU over the number of GPUs, and what its time is lost to."""
     curves = [("one global batch", strong), ("a batch that grows", weak)]
     speed = [
         Line(label, _devices(points), [one.per_gpu for one in points]) for label, points in curves if points
@@ -97,8 +97,8 @@ def charts(strong: Sequence[Point], weak: Sequence[Point]) -> list[Lines]:
     ]
     for name, points in (("strong", strong), ("weak", weak)):
         if points:
-            lines = [Line(part, _devices(points), [one.shares()[part] for one in points]) for part in PARTS]
-            found.append(Lines(f"{name}_shares", "GPUs", "share of the time", lines, log_x=True))
+            lines = [Line(part, _devices(points), [one.shares()[part] for one in points]) for part in LOSSES]
+            found.append(Lines(f"{name}_shares", "GPUs", "share of the time lost to", lines, log_x=True))
     return found
 
 

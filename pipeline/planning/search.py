@@ -125,7 +125,8 @@ def sizes(task: Task, cluster: Cluster, wanted: Wanted) -> Iterator[tuple[int, i
     model, devices = task.model, cluster.devices
     depth = model.layers + model.encoder_depth
     for tensor in _chosen(wanted.tensor, range(1, min(devices, cluster.device.per_host) + 1)):
-        cut = [model.heads, model.mlp_size, task.rows, *([model.kv_heads] if model.kv_heads > 1 else [])]
+        inner = model.experts.count if model.experts else model.mlp_size
+        cut = [model.heads, inner, task.rows, *([model.kv_heads] if model.kv_heads > 1 else [])]
         if devices % tensor or any(size % tensor for size in cut) or cluster.device.per_host % tensor:
             continue
         for pipeline in _chosen(wanted.pipeline, range(1, depth + 1)):

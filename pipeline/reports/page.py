@@ -6,7 +6,7 @@ from html import escape
 from itertools import count
 
 from data_prep.contract.names import printable
-from data_prep.contract.report import Bar, Bars, Cell, Code, Lines, Part, Table, Text
+from data_prep.contract.report import Bar, Bars, Cell, Code, Heatmaps, Lines, Part, Table, Text
 
 MARKS = re.compile(r"(«.*?»|&lt;mask&gt;|&lt;extra_id_\d+&gt;)", re.DOTALL)
 """Blanks and what fills them, in text made HTML."""
@@ -40,7 +40,7 @@ def render(part: Part, pictures: Mapping[str, str]) -> str:
     """A part of a section as HTML; `pictures` are <svg> elements by name. Every text is escaped here."""
     if isinstance(part, Table):
         return table(part)
-    if isinstance(part, Bars | Lines):
+    if isinstance(part, Bars | Lines | Heatmaps):
         return figure([part.name], pictures)
     if isinstance(part, Code):
         return cell(part)

@@ -11,10 +11,11 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from data_prep.contract.names import printable
-from data_prep.contract.report import Bars, Line, Lines
+from data_prep.contract.report import Bars, Heatmaps, Line, Lines
 from pipeline.reports.findings import Findings, StageView
 from pipeline.tracking.metrics import Line as Metrics
 from pipeline.tracking.metrics import series
@@ -78,6 +79,8 @@ def figures(findings: Findings) -> dict[str, Figure]:
                     drawn[part.name] = bars(part)
                 elif isinstance(part, Lines):
                     drawn[part.name] = lines(part)
+                elif isinstance(part, Heatmaps):
+                    drawn[part.name] = heatmaps(part)
         return drawn
 
 
@@ -211,6 +214,30 @@ def lines(chart: Lines) -> Figure:
         axes.set_xlim(-0.5, len(ticks) - 0.5)  # one count alone would be drawn as wide as models stand apart
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.legend(loc="upper left" if chart.share else "best", ncols=3 if chart.share else 1)
+    return figure
+
+
+def heatmaps(chart: Heatmaps) -> Figure:
+    """Matrices side by side, darker where a share is larger, on a log scale; white where it is 0."""
+    count = len(chart.panels)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(max(3.4, 3.1 * count), 3.4), layout="constrained")
+        for number, (axes, panel) in enumerate(
+            zip(np.ravel(figure.subplots(1, count)), chart.panels, strict=True)
+        ):
+            shares = np.array(panel.rows, dtype=float)
+            seen = shares[shares > 0]
+            least = float(np.quantile(seen, 0.05)) if seen.size else 0.5
+            axes.imshow(
+                np.ma.masked_less_equal(shares, 0),
+                cmap="Blues",
+                norm=LogNorm(max(0.3 * least, 1e-9), max(float(shares.max()), least)),
+                interpolation="nearest",
+            )
+            axes.set_title(plain(panel.title), fontsize=9, color=GREY, loc="left")
+            axes.set_xlabel(plain(chart.x_label))
+            axes.set_ylabel(plain(chart.y_label) if number == 0 else "")
+            axes.grid(visible=False)
     return figure
 
 

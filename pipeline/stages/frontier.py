@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.reading import read_json
 from data_prep.contract.receipt import Receipt, write_atomic
 from data_prep.contract.report import Headline, Line, Lines, Section, StageReport, Table, Text
 from data_prep.contract.settings import Settings
 from data_prep.contract.stages import RUN, Input, Kind, Notify, Stage
-from pipeline.checkpoints.run_folder import checkpoint_folder, saved_steps
+from data_prep.contract.vocabulary import Vocabulary
+from pipeline.checkpoints.run_folder import checkpoint_folder, read_config, saved_steps
 from pipeline.stages.policies import FROM, HELD_OUT, PROMPTS, comparison_files
 from pipeline.stages.reward import REWARD
 from pipeline.stages.training import find_start
@@ -57,14 +59,13 @@ class Frontier(Kind):
     def compute(self, stage: Stage, notify: Notify) -> dict[str, Any]:
         """Ask every checkpoint the same prompts."""
         from pipeline.generation.load import load_model
-        from pipeline.models.scalar import scalar
         from pipeline.preferences.asking import ask
         from pipeline.preferences.prompts import Prompts
 
         settings, start, reward = settings_of(stage), stage.source("from"), stage.source("reward")
         assert start is not None
         assert reward is not None
-        reference, judge = load_model(find_start(start)[0]), load_model(find_start(reward)[0], head=scalar)
+        reference, judge = load_model(find_start(start)[0]), open_judge(find_start(reward)[0])
         longest = reference.config.context_length - settings.max_tokens
         files = comparison_files(stage)
         prompts = Prompts(reference.vocabulary, *files, longest, settings.prompts, stage.seed).validation
@@ -94,6 +95,15 @@ def settings_of(stage: Stage) -> FrontierConfig:
     """The stage's own keys."""
     assert isinstance(stage.settings, FrontierConfig)
     return stage.settings
+
+
+def open_judge(path: Path) -> "LoadedModel":
+    """A reward model from its checkpoint."""
+    from pipeline.generation.load import find_checkpoint, open_model
+    from pipeline.models.scalar import scalar
+
+    checkpoint, run = find_checkpoint(path)
+    return open_model(checkpoint, read_config(run), Vocabulary(run / TOKENIZER), head=scalar)
 
 
 class Measure:

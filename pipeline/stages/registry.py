@@ -12,17 +12,20 @@ from importlib.metadata import entry_points
 
 from data_prep.contract.settings import InputError
 from data_prep.contract.stages import Kind
+from pipeline.stages.attention import AttentionMaps
 from pipeline.stages.cell import Cell
 from pipeline.stages.compare import Compare
 from pipeline.stages.distill import Distill
 from pipeline.stages.dpo import Dpo
 from pipeline.stages.evaluate import Evaluate
+from pipeline.stages.finetune import Finetune
 from pipeline.stages.frontier import Frontier
 from pipeline.stages.grpo import Grpo
 from pipeline.stages.instruct import Instruct
 from pipeline.stages.ppo import Ppo
 from pipeline.stages.pretrain import Pretrain
 from pipeline.stages.reward import Reward
+from pipeline.stages.rows import Rows
 from pipeline.stages.scaling import Scaling
 
 GROUP, VARIABLE = "bloomery.kinds", "BLOOMERY_KINDS"
@@ -30,6 +33,8 @@ OWN: tuple[type[Kind], ...] = (
     Pretrain,
     Distill,
     Instruct,
+    Rows,
+    Finetune,
     Compare,
     Reward,
     Dpo,
@@ -37,6 +42,7 @@ OWN: tuple[type[Kind], ...] = (
     Ppo,
     Frontier,
     Evaluate,
+    AttentionMaps,
     Cell,
     Scaling,
 )

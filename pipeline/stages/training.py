@@ -62,6 +62,13 @@ class Training(Kind):
     def batches(self, stage: Stage, job: "Job", world: "World") -> "BatchSource":
         """This rank's data."""
 
+    def jobs(self, stage: Stage) -> "list[Job]":
+        """The trainings of the stage, one after the other; the last one's receipt is the stage's."""
+        return [self.job(stage)]
+
+    def conclude(self, stage: Stage, notify: Notify) -> None:
+        """What is left to do when the stage has been trained, and was not done before."""
+
     def task(self, stage: Stage, job: "Job") -> "MakeTask":
         """What is learned on them: the recipe's own objective, unless a kind says otherwise."""
         from pipeline.training.task import own_objective
@@ -221,6 +228,9 @@ def training_headlines(folder: Path, receipt: Receipt) -> Iterable[Headline]:
     lines = metrics.read(folder / metrics.METRICS)
     if "parameters" in receipt.counts:
         yield Headline("parameters", short(receipt.counts["parameters"]), folder.name)
+    active = receipt.counts.get("active_parameters")
+    if active is not None and active < receipt.counts["parameters"]:
+        yield Headline("active parameters", short(active), f"{folder.name}, of each token")
     _, speeds = metrics.series(lines, "tokens_per_second")
     if speeds:
         yield Headline(

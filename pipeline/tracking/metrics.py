@@ -73,21 +73,30 @@ def understood(raw: bytes) -> Line | None:
     """A line; None where it is none of ours, as after a power cut or on a disk that lost a bit."""
     try:
         line = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    is_ours = isinstance(line, dict) and type(line.get("step")) is int
-    return line if is_ours else None
+    if not isinstance(line, dict) or not all(map(_is_number, line.values())):
+        return None
+    return line if type(line.get("step")) is int and line["step"] >= 0 else None
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is one that is written: a finite number, or null."""
+    return value is None or (type(value) in (int, float) and abs(value) < math.inf)
 
 
 def newest_step(path: Path) -> int:
     """Step of the last whole line, read from the file's end; 0 where there is none."""
     if not path.is_file():
         return 0
+    size = path.stat().st_size
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-        lines = file.read().split(b"\n")[:-1]
-    found = (understood(raw) for raw in reversed(lines))
-    return next((int(line["step"]) for line in found if line is not None), 0)
+        for start in (max(0, size - TAIL_BYTES), 0):  # the whole of it where the end is damaged
+            file.seek(start)
+            found = map(understood, reversed(file.read().split(b"\n")[:-1]))
+            if step := next((int(line["step"]) for line in found if line is not None), 0):
+                return step
+    return 0
 
 
 def drop_after(path: Path, step: int) -> None:

@@ -9,8 +9,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import IO
@@ -52,6 +52,10 @@ class Job:
     """What stands for the kind in the fingerprint."""
     tokenizer: Path | None = None
     """The tokenizer, where it is not the dataset's."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """Further files of the run's folder, by name."""
+    counted: int | None = None
+    """Number of the model's parameters, where its head is not that of the objective."""
 
     @property
     def optim(self) -> OptimizerConfig:
@@ -88,9 +92,17 @@ class Job:
     @property
     def parameters(self) -> int:
         """Number of the model's parameters."""
+        if self.counted is not None:
+            return self.counted
         rows = flops.padded_vocabulary(self.vocabulary.size)
         sentence_head = self.config.objective.has_sentence_task
         return flops.parameters(self.config.model, rows, self.config.position_table, sentence_head)
+
+    @property
+    def active_parameters(self) -> int:
+        """Those that a token goes through: fewer where there are experts."""
+        idle = flops.idle_weights(self.config.model)
+        return self.parameters - self.config.model.layers * idle
 
     @property
     def sample_flops(self) -> float:
@@ -117,6 +129,8 @@ def open_folder(job: Job, notify: Callable[[str], None]) -> IO[str]:
     job.folder.mkdir(parents=True, exist_ok=True)
     write_config(job.folder, job.config)
     shutil.copyfile(job.tokenizer_file, job.folder / TOKENIZER)
+    for name, content in job.notes.items():
+        write_atomic(job.folder / name, content)
     identity: dict[str, object] = {
         "stage": job.stage,
         "kind": job.kind,

@@ -92,10 +92,11 @@ class Progress:
         saved = "its checkpoint could not be written, the one before it stays; " if failed else ""
         self.notify(f"{self.job.stage}: stopped after step {done}; {saved}the same command goes on")
 
-    def finish(self, data: list[dict[str, Any]], measured: dict[str, Any]) -> None:
+    def finish(self, data: list[dict[str, Any]], measured: dict[str, Any], steps: int) -> None:
         """The training has come to its end: leave the receipt, with what the data was made of.
 
-        `measured` are the metrics of the last checkpoint, and what the task measured at the end.
+        `measured` are the metrics of the last checkpoint, and what the task measured at the end; `steps` are
+        those that made the weights which stay.
         """
         job = self.job
         receipt = Receipt(
@@ -104,19 +105,20 @@ class Progress:
             fingerprint=job.fingerprint,
             config=job.config.model_dump(mode="json"),
             inputs=job.inputs,
-            counts=self._summary() | measured | {"data": data},
+            counts=self._summary(steps) | measured | {"data": data},
             seconds=time.time() - self.started,
             versions=versions("torch", "deepspeed", "megatron-core"),
         )
         write_receipt(job.folder, receipt)
 
-    def _summary(self) -> dict[str, Any]:
+    def _summary(self, steps: int) -> dict[str, Any]:
         optim, length = self.job.optim, self._tokens / max(1, self._samples)
         typical = median(self._seconds) if self._seconds else float("inf")
         return {
             "parameters": self.job.parameters,
-            "steps": optim.steps,
-            "tokens": round(optim.samples_before(optim.steps) * length),
+            "active_parameters": self.job.active_parameters,
+            "steps": steps,
+            "tokens": round(optim.samples_before(steps) * length),
             "loss": self._last.get("loss", float("nan")),
             **{name: value for name, value in self._last.items() if name.startswith("validation_")},
             "tokens_per_second": length / typical,

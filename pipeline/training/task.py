@@ -85,6 +85,14 @@ class Task:
     """What makes the batches where the model's own outputs decide them; None takes the stage's."""
     begin: Callable[[Engine], str] = as_loaded
     """What else is loaded where a run starts with the weights of another; tells of it in a line."""
+    measure: Callable[[Engine, BatchSource], dict[str, float]] | None = None
+    """What else is measured at a validation, by all ranks together, who all get the same."""
+    best_by: str = ""
+    """The measure of it, the larger the better, that ends the training early."""
+    patience: int = 0
+    """Validations without a better one after which it ends, with the weights that had the best; 0 never."""
+    taken: Mapping[str, str] = field(default_factory=dict)
+    """Prefixes of weights that a checkpoint to start from may have under other ones, with these."""
     finish: Callable[[Engine, BatchSource], dict[str, Any]] = nothing
     """What is measured once the last step is done, by all ranks together, for the counts of the receipt."""
 

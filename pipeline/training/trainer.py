@@ -25,6 +25,7 @@ from pipeline.health.watchdog import Watchdog
 from pipeline.objectives.batches import Batch, BatchSource
 from pipeline.parallel.engine import Engine
 from pipeline.tracking.tracker import Status
+from pipeline.training.early_stopping import drop_after, looked_at
 from pipeline.training.job import Job
 from pipeline.training.loss_guard import LossGuard
 from pipeline.training.lr_schedule import learning_rate
@@ -89,7 +90,8 @@ def precision(optim: OptimizerConfig, zero_stage: int, device: torch.device) -> 
 def resume(engine: Engine, job: Job, notify: Callable[[str], None], task: Task) -> Checkpoint | None:
     """Load what there is to go on from; returns the checkpoint where it is the run's own.
 
-    Weights whose names begin with one of the task's `new` are drawn where the one to start from has none.
+    Weights whose names begin with one of the task's `new` are drawn where the one to start from has none, nor
+    any under the prefixes that `taken` has for them.
     """
     found = saving.newest(job.folder, engine.world, notify)
     if found is not None:
@@ -100,7 +102,8 @@ def resume(engine: Engine, job: Job, notify: Callable[[str], None], task: Task) 
         start = Checkpoint(job.start_from)
         saving.check_files(start, engine.world)
         notify(f"{job.stage}: starting with the weights of {start.folder}")
-        for told in (saving.load_weights(engine, start, task.new), task.begin(engine)):
+        loaded = saving.load_weights(engine, start, task.new, task.taken)
+        for told in (loaded, task.begin(engine)):
             if told:
                 notify(f"{job.stage}: {told}")
     return None
@@ -134,7 +137,7 @@ class Loop:
         `progress` is there on the main rank alone.
         """
         optim, step = self.job.optim, start
-        while step < optim.steps:
+        while step < optim.steps and not self._enough():
             done, last = step + 1, step + 1 == optim.steps
             number = self.guard.batch(step)
             self.watch.phase("data", done, optim.samples_before(number))
@@ -150,13 +153,20 @@ class Loop:
             tokens, seconds = self.engine.tokens, time.perf_counter() - began
             if last or done % optim.validate_every == 0:
                 self.watch.phase("validation", done)
-                metrics |= self._validated()
+                metrics |= self._validated() | self._measured(done)
             agreed, written = self._agree(loss, norm)
             metrics |= written
             if back := self.guard.apply(step, loss, norm, agreed, partial(self._newest, done)):
                 step = self._go_back(step, back)
                 continue
-            if last or agreed.stop or agreed.retry or done % optim.checkpoint_every == 0:
+            last |= self._enough()
+            if (
+                last
+                or agreed.stop
+                or agreed.retry
+                or self._is_best(done)
+                or done % optim.checkpoint_every == 0
+            ):
                 self.watch.phase("save", done)
                 kept = self.experience.state() if self.experience else None
                 metrics |= self.writer.begin(done, self.guard.memory, kept)
@@ -178,6 +188,21 @@ class Loop:
 
     def _prepared(self, batches: list[Batch]) -> list[Batch]:
         return self.task.prepare(batches, self.task.companions)
+
+    def _measured(self, done: int) -> dict[str, float]:
+        """What the task measures at a validation; the guard's memory keeps what ends the training early."""
+        if self.task.measure is None:
+            return {}
+        found = self.task.measure(self.engine, self.source)
+        if self.task.patience:
+            self.guard.memory = looked_at(self.guard.memory, found[self.task.best_by], done)
+        return {f"validation_{name}": value for name, value in found.items()}
+
+    def _is_best(self, done: int) -> bool:
+        return bool(self.task.patience) and self.guard.memory.best_step == done
+
+    def _enough(self) -> bool:
+        return bool(self.task.patience) and self.guard.memory.stale >= self.task.patience
 
     def _agree(self, loss: float, norm: float) -> tuple[Signals, dict[str, float]]:
         """What the ranks agree on at the end of a step; metrics of memory and of a complete checkpoint."""
@@ -216,5 +241,9 @@ class Loop:
     def _finish(self) -> None:
         self.watch.phase("end", self.job.optim.steps)
         measured = self.task.finish(self.engine, self.source) | self.writer.finish_last()
+        kept = self.guard.memory.best_step if self.task.patience else 0
         if self.progress:
-            self.progress.finish(self.source.report(self.job.optim.steps), measured)
+            if kept:
+                drop_after(self.job.folder, kept)
+            steps = kept or self.job.optim.steps
+            self.progress.finish(self.source.report(steps), measured, steps)

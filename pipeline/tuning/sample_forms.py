@@ -129,14 +129,7 @@ def sample_form(config: PipelineConfig, vocabulary: Vocabulary) -> SampleForm:
     if packed and config.model.architecture == "encoder_decoder":
         raise InputError("tune.pack is for decoders; an encoder reads one conversation at a time")
     if config.model.architecture == "encoder_decoder":
-        start = objective_of(config.objective).decoder_start(vocabulary)
-        return EncodedSample(length, vocabulary.pad, start, _begins(config, vocabulary))
+        objective = objective_of(config.objective)
+        start = objective.decoder_start(vocabulary)
+        return EncodedSample(length, vocabulary.pad, start, objective.begins(vocabulary))
     return JoinedSample(length, vocabulary.pad, packed)
-
-
-def _begins(config: PipelineConfig, vocabulary: Vocabulary) -> tuple[int, ...]:
-    """What a published decoder's texts begin with, behind its start: what is forced, or BART's <s>."""
-    if vocabulary.forced is not None:
-        return (vocabulary.forced,)
-    rewrites = config.objective.kind == "denoising" and vocabulary.frame is not None
-    return tuple(vocabulary.frame[0]) if rewrites and vocabulary.frame else ()

@@ -34,7 +34,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
-COMMANDS = ["run", "prep", "train", "tune", "eval", "generate"]
+COMMANDS = ["run", "prep", "train", "tune", "eval", "finetune", "predict", "generate"]
 COMMANDS += ["export", "import", "inspect", "sync", "doctor", "dashboard", "scale", "plan", "stages"]
 
 

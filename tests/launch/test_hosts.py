@@ -22,7 +22,11 @@ def test_hostfile(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["node1", "node1 slots=", "node1 slots=0", "node1 gpus=3", "a slots=1\na slots=1", ""]
+    "line",
+    [
+        *("node1", "node1 slots=", "node1 slots=0", "node1 gpus=3", "a slots=1\na slots=1", ""),
+        *("a slots=" + "9" * 5_000, "a slots=\N{ARABIC-INDIC DIGIT THREE}"),
+    ],
 )
 def test_bad_hostfiles(tmp_path: Path, line: str) -> None:
     path = tmp_path / "hosts"

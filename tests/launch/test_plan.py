@@ -48,6 +48,12 @@ def test_a_budget_gives_the_tokens() -> None:
     assert found["optimum"]["flops"] == pytest.approx(1e21)
 
 
+def test_a_device_without_bfloat16_trains_in_float16() -> None:
+    status, told, _ = plan("gpt2-124m", "--gpu", "v100", "--gpus", "7")
+    assert status == 0
+    assert "7 v100 in float16" in told
+
+
 def test_the_curves_are_drawn(tmp_path: Path) -> None:
     status, told, _ = plan("gpt2-124m", "--gpu", "a100-40", "--gpus", "8", "--out", str(tmp_path))
     assert status == 0
@@ -73,6 +79,14 @@ def test_the_curves_are_drawn(tmp_path: Path) -> None:
         ([*ASKED, "--law", "none.json"], "neither a law"),
         ([*ASKED, "--sequence-length", "0"], "--sequence-length 0"),
         ([*ASKED, "--set", "train.steps=3"], "keys of a recipe"),
+        (
+            [QUICKSTART, "--gpu", "b200", "--gpus", "2", "--set", "train.precision=float32"],
+            "float32: no speed",
+        ),
+        (
+            [QUICKSTART, "--gpu", "v100", "--gpus", "2", "--set", "train.precision=bfloat16"],
+            "bfloat16: no speed",
+        ),
         (["none.yaml", "--gpu", "h100", "--gpus", "8"], "no such file"),
     ],
 )

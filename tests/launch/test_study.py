@@ -63,9 +63,11 @@ def test_a_study_is_a_graph_of_stages(tmp_path: Path, tiny_dataset: Path) -> Non
     found = made(tmp_path, tiny_dataset)
     names = list(found.stages)
     assert names[:3] == ["1x16-3e3", "1x16-6e3", "1x16-1p2e4"]
-    assert names[-3:] == ["forecast", "2x32-2p4e4", "law"], "the largest is trained behind its forecast"
+    assert names[-4:] == ["forecast", "2x32-2p4e4", "law", "attention"], (
+        "the largest is trained behind its forecast"
+    )
     assert "2x32-2p4e4" not in found.stages["forecast"].needs()
-    assert set(found.stages["law"].needs()) == {*names[:-1]}
+    assert set(found.stages["law"].needs()) == {*names[:-2]}
     model = found.stages["2x32-3e3"].sections["model"]
     assert (model.layers, model.hidden_size, model.heads) == (2, 32, 2)  # type: ignore[attr-defined]
 

@@ -1,5 +1,7 @@
-"""T5 and BART: an encoder and a decoder."""
+"""T5, BART and Marian: an encoder and a decoder."""
 
+import math
+from dataclasses import replace
 from typing import Any
 
 from pipeline.config import ModelConfig
@@ -146,3 +148,25 @@ BART = Family(
     copies=("model.*coder.embed_tokens.weight",),
     zeros=("final_logits_bias",),
 )
+
+MARIAN = replace(
+    BART,
+    model_type="marian",
+    classes=("MarianMTModel",),
+    table=lambda model: {name: theirs for name, theirs in BART_TABLE.items() if "embed" not in theirs},
+    ours={"architecture": "encoder_decoder", "norm_placement": "post", "positions": "sinusoidal"},
+    theirs={"is_encoder_decoder": True, "share_encoder_decoder_embeddings": True},
+    position_offset=lambda facts: 0,
+    copies=("model.*coder.embed_tokens.weight", "model.*coder.embed_positions.weight"),
+    write_more=lambda ours: {
+        "scale_embedding": ours["embedding_scale"] != 1.0,
+        "decoder_vocab_size": None,
+        "forced_eos_token_id": None,
+    },
+    read_more=lambda theirs, place: {
+        "embedding_scale": (
+            math.sqrt(theirs["d_model"]) if flag(theirs, "scale_embedding", False, place) else 1.0
+        )
+    },
+)
+"""The Transformer of 2017 as transformers has it."""

@@ -148,6 +148,10 @@ def test_yaml_names_the_line_and_takes_honest_aliases() -> None:
     found = read_yaml("base: &b {x: 1, y: .inf}\none: {<<: *b, x: 2}\ntwo: *b\n")
     assert found["one"] == {"x": 2, "y": float("inf")}
     assert found["two"] == {"x": 1, "y": float("inf")}
+    found = read_yaml("<<: {x: 1}\n<<: {y: 2}\n1: a\n'1': b\n")
+    assert found == {"x": 1, "y": 2, 1: "a", "1": "b"}
+    with pytest.raises(InputError, match=r"not YAML at line 3 \(the key 'steps' is there twice"):
+        read_yaml("train:\n  steps: 1\n  steps: 2\n")
     assert read_yaml("") is None
     assert read_yaml("\ufeffa: 1".encode()) == {"a": 1}
 

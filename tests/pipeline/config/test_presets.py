@@ -116,6 +116,11 @@ PUBLISHED = {
     "smollm2-360m": (49_152, 0, 361_821_120, 1),
     "smollm2-1.7b": (49_152, 0, 1_711_376_384, 1),
     "smollm3-3b": (128_256, 0, 3_075_098_624, 1),
+    "mixtral-8x7b": (32_000, 0, 46_702_792_704, 1),
+    "mixtral-8x22b": (32_768, 0, 140_630_071_296, 1),
+    "olmoe-1b-7b": (50_304, 0, 6_919_161_856, 1),
+    "qwen3-30b-a3b": (151_936, 0, 30_532_122_624, 1),
+    "qwen3-235b-a22b": (151_936, 0, 235_093_634_560, 1),
     "modernbert-base": (50_368, 0, 149_655_232, 1),
     "modernbert-large": (50_368, 0, 395_881_664, 1),
     "bert-base": (30_522, 512, 110_106_428, 1),
@@ -132,6 +137,8 @@ PUBLISHED = {
     "t5-1.1-large": (32_128, 0, 783_150_080, 1),
     "t5-1.1-xl": (32_128, 0, 2_849_757_184, 1),
     "t5-1.1-xxl": (32_128, 0, 11_135_332_352, 1),
+    "transformer-base": (37_000, 0, 63_082_496, 1),
+    "transformer-big": (37_000, 0, 214_245_376, 1),
     "bart-base": (50_265, 1026, 139_420_416, 1),
     "bart-large": (50_265, 1026, 406_291_456, 1),
 }
@@ -167,6 +174,18 @@ def test_presets_have_their_published_size(name: str) -> None:
     vocabulary, positions, published, unit = PUBLISHED[name]
     count = flops.parameters(ModelConfig(preset=name), vocabulary, positions, name.startswith("bert"))
     assert round(count / unit) * unit == published
+
+
+ACTIVE = {"mixtral-8x7b": 12.9, "mixtral-8x22b": 39.2, "olmoe-1b-7b": 1.3, "qwen3-30b-a3b": 3.3}
+"""Published billions of parameters that a token goes through."""
+
+
+@pytest.mark.parametrize("name", ACTIVE)
+def test_presets_with_experts_have_their_published_active_size(name: str) -> None:
+    """Which are rounded either way: Qwen 3's 3.35 are called 3.3."""
+    model, count = ModelConfig(preset=name), PUBLISHED[name][2]
+    active = count - model.layers * flops.idle_weights(model)
+    assert active / BILLION == pytest.approx(ACTIVE[name], abs=0.06)
 
 
 def test_every_published_preset_has_a_count() -> None:

@@ -1,10 +1,13 @@
 """Models of every family on both sides: ours with random weights, and transformers' with the same ones."""
 
 from dataclasses import replace
+from functools import reduce
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 import transformers
+from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline.config import DataConfig, ModelConfig, ObjectiveConfig, PipelineConfig
@@ -18,6 +21,15 @@ from pipeline.models.initialize import draw
 VOCABULARY, LENGTH, BATCH, POSITIONS = 300, 24, 3, 32
 FACTS = Facts(VOCABULARY, pad=0, bos=2, eos=3, positions=POSITIONS)
 """300 tokens have 384 rows in our tables, of which 84 must count for nothing."""
+
+COMPUTED = ("model.encoder.embed_positions.weight", "model.decoder.embed_positions.weight")
+"""A Marian's sines and cosines."""
+
+
+def experts(count: int, active: int, normalise: bool = True) -> dict[str, Any]:
+    """Experts whose load is left to itself."""
+    return {"experts": {"count": count, "active": active, "normalise": normalise, "balance": 0.0}}
+
 
 MODELS: dict[str, dict[str, Any]] = {
     "gpt2": {"preset": "gpt2-tiny"},
@@ -38,6 +50,10 @@ MODELS: dict[str, dict[str, Any]] = {
     "gemma2": {"preset": "gemma2-tiny"},
     "gemma3": {"preset": "gemma3-tiny", "rope_scaling": {"kind": "linear", "factor": 8.0}},
     "smollm3": {"preset": "smollm3-tiny"},
+    "mixtral": {"preset": "mixtral-tiny", "local_window": 8, "layer_pattern": ["local"], **experts(4, 2)},
+    "olmoe": {"preset": "olmoe-tiny", **experts(4, 2, normalise=False)},
+    "qwen3-moe": {"preset": "qwen3-moe-tiny", **experts(6, 3)},
+    "transformer": {"preset": "transformer-tiny"},
     "modernbert": {"preset": "modernbert-tiny", "layers": 3},
     "bert": {"preset": "bert-tiny"},
     "bert-next-sentence": {"preset": "bert-tiny"},
@@ -164,9 +180,42 @@ def named_there(path: str) -> str:
     return path.replace("embed_out.", "lm_head.")
 
 
+def by_expert(there: dict[str, Tensor], files: str) -> dict[str, Tensor]:
+    """Tensors in memory as those of files: a matrix an expert, which `files` call otherwise in a Mixtral."""
+    found: dict[str, Tensor] = {}
+    for path, tensor in there.items():
+        base, _, kind = path.rpartition(".experts.")
+        if kind not in ("gate_up_proj", "down_proj"):
+            found[path] = tensor
+            continue
+        for index, matrix in enumerate(tensor):
+            parts = matrix.chunk(2) if kind == "gate_up_proj" else [matrix]
+            names = ("gate_proj", "up_proj") if kind == "gate_up_proj" else (kind,)
+            for one, part in zip(names, parts, strict=True):
+                found[f"{base}.experts.{index}.{one}.weight"] = part
+    if files != "mixtral":
+        return found
+    words = {".mlp.": ".block_sparse_moe.", "gate_proj": "w1", "up_proj": "w3", "down_proj": "w2"}
+    return {reduce(lambda path, one: path.replace(*one), words.items(), p): t for p, t in found.items()}
+
+
+def fill_experts(model: Any, translated: dict[str, Tensor]) -> None:
+    """Load names of files as transformers does, which puts the experts of a layer together."""
+    with TemporaryDirectory() as folder:
+        model.config.save_pretrained(folder)
+        save_file({path: one.contiguous() for path, one in translated.items()}, f"{folder}/model.safetensors")
+        loaded, report = type(model).from_pretrained(folder, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    model.load_state_dict(loaded.state_dict())
+
+
 def fill(model: Any, the_links: list[Link], weights: dict[str, Tensor]) -> None:
     """Load weights of ours, by name and whole, into transformers' model."""
     translated = {named_there(path): value for path, value in exported(the_links, weights.__getitem__)}
+    if any(".experts." in path for path in translated):
+        fill_experts(model, translated)
+        return
     silent = {name for name in translated if name.endswith(("q_proj.bias", "k_proj.bias", "v_proj.bias"))}
     there = set(model.state_dict())
     missing, unexpected = model.load_state_dict(
@@ -176,7 +225,7 @@ def fill(model: Any, the_links: list[Link], weights: dict[str, Tensor]) -> None:
     assert not unexpected
     if "lm_head.weight" not in translated:
         model.tie_weights()
-    tied = set(model.all_tied_weights_keys) | {"final_logits_bias"}
+    tied = {*model.all_tied_weights_keys, "final_logits_bias", *COMPUTED}
     assert set(missing) <= tied, missing
 
 
@@ -227,6 +276,7 @@ def whole_links(name: str) -> list[Link]:
 
 def compare_gradients(name: str, ours: dict[str, Tensor], there: dict[str, Tensor]) -> None:
     """Ours by path within 1e-4 of the largest of each parameter of ours; `there` by transformers' names."""
+    there = by_expert(there, family(name).model_type)
     for link in whole_links(name):
         paths = [named_there(path) for path in link.theirs]
         pairs = [

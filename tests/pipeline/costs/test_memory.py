@@ -209,6 +209,7 @@ def inputs(given: PipelineConfig) -> dict[str, torch.Tensor]:
         ("T5", 1, False),
         ("GEMMA", 1, False),
         ("OLMO", 2, False),
+        ("MOE", 1, False),
     ],
 )
 def test_activations_are_what_autograd_saves(family: str, tensor: int, sequence: bool) -> None:

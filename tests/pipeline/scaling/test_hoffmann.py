@@ -97,3 +97,27 @@ def test_the_published_law_gives_the_published_size() -> None:
     """40 billion parameters at Gopher's 5.76e23 FLOPs (figure 4 of the paper)."""
     parameters, _, _ = best(hoffmann.PUBLISHED.theta()[None], 5.76e23)[0]
     assert round(parameters / 1e9) == 40
+
+
+@pytest.mark.parametrize(
+    ("law", "ratio"),
+    [
+        (hoffmann.Law(477.842, 2143.864, 1.817235, 0.347313, 0.367183), 17.9),
+        (hoffmann.Law(482.006, 2085.434, 1.81686, 0.34781, 0.36585), 18.3),
+        (hoffmann.PUBLISHED, 59.0),
+        (hoffmann.Law(406.4, 410.7, 1.69, 0.34, 0.28), 92.8),
+    ],
+)
+def test_tokens_a_parameter_at_chinchillas_compute_are_those_of_a_search(
+    law: hoffmann.Law, ratio: float
+) -> None:
+    """Besiroglu et al.'s refit, exact and printed, and the paper's law with all its digits and as printed.
+
+    A search through sizes 10^-5 apart at 5.88e23 FLOPs: the ratio hangs on the exponents' digits.
+    """
+    parameters = np.geomspace(1e9, 1e12, 700_000)
+    tokens = 5.88e23 / (6 * parameters)
+    lowest = law.loss(parameters, tokens).argmin()
+    assert tokens[lowest] / parameters[lowest] == pytest.approx(ratio, rel=0.005)
+    found = best(law.theta()[None], 5.88e23)[0]
+    assert found[1] / found[0] == pytest.approx(tokens[lowest] / parameters[lowest], rel=0.002)

@@ -47,6 +47,27 @@ def test_a_resume_drops_later_steps_and_a_torn_line(tmp_path: Path) -> None:
     assert [line["step"] for line in metrics.read(path)] == [1, 2, 3, 3, 4]
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"[" * 100_000,
+        b'{"step": 1, "loss": "x"}',
+        b'{"step": 1, "loss": NaN}',
+        b'{"step": -1}',
+        b'{"step": true}',
+        b'{"step": 1e0}',
+        b"\x00" * 200,
+        b'{"step": ' + b"9" * 5_000 + b"}",
+    ],
+)
+def test_a_line_that_is_none_of_ours_is_passed_over(tmp_path: Path, bad: bytes) -> None:
+    path = tmp_path / "metrics.jsonl"
+    metrics.append(path, 3, {"loss": 2.0})
+    path.write_bytes(bad + b"\n" + path.read_bytes() + bad + b"\n")
+    assert [line["step"] for line in metrics.read(path)] == [3]
+    assert metrics.newest_step(path) == 3
+
+
 def test_reading_goes_on_from_an_offset_and_stops_at_a_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     metrics.append(path, 1, {"loss": 1.0})
