@@ -150,6 +150,11 @@ def speaks(attempt: Path | None) -> bool:
     return True
 
 
+def has_been_said(attempt: Path | None) -> bool:
+    """A rank's side: whether one has told the user what is wrong, so that others fail for want of it."""
+    return (attempt / SAID if attempt else _file_of_launcher()).exists()
+
+
 def _file_of_launcher() -> Path:
     """A temporary file that is this launcher's alone: its pid comes again, but with another time of start."""
     launcher = os.getppid()

@@ -11,13 +11,13 @@ keys lie over the recipe's sections; `data` may be a mapping of its own keys and
 `stages` the recipe's sections mean the usual four.
 """
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_prep.contract.problems import did_you_mean
 from data_prep.contract.receipt import kind_of, read_receipt
 from data_prep.contract.settings import InputError, Settings
 from data_prep.contract.stages import DATASET, FILES, Input, Kind, Source, Stage
@@ -283,5 +283,4 @@ def expected(wanted: Input) -> str:
 def near(word: str, words: Iterable[str]) -> str:
     """What may have been meant."""
     known = list(words)
-    found = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {found[0]}?" if found else f"; there is {', '.join(known)}"
+    return did_you_mean(word, known) or f"; there is {', '.join(known)}"

@@ -1,11 +1,5 @@
-"""Starting a training's processes on this machine with DeepSpeed's launcher.
+"""A training's processes on this machine: as many as the layout wants and the machine has room for."""
 
-This calls the part of the `deepspeed` command that runs on every node, which saves importing everything once
-more for a decision that is already made: all processes are here.
-"""
-
-import base64
-import json
 import os
 import socket
 import subprocess
@@ -61,13 +55,8 @@ class LocalLauncher:
         gpus = len(self.place.devices) if self.place else count_gpus()
         room = self.place.processes if self.place else available(gpus)
         processes = choose_processes(self.parallel, self.optim, room, exact=gpus == 0)
-        environment = self._environment(gpus, processes)
-        if self.place and processes == 1:
-            return self._alone(environment, flags)
-        world = base64.urlsafe_b64encode(json.dumps({"localhost": list(range(processes))}).encode()).decode()
-        command = [sys.executable, "-m", "deepspeed.launcher.launch", "--log_level=critical"]
-        command += ["--no_local_rank", f"--world_info={world}", f"--master_port={free_port()}"]
-        return [*command, str(SCRIPT), *self.arguments, *flags], environment
+        command = [sys.executable, "-P", "-m", "launch.processes", str(processes), str(free_port())]
+        return [*command, str(SCRIPT), *self.arguments, *flags], self._environment(gpus, processes)
 
     def _environment(self, gpus: int, processes: int) -> dict[str, str]:
         environment = dict(os.environ)
@@ -79,12 +68,6 @@ class LocalLauncher:
             environment["DS_ACCELERATOR"] = "cpu"
             environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
         return environment
-
-    def _alone(self, environment: dict[str, str], flags: list[str]) -> tuple[list[str], dict[str, str]]:
-        """A world of one process: DeepSpeed's launcher, which loads torch first, has nothing to launch."""
-        world = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_SIZE": "1"}
-        world |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-        return [sys.executable, "-u", str(SCRIPT), *self.arguments, *flags], environment | world
 
     def clean(self, attempt: str) -> None:
         """Nothing is left: ranks die with the launcher."""

@@ -4,7 +4,6 @@ Paths in a recipe are relative to the recipe's folder, those given with `--set` 
 Everything that is wrong is one `InputError` sentence: the file, the key, the value, what would be right.
 """
 
-import difflib
 import reprlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,9 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
-from pydantic_core import ErrorDetails
 
 from data_prep.config import CorpusConfig, PrepConfig, TokenizerConfig
+from data_prep.contract.problems import Problem, did_you_mean, first_problem
 from data_prep.contract.reading import plain_name, printable, read_yaml, without_password
 from data_prep.contract.settings import InputError, Settings
 from launch.settings import SuperviseConfig
@@ -272,20 +271,18 @@ def _absolute(value: Any, folder: Path) -> Any:
 
 
 def _sentence(path: Path, error: ValidationError, prefix: str, section: type[BaseModel]) -> str:
-    problems = error.errors()
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{path}: {_problem(problems[0], prefix, section)}{more}"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{path}: {_problem(first_problem(error), prefix, section)}{more}"
 
 
-def _problem(problem: ErrorDetails, prefix: str, section: type[BaseModel]) -> str:
-    location = [str(part) for part in problem["loc"]]
-    key = ".".join([*([prefix] if prefix else []), *location]) or "the recipe"
-    if problem["type"] == "extra_forbidden":
-        return f"{key}: no such key{_suggestion(location, prefix, section)}"
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if problem["type"] == "value_error":
-        return f"{key}: {message}" if location or prefix else message
-    return f"{key} is {shown(problem['input'])}; it {message}"
+def _problem(problem: Problem, prefix: str, section: type[BaseModel]) -> str:
+    key = ".".join(filter(None, (prefix, problem.key))) or "the recipe"
+    if problem.kind == "extra_forbidden":
+        return f"{key}: no such key{_suggestion(problem.place, prefix, section)}"
+    message = problem.message.removeprefix("Input ")
+    if problem.kind == "value_error":
+        return f"{key}: {message}" if problem.key or prefix else message
+    return f"{key} is {shown(problem.value)}; it {message}"
 
 
 def shown(value: Any) -> str:
@@ -295,14 +292,12 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
-def _suggestion(location: list[str], prefix: str, section: Any) -> str:
+def _suggestion(location: tuple[str, ...], prefix: str, section: Any) -> str:
     for name in location[:-1]:
         field = section.model_fields.get(name)
         section = field.annotation if field else None
         if not (isinstance(section, type) and issubclass(section, BaseModel)):
             return ""
-    near = difflib.get_close_matches(location[-1], section.model_fields, n=1)
-    if near:
-        start = [prefix] if prefix else []
-        return f"; did you mean {'.'.join([*start, *location[:-1], near[0]])}?"
-    return f"; the keys here are {', '.join(section.model_fields)}"
+    before = "".join(f"{name}." for name in (prefix, *location[:-1]) if name)
+    near = did_you_mean(location[-1], section.model_fields, before)
+    return near or f"; the keys here are {', '.join(section.model_fields)}"

@@ -20,7 +20,7 @@ from data_prep.contract.family import die_with_parent
 from data_prep.contract.names import one_line
 from data_prep.contract.settings import InputError
 from launch import recipe
-from launch.attempts import folder_of, follow, report, restarts_of, speaks
+from launch.attempts import folder_of, follow, has_been_said, report, restarts_of, speaks
 from launch.graph import graph
 from launch.quiet import quieten
 from launch.remote import unpack
@@ -43,7 +43,8 @@ def main() -> None:
             print(f"error: {one_line(str(error))}", file=sys.stderr, flush=True)
         _leave(2, arguments)
     except Exception:
-        traceback.print_exc()
+        if not has_been_said(_attempt(arguments)):
+            traceback.print_exc()
         _leave(1, arguments)
 
 

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from data_prep.contract.checks import check_names, check_rows
+from data_prep.contract.problems import first_problem
 from data_prep.contract.reading import read_array, read_json
 from data_prep.contract.receipt import file_hash, fingerprint, write_atomic
 from data_prep.contract.settings import InputError, Settings
@@ -235,9 +236,7 @@ class Dataset:
         try:
             self.manifest = Manifest.model_validate(read_json(path))
         except ValidationError as error:
-            problem = error.errors()[0]
-            key = ".".join(map(str, problem["loc"]))
-            raise InputError(f"{path}: not a dataset manifest ({key}: {problem['msg']})") from error
+            raise InputError(f"{path}: not a dataset manifest ({first_problem(error)})") from error
         if self.manifest.schema_version != SCHEMA_VERSION:
             raise InputError(
                 f"{path}: schema_version is {self.manifest.schema_version}; "

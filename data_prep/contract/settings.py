@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 
 def _kinds(annotation: Any) -> list[Any]:
@@ -35,18 +36,25 @@ class Settings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _take_old_names(cls, given: Any) -> Any:
-        return cls.with_new_names(given)
+    def _as_it_is_meant(cls, given: Any) -> Any:
+        named = cls.with_new_names(given)
+        if switches := cls._switches_for_numbers(named):
+            raise ValidationError.from_exception_data(cls.__name__, switches)
+        return named
 
-    @field_validator("*", mode="before")
     @classmethod
-    def _take_no_switch_for_a_number(cls, given: Any, info: ValidationInfo) -> Any:
-        """YAML reads `yes` and `on` as true, which would count as 1."""
-        if isinstance(given, bool) and info.field_name:
-            kinds = _kinds(cls.model_fields[info.field_name].annotation)
+    def _switches_for_numbers(cls, given: Any) -> list[InitErrorDetails]:
+        """YAML reads `yes` and `on` as true, which would count as 1; a problem for each of them."""
+        found: list[InitErrorDetails] = []
+        for name, value in given.items() if isinstance(given, Mapping) else ():
+            field = cls.model_fields.get(name) if isinstance(value, bool) else None
+            kinds = _kinds(field.annotation) if field else []
             if (int in kinds or float in kinds) and bool not in kinds:
-                raise ValueError(f"{str(given).lower()} is a switch; a number is expected")
-        return given
+                words = f"{str(value).lower()} is a switch; a number is expected"
+                found.append(
+                    {"type": PydanticCustomError("value_error", words), "loc": (name,), "input": value}
+                )
+        return found
 
     @classmethod
     def with_new_names(cls, given: Any) -> Any:

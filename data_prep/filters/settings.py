@@ -1,12 +1,12 @@
 """The recipe's sections for filters. A threshold of null switches its rule off; light to import."""
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
+from data_prep.contract.problems import did_you_mean, first_problem
 from data_prep.contract.settings import Settings
 
 Share = float | None
@@ -29,8 +29,7 @@ def known(languages: Iterable[str], where: str = "") -> None:
     """Raises `ValueError` where a code is none of LANGUAGES; its sentence begins with `where`."""
     for code in languages:
         if code not in LANGUAGES:
-            near = difflib.get_close_matches(code, sorted(LANGUAGES), n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(code, sorted(LANGUAGES), likeness=0.5)
             raise ValueError(f"{where}{code} is no language that lid.176 knows, such as en, hi or zh{hint}")
 
 
@@ -206,8 +205,7 @@ class FilterConfig(Settings):
 
 def _problem(error: ValidationError) -> str:
     """What is wrong with a section's value."""
-    first = error.errors()[0]
-    key = ".".join(map(str, first["loc"]))
-    if first["type"] == "extra_forbidden":
-        return f"{key}: no such key"
-    return f"{key} is {first['input']!r}; it {first['msg'].removeprefix('Input ')}"
+    first = first_problem(error)
+    if first.kind == "extra_forbidden":
+        return f"{first.key}: no such key"
+    return f"{first.key} is {first.value!r}; it {first.message.removeprefix('Input ')}"

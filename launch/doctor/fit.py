@@ -1,6 +1,5 @@
 """Whether a recipe fits: its layout the processes, its memory the devices, its checkpoints the disk."""
 
-import math
 import shutil
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
@@ -98,13 +97,12 @@ def companion(
     data_size: int,
     gpu: bool,
 ) -> int:
-    """Bytes of one of them on a rank, with its logits of a whole step or validation, whichever is larger."""
+    """Bytes of one of them on a rank, with its logits of a whole step."""
     theirs = config_of(found.stages[source.stage]) if source.stage else read_config(find_start(source)[1])
     theirs = theirs.model_copy(update={"parallel": config.parallel, "data": config.data})
     lengths = objective_of(theirs.objective).shape(config.data).lengths
     width, train = memory.bytes_per_value(config.train, gpu), config.train
-    validated = math.ceil(train.validation_samples / (train.micro_batch * data_size))
-    samples = train.micro_batch * max(train.accumulation(data_size), validated)
+    samples = train.micro_batch * train.accumulation(data_size)
     return memory.companion_bytes(theirs, lengths, rows, width, samples)
 
 

@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from data_prep.contract.problems import first_problem
 from data_prep.contract.reading import plain_name, read_json
 from data_prep.contract.receipt import file_hash
 from data_prep.contract.settings import InputError, Settings
@@ -123,9 +124,7 @@ class Checkpoint:
         try:
             self.index = Index.model_validate(read_json(path, limit=INDEX_BYTES))
         except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(map(str, problem["loc"]))
-            raise InputError(f"{path}: not a checkpoint index ({where}: {problem['msg']})") from error
+            raise InputError(f"{path}: not a checkpoint index ({first_problem(error)})") from error
         except InputError:
             if path.exists():
                 raise

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from data_prep.contract.problems import first_problem
 from data_prep.contract.reading import read_json, read_yaml
 from data_prep.contract.receipt import write_atomic
 from data_prep.contract.settings import InputError
@@ -41,9 +42,7 @@ def read_config(run: Path) -> PipelineConfig:
             raise
         raise InputError(f"{run}: not a run (no {CONFIG})") from None
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"])) or "it"
-        raise InputError(f"{path}: not the configuration of a run ({where}: {problem['msg']})") from error
+        raise InputError(f"{path}: not the configuration of a run ({first_problem(error)})") from error
 
 
 def identity_of(run: Path) -> dict[str, Any]:

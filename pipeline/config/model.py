@@ -45,7 +45,9 @@ class ModelConfig(Settings):
             "qkv_bias",
             "rope_scaling",
             "rope_share",
+            "shared_layers",
             "unrotated_every",
+            "word_size_of",
         }
     )
 
@@ -59,8 +61,13 @@ class ModelConfig(Settings):
     """Layers of the encoder in front of a decoder; null has as many as the decoder."""
     hidden_size: Width = 256
     """Width of the residual stream."""
+    shared_layers: bool = False
+    """Whether all layers have the same weights (ALBERT)."""
     word_size: Width | None = None
     """Width of the word table where it differs; projected to hidden_size and back (OPT 350M)."""
+    word_size_of: Literal["words", "embeddings"] = "words"
+    """What is word_size wide: the words alone, or also positions, types and their norm, which are projected
+    with a bias, and what the head makes of hidden states (ALBERT, ELECTRA)."""
     heads: Width = 4
     """Number of attention heads."""
     head_size: Width | None = None
@@ -189,6 +196,7 @@ class ModelConfig(Settings):
         self._goes_with_architecture()
         self._norms_go_together()
         self._experts_go_together()
+        self._sharing_goes_together()
         if self.positions == "relative" and self.local_window is not None:
             raise ValueError(f"local_window {self.local_window} does not go with positions relative")
         if self.mimetic and self.positions != "relative" and self.architecture != "encoder_decoder":
@@ -232,6 +240,27 @@ class ModelConfig(Settings):
         for name, wanted in (("architecture", "decoder"), ("parallel_block", "none"), ("bias", False)):
             if getattr(self, name) != wanted:
                 raise ValueError(f"experts need {name} {str(wanted).lower()}; it is {getattr(self, name)}")
+
+    def _sharing_goes_together(self) -> None:
+        if self.word_size_of == "embeddings":
+            if self.word_size is None or self.architecture != "encoder":
+                raise ValueError("word_size_of embeddings is for architecture encoder and a word_size")
+            if self.positions not in ("learned", "rope"):
+                raise ValueError(f"word_size_of embeddings does not go with positions {self.positions}")
+        if not self.shared_layers:
+            return
+        if self.architecture == "encoder_decoder":
+            raise ValueError("shared_layers is for one stack; architecture is encoder_decoder")
+        alike = {"local_window": None, "unrotated_every": None, "first_norm": True, "experts": None}
+        for name, wanted in alike.items():
+            if getattr(self, name) != wanted:
+                raise ValueError(f"shared_layers needs layers that are alike, and {name} makes them differ")
+
+    @property
+    def embedding_width(self) -> int:
+        """Width of the sum of the embeddings of words, positions and types."""
+        narrow = self.word_size if self.word_size_of == "embeddings" else None
+        return narrow or self.hidden_size
 
     @property
     def attention_drop(self) -> float:

@@ -7,13 +7,14 @@ Each family also has a `-tiny` size with the same parts for tests. Dropout diffe
 Where a paper contradicts itself, the values of its own parameter count are taken: GPT-3's table 2.1 has
 24 heads of 128 at 1.3B and a width of 5140 at 13B, its table D.1 counts 16 heads and a width of 5120.
 Gopher and Chinchilla are in chinchilla.py, with what they have that no model here has; models of 2023 and
-later are in open_models.py. Minerva is PaLM trained further. PaLM 2 has no presets: Anil et al. 2023 publish
-neither its sizes nor its shapes.
+later are in open_models.py. Minerva is PaLM trained further. PaLM 2 has no presets: of its three
+sizes, S, M and L, Anil et al. 2023 publish that they are Transformers trained on a mixture of objectives like
+UL2's, and that L is much smaller than PaLM's largest and took more compute; neither parameters nor shapes.
 """
 
-import difflib
 import math
 
+from data_prep.contract.problems import did_you_mean
 from pipeline.config import chinchilla, open_models
 from pipeline.config.sizes import LLAMA, TINY, Values, sized
 
@@ -46,6 +47,7 @@ ROBERTA: Values = {
     "max_positions": 512,
 }
 BERT: Values = ROBERTA | {"token_types": 2, "norm_epsilon": 1e-12}
+ALBERT: Values = BERT | {"activation": "gelu_tanh", "shared_layers": True, "word_size_of": "embeddings"}
 T5: Values = {
     "architecture": "encoder_decoder",
     "positions": "relative",
@@ -178,6 +180,12 @@ PRESETS: dict[str, Values] = {
     "roberta-base": ROBERTA | sized(12, 768, 12),
     "roberta-large": ROBERTA | sized(24, 1024, 16),
     "roberta-tiny": ROBERTA | TINY,
+    # Lan et al. 2020, table 1
+    "albert-base": ALBERT | sized(12, 768, 12, word_size=128),
+    "albert-large": ALBERT | sized(24, 1024, 16, word_size=128),
+    "albert-xlarge": ALBERT | sized(24, 2048, 16, word_size=128),
+    "albert-xxlarge": ALBERT | sized(12, 4096, 64, word_size=128),
+    "albert-tiny": ALBERT | TINY | {"word_size": 24},
     # Raffel et al. 2020, section 3.7
     "t5-small": tied_t5(6, 512, 8, 2048),
     "t5-base": tied_t5(12, 768, 12, 3072),
@@ -205,5 +213,4 @@ PRESETS: dict[str, Values] = {
 
 def suggestion(name: str) -> str:
     """What to say after a name that no preset has."""
-    near = difflib.get_close_matches(name, PRESETS, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(PRESETS)}"
+    return did_you_mean(name, PRESETS) or f"; there are {', '.join(PRESETS)}"

@@ -133,8 +133,9 @@ def theirs(found: Found, config: dict[str, Any], class_name: str) -> Run | None:
             return hidden | ({"pooled": outputs.pooler_output} if found.config.model.pooler else {})
         logits = outputs.logits if "logits" in outputs else outputs.prediction_logits
         result = {"logits": logits[..., : found.facts.vocabulary_size]}
-        if "seq_relationship_logits" in outputs:
-            result["next sentence"] = outputs.seq_relationship_logits
+        for name in ("seq_relationship_logits", "sop_logits"):
+            if name in outputs:
+                result["next sentence"] = outputs[name]
         return result
 
     return run

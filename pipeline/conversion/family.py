@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
+from data_prep.contract.problems import first_problem
 from data_prep.contract.reading import printable
 from data_prep.contract.settings import InputError
 from pipeline.config import ModelConfig
@@ -47,7 +48,7 @@ class Facts:
     positions: int = 0
     """Length of the table of learned positions, or else the longest sequence that is meant to be fed."""
     sentence_head: bool = False
-    """Whether there is a next-sentence head."""
+    """Whether there is the head of a sentence task."""
     ends: tuple[int, ...] = ()
     """What ends an answer, where that is more than `eos`."""
 
@@ -59,7 +60,7 @@ class Family:
     model_type: str
     """Its name in config.json."""
     classes: tuple[str, ...]
-    """The class that config.json names; the second one is that with a next-sentence head."""
+    """The class that config.json names; the second one is that with a sentence task's head."""
     bare: str = field(default="", kw_only=True)
     """The class without a head that predicts words, whose names lack `base`; empty where we have none."""
     base: str
@@ -86,6 +87,8 @@ class Family:
     """What the beginnings of names are in some versions of transformers, and what they are in the table."""
     copies: tuple[str, ...] = ()
     """Names that only repeat tensors of the table, or hold what is computed; not read."""
+    sentence_task: Literal["next_sentence", "sentence_order"] = "next_sentence"
+    """The task whose head the second of the classes has."""
     zeros: tuple[str, ...] = ()
     """Names of tensors that we have no place for and that must be zero."""
     write_more: Callable[[dict[str, Any]], dict[str, Any]] = lambda ours: {}
@@ -180,7 +183,7 @@ def checked(place: str, name: str, value: Any, ours: str) -> Any:
     try:
         found = _kind(ours).validate_python(value, strict=True)
     except (ValidationError, OverflowError) as error:
-        problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        problem = first_problem(error).message if isinstance(error, ValidationError) else str(error)
         raise InputError(f"{place}: {name} is {shown(value)}; {problem}") from None
     if type(found) is int and found > LARGEST.get(ours, LARGEST_SIZE):
         raise InputError(

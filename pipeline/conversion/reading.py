@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from data_prep.contract.problems import first_problem
 from data_prep.contract.settings import InputError
 from pipeline.config import TRAINS, DataConfig, ModelConfig, ObjectiveConfig, PipelineConfig
 from pipeline.conversion import files
@@ -20,8 +21,8 @@ from pipeline.conversion.choose import family_named
 from pipeline.conversion.family import Facts, Family, shown, whole
 from pipeline.conversion.links import Link, exported, imported, links
 from pipeline.conversion.skeleton import Shapes, shapes
+from pipeline.objectives.sentences import SentenceTask
 
-SENTENCE_HEAD = "cls.seq_relationship.weight"
 MOST_ROWS, LONGEST = 1 << 24, 1 << 31
 """Bounds of tokens and of positions that are far above anybody's."""
 DEFAULT_LENGTH = 512
@@ -75,7 +76,8 @@ def read_folder(folder: Path, vocabulary_size: int, name: str) -> Found:
     _check_depth(family, values, source, place)
     values |= _bare(family, theirs, names) or _output(family, values, names, source)
     _check_start(values, facts, theirs, place)
-    config = _run_config(name, values, facts, place, has_template(folder))
+    task = family.sentence_task if facts.sentence_head else "none"
+    config = _run_config(name, values, facts, place, has_template(folder), task)
     try:
         ours = shapes(config, vocabulary_size)
     except (RuntimeError, OverflowError, MemoryError) as error:
@@ -101,7 +103,8 @@ def _canonical_names(source: files.Tensors, family: Family) -> dict[str, str]:
 
 def _facts(family: Family, theirs: dict[str, Any], place: str, rows: int, names: dict[str, str]) -> Facts:
     ids = {kind: _token(theirs, f"{kind}_token_id", place, rows) for kind in ("pad", "bos", "eos")}
-    facts = Facts(rows, ids["pad"], ids["bos"], ids["eos"], sentence_head=SENTENCE_HEAD in names)
+    head = f"{family.table(ModelConfig()).get('next_sentence.classify')}.weight"
+    facts = Facts(rows, ids["pad"], ids["bos"], ids["eos"], sentence_head=head in names)
     said = theirs.get(family.positions_key)
     positions = whole(place, family.positions_key, DEFAULT_LENGTH if said is None else said, 1, LONGEST)
     offset = family.offset_counted * family.position_offset(facts)
@@ -185,14 +188,15 @@ def _untied(family: Family, names: dict[str, str], source: files.Tensors) -> boo
     return not torch.equal(source[names[f"{words}.weight"]], source[names[f"{head}.weight"]])
 
 
-def _run_config(name: str, values: dict[str, Any], facts: Facts, place: str, answers: bool) -> PipelineConfig:
+def _run_config(
+    name: str, values: dict[str, Any], facts: Facts, place: str, answers: bool, task: SentenceTask
+) -> PipelineConfig:
     architecture = values.get("architecture", "decoder")
     kind = TRAINS[architecture][0]
     if values.get("positions", "learned") == "learned":
         values = values | {"max_positions": facts.positions}
         kind = "denoising" if architecture == "encoder_decoder" else kind
     values = values | {"context_length": facts.positions, "answers": answers}
-    task = "next_sentence" if facts.sentence_head else "none"
     try:
         return PipelineConfig(
             name=name,
@@ -201,10 +205,7 @@ def _run_config(name: str, values: dict[str, Any], facts: Facts, place: str, ans
             data=DataConfig(sequence_length=facts.positions),
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        problem = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{place}: {f'{key}: ' if key else ''}{problem}") from None
+        raise InputError(f"{place}: {first_problem(error)}") from None
 
 
 def _repeat(words: str | tuple[str, ...], names: dict[str, str]) -> None:

@@ -45,9 +45,9 @@ def block_weights(model: ModelConfig, cross: bool = False) -> int:
     return attention * (2 if cross else 1) + mlps * mlp_weights(model) + router
 
 
-def norm_size(model: ModelConfig) -> int:
-    """Parameters of one norm."""
-    return model.hidden_size * (2 if model.norm == "layernorm" and model.norm_bias else 1)
+def norm_size(model: ModelConfig, width: int | None = None) -> int:
+    """Parameters of one norm, of the residual stream or of another width."""
+    return (width or model.hidden_size) * (2 if model.norm == "layernorm" and model.norm_bias else 1)
 
 
 def block_norms(model: ModelConfig, cross: bool = False) -> int:
@@ -70,9 +70,10 @@ def block_parameters(model: ModelConfig, cross: bool = False) -> int:
 
 def stack_extras(model: ModelConfig, position_rows: int, heads: int) -> int:
     """Parameters of one stack outside its blocks: positions, norms at either end."""
-    tables = {"learned": position_rows * model.hidden_size, "relative": model.relative_buckets * heads}
-    norms = int(model.embedding_norm) + int(model.norm_placement != "post")
-    return tables.get(model.positions, 0) + norms * norm_size(model)
+    tables = {"learned": position_rows * model.embedding_width, "relative": model.relative_buckets * heads}
+    norms = norm_size(model, model.embedding_width) if model.embedding_norm else 0
+    norms += norm_size(model) if model.norm_placement != "post" else 0
+    return tables.get(model.positions, 0) + norms
 
 
 def parameters(
@@ -82,18 +83,28 @@ def parameters(
     hidden, both = model.hidden_size, model.architecture == "encoder_decoder"
     count = vocabulary_rows * (model.word_size or hidden)
     count *= 2 if model.language_head and not model.tied_output else 1
-    count += 2 * (model.word_size or 0) * hidden + model.token_types * hidden
-    count += model.layers * block_parameters(model, cross=both)
+    count += projections(model) + model.token_types * model.embedding_width
+    count += (1 if model.shared_layers else model.layers) * block_parameters(model, cross=both)
     count += model.encoder_depth * block_parameters(model)
     count += (2 if both else 1) * stack_extras(model, position_rows, model.heads)
     count -= 0 if model.first_norm else norm_size(model)
     if model.architecture == "encoder" and model.language_head:
-        count += hidden * (hidden + model.bias) + norm_size(model) + vocabulary_rows
+        width = model.embedding_width
+        count += width * (hidden + model.bias) + norm_size(model, width) + vocabulary_rows
     if model.pooler:
         count += hidden * (hidden + 1)
     if sentence_head:
         count += hidden * (hidden + 1) + 2 * (hidden + 1)
     return count
+
+
+def projections(model: ModelConfig) -> int:
+    """Parameters between the width of the words and that of the residual stream."""
+    if model.word_size is None:
+        return 0
+    if model.word_size_of == "embeddings":
+        return (model.word_size + 1) * model.hidden_size
+    return 2 * model.word_size * model.hidden_size
 
 
 def embedding_parameters(model: ModelConfig, vocabulary_rows: int, position_rows: int) -> int:
@@ -102,9 +113,9 @@ def embedding_parameters(model: ModelConfig, vocabulary_rows: int, position_rows
     An output head of its own is as large as the word table, and left out too.
     """
     words = vocabulary_rows * (model.word_size or model.hidden_size) * (1 if model.tied_output else 2)
-    positions = position_rows * model.hidden_size if model.positions == "learned" else 0
+    positions = position_rows * model.embedding_width if model.positions == "learned" else 0
     stacks = 2 if model.architecture == "encoder_decoder" else 1
-    return words + stacks * positions + model.token_types * model.hidden_size
+    return words + stacks * positions + model.token_types * model.embedding_width
 
 
 def attention_products(model: ModelConfig, keys: int, causal: bool) -> float:
@@ -127,7 +138,7 @@ def head_cost(model: ModelConfig, lengths: Lengths, vocabulary_rows: int) -> flo
     """FLOPs per sample of the output head's forward pass."""
     per_token = 2.0 * vocabulary_rows * (model.word_size or model.hidden_size)
     if model.architecture == "encoder":
-        per_token += 2.0 * model.hidden_size**2
+        per_token += 2.0 * model.hidden_size * model.embedding_width
     return (lengths.targets or lengths.inputs) * per_token
 
 

@@ -143,7 +143,7 @@ def companion_bytes(config: PipelineConfig, lengths: Lengths, rows: int, width: 
 
     `config` has the companion's model and the training's layout, `width` is that of a value. No gradients,
     optimizer or activations are kept, and ZeRO does not divide it; but where its logits become labels, those
-    of all `samples` that a rank looks at together are, a step's or a validation's.
+    of all `samples` that a rank looks at in a step are.
     """
     found = []
     for stage, blocks in enumerate(stage_blocks(config, lengths, rows)):
@@ -195,6 +195,8 @@ def block_parameters(config: PipelineConfig, blocks: tuple[int, int]) -> int:
     """Parameters of so many blocks of an encoder and of the main stack."""
     cross = config.model.architecture == "encoder_decoder"
     inner, main = flops.block_parameters(config.model), flops.block_parameters(config.model, cross)
+    if config.model.shared_layers:
+        return min(1, blocks[1]) * main
     return blocks[0] * inner + blocks[1] * main
 
 

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.receipt import (
@@ -25,14 +25,15 @@ from data_prep.contract.receipt import (
 from data_prep.contract.settings import InputError
 from pipeline.config import EvaluationConfig
 from pipeline.data.remote import open_dataset
-from pipeline.evaluation.questions import QuestionSet
-from pipeline.evaluation.samples import Prompt
-from pipeline.evaluation.scoring import LanguageModel
-from pipeline.evaluation.suite import make_suite
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.questions import QuestionSet
+    from pipeline.evaluation.samples import Prompt
+    from pipeline.evaluation.scoring import LanguageModel
 
 RESULTS, SAMPLES = "results.json", "samples.jsonl"
 """What an evaluation leaves in its folder."""
-Load = Callable[[Path], LanguageModel]
+Load = Callable[[Path], "LanguageModel"]
 
 
 def evaluate(
@@ -44,6 +45,8 @@ def evaluate(
     load: Load | None = None,
 ) -> Receipt:
     """Measure every run (a run folder or a checkpoint, by the name it is shown under) on the dataset."""
+    from pipeline.evaluation.suite import make_suite
+
     data = open_dataset(str(dataset), config.data)
     inputs = inputs_of(data, runs)
     expected = wanted(config, inputs)
@@ -118,7 +121,7 @@ def is_tuned(path: Path) -> bool:
     return False
 
 
-def check_fits(model: LanguageModel, dataset: Dataset, config: EvaluationConfig, path: Path) -> None:
+def check_fits(model: "LanguageModel", dataset: Dataset, config: EvaluationConfig, path: Path) -> None:
     """`InputError` where a run cannot be asked what the recipe asks on this dataset."""
     check_tokens(model, dataset, path)
     own, length = model.config, config.data.sequence_length
@@ -134,7 +137,7 @@ def check_fits(model: LanguageModel, dataset: Dataset, config: EvaluationConfig,
         )
 
 
-def check_tokens(model: LanguageModel, dataset: Dataset, path: Path) -> None:
+def check_tokens(model: "LanguageModel", dataset: Dataset, path: Path) -> None:
     """`InputError` where a dataset has other tokens than a model reads."""
     if model.vocabulary.sha256 != dataset.vocabulary.sha256:
         raise InputError(
@@ -142,7 +145,7 @@ def check_tokens(model: LanguageModel, dataset: Dataset, path: Path) -> None:
         )
 
 
-def describe_task(task: QuestionSet | None, choices: int) -> dict[str, Any] | None:
+def describe_task(task: "QuestionSet | None", choices: int) -> dict[str, Any] | None:
     """What the questions are; None where there are none to ask."""
     if task is None:
         return None
@@ -174,7 +177,7 @@ def told(name: str, validation: dict[str, float], shots: Sequence[dict[str, Any]
     return f"eval: {name:<11} {found}" + (f"; {right}" if right else "")
 
 
-def sample_lines(prompts: list[Prompt], answers: dict[str, list[str]]) -> str:
+def sample_lines(prompts: "list[Prompt]", answers: dict[str, list[str]]) -> str:
     """The lines of samples.jsonl."""
     return "".join(
         json.dumps(

@@ -59,7 +59,7 @@ class Builder:
 
     def project_out(self) -> list[Layer]:
         """From the width of the residual stream to that of the word table, where they differ."""
-        if not self.model.word_size:
+        if not self.model.word_size or self.model.word_size_of == "embeddings":
             return []
         return [Layer("project_out", Projection, (*self.common, False), forward=project)]
 
@@ -106,8 +106,10 @@ class Builder:
 
     def _embeddings(self, prefix: str) -> list[Layer]:
         found = []
-        if self.model.word_size:
-            found.append(Layer(f"{prefix}project_in", Projection, (*self.common, True), forward=project))
+        project_in = Layer(f"{prefix}project_in", Projection, (*self.common, True), forward=project)
+        of_all = self.model.word_size_of == "embeddings"
+        if self.model.word_size and not of_all:
+            found.append(project_in)
         if self.model.positions == "learned":
             table = (*self.common, self.config.position_table)
             found.append(Layer(f"{prefix}positions", PositionTable, table))
@@ -116,10 +118,11 @@ class Builder:
         if self.model.token_types:
             found.append(Layer(f"{prefix}types", TypeTable, self.common, ends=("token_types",)))
         if self.model.embedding_norm:
-            found.append(Layer(f"{prefix}embedding_norm", Norm, self.common, forward=normalise))
+            norm = (*self.common, self.model.embedding_width)
+            found.append(Layer(f"{prefix}embedding_norm", Norm, norm, forward=normalise))
         if self.model.dropout:
             found.append(Layer(f"{prefix}dropout", Dropout, self.common, forward=drop))
-        return found
+        return [*found, project_in] if of_all else found
 
     def _context(self, prefix: str, causal: bool, segments: str) -> list[Layer]:
         """What the blocks share; the last block ends it."""
@@ -146,12 +149,14 @@ class Builder:
         model, inner = self.model, prefix == "encoder."
         count = model.encoder_depth if inner else model.layers
         cost = flops.block_cost(model, self.lengths, inner)
+        shared = model.shared_layers
         return [
             Layer(
-                f"{prefix}blocks.{i}",
+                f"{prefix}blocks.{0 if shared else i}",
                 Block,
                 (*self.common, causal, self._kind(i, prefix)),
                 cost,
+                tie="block" if shared else None,
                 gives=("expert_loss", "expert_load") if model.experts else (),
                 ends=STACK_ENDS[prefix] if i == count - 1 else (),
                 block=True,

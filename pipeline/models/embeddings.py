@@ -51,7 +51,7 @@ class PositionTable(nn.Module):
     def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, rows: int) -> None:
         super().__init__()
         self.megatron = megatron
-        self.weight = nn.Parameter(torch.empty(rows, model.hidden_size, dtype=megatron.params_dtype))
+        self.weight = nn.Parameter(torch.empty(rows, model.embedding_width, dtype=megatron.params_dtype))
         self.weight.initial_std = model.initial_std
         mark_partial(self.weight, megatron)
 
@@ -94,7 +94,7 @@ class TypeTable(nn.Module):
     def __init__(self, model: ModelConfig, megatron: ModelParallelConfig) -> None:
         super().__init__()
         self.megatron = megatron
-        shape = (model.token_types, model.hidden_size)
+        shape = (model.token_types, model.embedding_width)
         self.weight = nn.Parameter(torch.empty(shape, dtype=megatron.params_dtype))
         self.weight.initial_std = model.initial_std
         mark_partial(self.weight, megatron)
@@ -114,7 +114,8 @@ class Projection(WholeLinear):
         assert model.word_size is not None
         sizes = (model.word_size, model.hidden_size)
         inputs, outputs = sizes if inward else sizes[::-1]
-        super().__init__(megatron, inputs, outputs, bias=False, std=model.initial_std)
+        bias = model.word_size_of == "embeddings"
+        super().__init__(megatron, inputs, outputs, bias=bias, std=model.initial_std)
 
 
 def project(projection: nn.Module, flow: Flow) -> Flow:

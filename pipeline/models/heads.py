@@ -59,10 +59,10 @@ class MLMHead(nn.Module):
 
     def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, rows: int) -> None:
         super().__init__()
-        size, std = model.hidden_size, model.initial_std
-        self.dense = WholeLinear(megatron, size, size, bias=model.bias, std=std)
+        size, std = model.embedding_width, model.initial_std
+        self.dense = WholeLinear(megatron, model.hidden_size, size, bias=model.bias, std=std)
         self.activation = ACTIVATIONS[model.activation]
-        self.norm = Norm(model, megatron)
+        self.norm = Norm(model, megatron, size)
         own = rows // megatron.tensor_model_parallel_size
         self.bias = nn.Parameter(torch.zeros(own, dtype=megatron.params_dtype))
         mark_sharded(self.bias, 0, 1)

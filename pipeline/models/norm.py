@@ -20,13 +20,14 @@ from pipeline.models.linear import mark_partial, mark_sharded
 class Norm(nn.Module):
     """Layer normalisation, or root-mean-square normalisation (Zhang and Sennrich, 2019)."""
 
-    def __init__(self, model: ModelConfig, megatron: ModelParallelConfig) -> None:
+    def __init__(self, model: ModelConfig, megatron: ModelParallelConfig, width: int | None = None) -> None:
+        """Of `width` numbers; None is the residual stream's."""
         super().__init__()
-        self.epsilon, dtype = model.norm_epsilon, megatron.params_dtype
+        self.epsilon, dtype, width = model.norm_epsilon, megatron.params_dtype, width or model.hidden_size
         self.centred, self.offset = model.norm == "layernorm", float(model.norm_offset)
-        self.weight = nn.Parameter(torch.full((model.hidden_size,), 1.0 - self.offset, dtype=dtype))
+        self.weight = nn.Parameter(torch.full((width,), 1.0 - self.offset, dtype=dtype))
         has_bias = self.centred and model.norm_bias
-        self.bias = nn.Parameter(torch.zeros(model.hidden_size, dtype=dtype)) if has_bias else None
+        self.bias = nn.Parameter(torch.zeros(width, dtype=dtype)) if has_bias else None
         for parameter in self.parameters():
             mark_partial(parameter, megatron)
 

@@ -5,7 +5,7 @@ DeepSpeed PipelineModule (ZeRO 0 or 1). A caller sees the same few methods eithe
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 import deepspeed
@@ -38,6 +38,8 @@ from pipeline.parallel.stages import Stages
 
 Example: TypeAlias = tuple[Flow, Flow]
 """Inputs and labels of a micro batch by name."""
+Prepare: TypeAlias = Callable[[list[Batch]], list[Batch]]
+"""Adds labels to micro batches."""
 
 
 class Engine(ModelInLayout):
@@ -107,7 +109,7 @@ class Engine(ModelInLayout):
         """
         self._set_accumulation(len(batches))
         set_rate(self.engine.optimizer, learning_rate)
-        examples = self._examples(batches)
+        examples = self._examples(batches, self._factors(batches))
         if self.staged:
             mean = float(self.engine.train_batch(data_iter=self._staged(examples)))
             self._staged_means(len(examples))
@@ -119,19 +121,29 @@ class Engine(ModelInLayout):
         return self._means(len(examples)), self._gradient_norm()
 
     @torch.no_grad()
-    def evaluate(self, batches: list[Batch]) -> float:
-        """The loss, a weighted mean over every rank's batches; all ranks bring equally many."""
-        examples = self._examples(batches)
-        if self.staged:
-            mean = float(self.engine.eval_batch(self._staged(examples), num_micro_batches=len(examples)))
-            self._staged_means(len(examples))
-        else:
-            self.engine.eval()
-            for inputs, labels in examples:
-                self._loss(self.engine(inputs), labels)
-            mean = self._means(len(examples))
+    def evaluate(self, batches: list[Batch], prepare: Prepare | None = None) -> float:
+        """The loss, a weighted mean over every rank's batches; all ranks bring equally many.
+
+        `prepare` adds labels to as many batches at a time as a step has, so that no more of them are held.
+        """
+        factors = self._factors(batches)
+        count = self.engine.gradient_accumulation_steps() if prepare else len(batches)
+        self.engine.eval()
+        staged_mean = 0.0
+        for start in range(0, len(batches), count):
+            part = batches[start : start + count]
+            examples = self._examples(prepare(part) if prepare else part, factors)
+            if self.staged:
+                mean = float(self.engine.eval_batch(self._staged(examples), num_micro_batches=len(part)))
+                staged_mean += mean * (len(part) / len(batches))
+            else:
+                for inputs, labels in examples:
+                    self._loss(self.engine(inputs), labels)
         self.engine.train()
-        return mean
+        if self.staged:
+            self._staged_means(len(batches))
+            return staged_mean
+        return self._means(len(batches))
 
     @torch.no_grad()
     def forward(self, batches: list[Batch]) -> list[Flow]:
@@ -196,27 +208,34 @@ class Engine(ModelInLayout):
             self.engine.module.expect(shapes)
         return iter([(tuple(inputs.values()), tuple(labels.values())) for inputs, labels in examples])
 
-    def _examples(self, batches: list[Batch]) -> list[Example]:
-        """Batches as (inputs, labels) on the device.
+    def _factors(self, batches: list[Batch]) -> Flow:
+        """What the weights of batches are multiplied by, for each array of weights its own.
 
-        DeepSpeed averages over micro batches and data-parallel ranks, so weights are scaled to make that mean
-        the weighted mean over all of them: for each array of weights its own.
+        DeepSpeed averages over micro batches and data-parallel ranks; with these that means the weighted mean
+        over all of them.
         """
-        kinds = [name for name in self.loss.labels if name.endswith("weights") and name in batches[0]]
+        kinds = self._weights(batches[0])
         sums = [weight_sum(batches, kind) for kind in kinds]
         held = float(sum(self.loss.tokens(batch) for batch in batches))
         totals = torch.tensor([*sums, held], dtype=torch.float64, device=self.world.device)
         dist.all_reduce(totals, group=self.engine.data_parallel_group)
         factors = (len(batches) * self.world.data_size / totals[:-1].clamp(min=1e-9)).float()
-        scales = dict(zip(kinds, factors, strict=True))
         self.tokens = round(float(totals[-1]))
-        batches = alike(batches) if self.staged else [unmarked(batch) for batch in batches]
-        return [self._example(batch, scales) for batch in batches]
+        return dict(zip(kinds, factors, strict=True))
 
-    def _example(self, batch: Batch, scales: dict[str, Tensor]) -> Example:
+    def _weights(self, batch: Batch) -> list[str]:
+        return [name for name in self.loss.labels if name.endswith("weights") and name in batch]
+
+    def _examples(self, batches: list[Batch], factors: Flow) -> list[Example]:
+        """Batches as (inputs, labels) on the device, their weights scaled."""
+        assert self._weights(batches[0]) == [*factors], "weights come with the data, not from a companion"
+        batches = alike(batches) if self.staged else [unmarked(batch) for batch in batches]
+        return [self._example(batch, factors) for batch in batches]
+
+    def _example(self, batch: Batch, factors: Flow) -> Example:
         inputs = self._tensors(batch)
-        for name, scale in scales.items():
-            inputs[name] = inputs[name] * scale
+        for name, factor in factors.items():
+            inputs[name] = inputs[name] * factor
         # A label that a companion made is on the last pipeline stage alone.
         labels = {name: inputs.pop(name) for name in self.loss.labels if name in inputs}
         return inputs, labels

@@ -33,6 +33,8 @@ class Stages(PipelineModule):
             num_pp=world.pipeline_size, num_mp=world.tensor_size, num_dp=world.data_size
         )
         super().__init__([_spec(layer) for layer in chain(*stages)], topology=topology, loss_fn=loss)
+        for tied in self.tied_comms.values():
+            tied["weight_attr"] = [name for name, _ in tied["module"].named_parameters()]
         self._modules_in_turn = [self._module(layer, index) for index, layer in enumerate(self.own)]
         self._calls = calls(self.own, self._modules_in_turn, parallel)
         self.anchors = nn.ParameterList()  # see `pipeline.parallel.freezing`
@@ -151,5 +153,6 @@ def stage_bounds(costs: list[float], stages: int) -> list[int]:
 
 def _spec(layer: Layer) -> LayerSpec:
     if layer.tie:
-        return TiedLayerSpec(layer.tie, layer.module, *layer.arguments, tied_weight_attr="weight")
+        # The parameters that it sums gradients of are named when they are there, which is above.
+        return TiedLayerSpec(layer.tie, layer.module, *layer.arguments, tied_weight_attr=[])
     return LayerSpec(layer.module, *layer.arguments)

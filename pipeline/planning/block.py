@@ -10,9 +10,14 @@ from dataclasses import dataclass
 from pipeline.config import ModelConfig
 from pipeline.costs import flops
 from pipeline.costs.lengths import Lengths
+from pipeline.planning.calibration import LAUNCH
 from pipeline.planning.engine import Engine
 from pipeline.planning.kernels import Gpu, Product
 from pipeline.planning.layout import Layout
+
+KERNELS = 8
+"""Elementwise kernels of a layer's forward pass: norms, residual sums, nonlinearity, copies of heads; twice
+as many in its backward pass."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +92,14 @@ class Block:
     def forward(self) -> Times:
         """The forward pass."""
         products = sum(self.gpu.multiply(one, self.engine.products_in_fp8) for one in self.products())
-        return Times(products, self.attention(), self.gpu.move(self.gpu.width * self.traffic()))
+        moving = max(self.gpu.move(self.gpu.width * self.traffic()), KERNELS * LAUNCH)
+        return Times(products, self.attention(), moving)
 
     def backward(self) -> Times:
         """The backward pass, without what is computed again."""
         products = sum(self.gpu.train(one, self.engine.products_in_fp8) for one in self.products())
-        moved = self.gpu.width * self.traffic_back()
-        return Times(products, self.attention(back=True), self.gpu.move(moved))
+        moving = max(self.gpu.move(self.gpu.width * self.traffic_back()), 2 * KERNELS * LAUNCH)
+        return Times(products, self.attention(back=True), moving)
 
     def attention(self, back: bool = False) -> float:
         """Seconds of scores and weighted values."""

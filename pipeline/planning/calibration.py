@@ -12,6 +12,8 @@ STREAM = 0.85
 to .92 of the data sheet."""
 PROLOGUE = 96
 """A tile of a product spends as long on its beginning and end as on so many values of the inner dimension."""
+LAUNCH = 5e-6
+"""The least time of a kernel that a program in Python starts, one after another. An assumption."""
 LINK_SHARE = 0.8
 """Share of a link that collectives reach with large payloads: .78 measured within a DGX A100, .82 with H200
 (Bekman, Machine Learning Engineering, network)."""

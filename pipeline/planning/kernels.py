@@ -8,7 +8,7 @@ the longer of computing and of moving its matrices (Williams et al. 2009, the ro
 from dataclasses import dataclass
 
 from pipeline.costs.devices import Device
-from pipeline.planning.calibration import PROLOGUE, STREAM, SUSTAINED
+from pipeline.planning.calibration import LAUNCH, PROLOGUE, STREAM, SUSTAINED
 
 TILES = ((256, 128, 1.0), (128, 256, 1.0), (128, 128, 0.9), (64, 64, 0.6))
 """Rows and columns of a tile, and the share of the best speed that so small a one reaches: two matrices of
@@ -62,7 +62,7 @@ class Gpu:
         best = peak * (self.device.matmul_eight if fp8 else self.device.matmul)
         depth = product.inner / (product.inner + PROLOGUE)
         computing = product.flops / (best * SUSTAINED * filled(product, self.device.units) * depth)
-        return max(computing, self.move(self.width * product.values))
+        return max(computing, self.move(self.width * product.values), LAUNCH)
 
     def train(self, product: Product, fp8: bool = False) -> float:
         """Seconds of the backward pass of a product with a weight: gradients of the input and the weight."""
@@ -72,7 +72,7 @@ class Gpu:
 
     def fused(self, flops: float, share: float) -> float:
         """Seconds of fused attention that reaches this share of the peak."""
-        return flops / (share * self.device.peak(self.precision))
+        return LAUNCH + flops / (share * self.device.peak(self.precision))
 
     def move(self, size: float) -> float:
         """Seconds in which so many bytes go to or from memory."""

@@ -79,8 +79,8 @@ class Task:
     companions: Companions = field(default_factory=dict)
     """Frozen models by name."""
     prepare: Callable[[list[Batch], Companions], list[Batch]] = unchanged
-    """What is done to a rank's micro batches before a step or a validation, by all ranks together: labels
-    that companions make are added on the last pipeline stage."""
+    """What is done to a rank's micro batches of a step, or as many of a validation, by all ranks together:
+    labels that companions make are added on the last pipeline stage. Weights come with the data."""
     experience: Callable[[Engine, Notify], Experience] | None = None
     """What makes the batches where the model's own outputs decide them; None takes the stage's."""
     begin: Callable[[Engine], str] = as_loaded

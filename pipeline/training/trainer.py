@@ -31,7 +31,7 @@ from pipeline.training.loss_guard import LossGuard
 from pipeline.training.lr_schedule import learning_rate
 from pipeline.training.peak_flops import find_peak
 from pipeline.training.progress import Progress
-from pipeline.training.task import Experience, MakeTask, Task, own_objective
+from pipeline.training.task import Experience, MakeTask, Task, own_objective, unchanged
 
 
 def train(
@@ -181,13 +181,16 @@ class Loop:
     def _validated(self) -> dict[str, float]:
         if self.experience:
             return self.experience.validate()
-        loss = self.engine.evaluate(self._prepared(self.validation))
-        return {"validation_loss": loss} | {
+        return {"validation_loss": self._validate()} | {
             f"validation_{name}": value for name, value in self.engine.metrics.items()
         }
 
     def _prepared(self, batches: list[Batch]) -> list[Batch]:
         return self.task.prepare(batches, self.task.companions)
+
+    def _validate(self) -> float:
+        plain = self.task.prepare is unchanged
+        return self.engine.evaluate(self.validation, None if plain else self._prepared)
 
     def _measured(self, done: int) -> dict[str, float]:
         """What the task measures at a validation; the guard's memory keeps what ends the training early."""

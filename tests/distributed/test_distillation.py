@@ -4,13 +4,27 @@ import numpy as np
 from megatron.core import parallel_state
 
 from pipeline.distributed import world
-from pipeline.objectives.distillation import TEACHER, Distillation
+from pipeline.objectives.batches import Batch
+from pipeline.objectives.distillation import Distillation
 from pipeline.objectives.registry import objective_of
+from pipeline.parallel.companion import Companion
+from pipeline.stages.distill import with_teacher
 from tests.distributed import toy
 from tests.distributed.processes import run_world
 from tests.distributed.test_companions import LAYOUTS, companion, config, engine, micro_batches
 
 MODELS = {"gpt": (toy.GPT, toy.LLAMA | {"layers": 4}), "bert": (toy.BERT, toy.BERT | {"layers": 4})}
+
+
+class Labelled:
+    """Batches with a teacher's logits; `asked` is of how many at a time."""
+
+    def __init__(self, teacher: Companion) -> None:
+        self.teacher, self.asked = teacher, list[int]()
+
+    def __call__(self, batches: list[Batch]) -> list[Batch]:
+        self.asked.append(len(batches))
+        return with_teacher(batches, {"teacher": self.teacher})
 
 
 def distil(layout: tuple[int, int, int]) -> list[float]:
@@ -21,14 +35,17 @@ def distil(layout: tuple[int, int, int]) -> list[float]:
         here = world.start(given.parallel, given.seed)
         loss = Distillation(objective_of(given.objective), share=0.4, temperature=2.0)
         learner, beside = engine(given, here, loss), companion(config(teacher, layout), here)
+        labelled = Labelled(beside)
         for step in range(3):
             batches = micro_batches(given, here, step)
-            outputs = beside.forward(batches) or [{}] * len(batches)
-            labelled = [
-                batch | ({TEACHER: flow["logits"]} if flow else {})
-                for batch, flow in zip(batches, outputs, strict=True)
-            ]
-            found += [*learner.train_step(labelled, 1e-2), *learner.metrics.values()]
+            found += [*learner.train_step(labelled(batches), 1e-2), *learner.metrics.values()]
+        held = [*batches, *micro_batches(given, here, 9)]
+        labelled.asked.clear()
+        parts = [learner.evaluate(held, labelled), *learner.metrics.values()]
+        assert labelled.asked == 2 * [len(batches)]
+        together = [learner.evaluate(labelled(held)), *learner.metrics.values()]
+        np.testing.assert_allclose(parts, together, rtol=1e-6)
+        found += parts
         parallel_state.destroy_model_parallel()
     world.stop()
     return found
@@ -37,7 +54,7 @@ def distil(layout: tuple[int, int, int]) -> list[float]:
 def test_a_student_learns_the_same_in_every_layout() -> None:
     """To 1e-4 relative, as gradient norms are."""
     [alone] = run_world(1, distil, (1, 1, 1))
-    assert len(alone) == 3 * (4 + 7), "BERT has the metrics of its sentence task too"
+    assert len(alone) == 3 * (4 + 7) + 3 + 6, "BERT has the metrics of its sentence task too"
     for layout in LAYOUTS[1:]:
         for rank in run_world(2, distil, layout):
             np.testing.assert_allclose(rank, alone, rtol=1e-4, err_msg=str(layout))

@@ -42,7 +42,7 @@ def batch(name: str) -> Batch:
     rng = np.random.default_rng(5)
     found["targets"] = rng.integers(0, ref.VOCABULARY, real.shape)
     found["weights"] = real.astype(np.float32)
-    if name == "bert-next-sentence":
+    if name in ref.SENTENCE_TASKS:
         found["next_sentence"] = np.array([0, 1, 1])
         found["next_sentence_weights"] = np.ones(3, np.float32)
     return {key: np.ascontiguousarray(array) for key, array in found.items()}
@@ -91,7 +91,7 @@ def reference(name: str) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
     real = arrays["weights"].bool()
     logits_BSV = outputs.logits if "logits" in outputs else outputs.prediction_logits
     total = torch.nn.functional.cross_entropy(logits_BSV[real], arrays["targets"][real])
-    sentence = outputs.get("seq_relationship_logits")
+    sentence = ref.sentence_logits(outputs)
     if sentence is not None:
         total = total + torch.nn.functional.cross_entropy(sentence, arrays["next_sentence"])
     total.backward()

@@ -11,7 +11,7 @@ from tests.distributed import toy
 from tests.distributed.processes import run_world
 
 MODELS = {"gpt": toy.GPT, "bert": toy.BERT, "t5": toy.T5}
-OTHERS = {"llama": toy.LLAMA, "falcon": toy.FALCON, "bloom": toy.BLOOM}
+OTHERS = {"llama": toy.LLAMA, "falcon": toy.FALCON, "bloom": toy.BLOOM, "albert": toy.ALBERT}
 
 LAYOUTS: dict[int, list[dict[str, Any]]] = {
     1: [
@@ -70,7 +70,10 @@ def test_layouts_follow_one_process(model: str, steps: int, processes: int) -> N
 
 @pytest.mark.parametrize("model", OTHERS)
 def test_other_families_follow_one_process(model: str) -> None:
-    """Grouped and single key and value heads, ALiBi, banded layers, side-by-side branches, gated MLPs."""
+    """Grouped and single key and value heads, ALiBi, banded layers, side-by-side branches, gated MLPs.
+
+    One block for all layers has a gradient that is summed over stages and counts once in the norm.
+    """
     layouts: list[dict[str, Any]] = [
         {"tensor": 2, "pipeline": 2, "sequence": True},
         {"tensor": 2, "zero_stage": 3},

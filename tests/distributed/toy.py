@@ -65,6 +65,7 @@ GEMMA: dict[str, Any] = LLAMA | {
     "logit_softcap": 10.0,
     "local_window": 5,
 }
+ALBERT: dict[str, Any] = BERT | {"shared_layers": True, "word_size": 24, "word_size_of": "embeddings"}
 MOE: dict[str, Any] = LLAMA | {"experts": {"count": 6, "active": 2, "balance": 0.5, "z": 0.1}}
 OLMO: dict[str, Any] = LLAMA | {"qk_norm": "width", "norm_placement": "branch"}
 FALCON: dict[str, Any] = GPT | {"key_value_heads": 1, "parallel_block": "one_norm", "positions": "rope"}

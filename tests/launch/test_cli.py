@@ -116,3 +116,9 @@ def test_too_few_files_are_one_sentence_before_anything_starts() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_runs_no_model_loads_no_torch() -> None:
+    program = "import sys, launch.cli, launch.runner; print({'torch', 'ray', 'mlflow'} & sys.modules.keys())"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout == "set()\n"

@@ -1,4 +1,6 @@
-"""BERT and RoBERTa."""
+"""BERT, RoBERTa and ALBERT."""
+
+from dataclasses import replace
 
 from pipeline.conversion.families.common import GELUS, TIED, within
 from pipeline.conversion.family import Family, Key, Table
@@ -76,4 +78,44 @@ ROBERTA = Family(
     position_offset=lambda facts: (facts.pad or 0) + 1,
     offset_counted=True,
     copies=("roberta.embeddings.position_ids", "lm_head.decoder.bias", "roberta.pooler.dense.*"),
+)
+
+ALBERT_LAYER = "albert.encoder.albert_layer_groups.0.albert_layers.0."
+ALBERT_TABLE: Table = {
+    **{name: one for name, one in _bert_body("albert.").items() if not name.startswith("blocks.")},
+    "project_in": "albert.encoder.embedding_hidden_mapping_in",
+    "blocks.*.attention.qkv": tuple(f"{ALBERT_LAYER}attention.{one}" for one in ("query", "key", "value")),
+    "blocks.*.attention.output": f"{ALBERT_LAYER}attention.dense",
+    "blocks.*.attention_norm": f"{ALBERT_LAYER}attention.LayerNorm",
+    "blocks.*.mlp.up": f"{ALBERT_LAYER}ffn",
+    "blocks.*.mlp.down": f"{ALBERT_LAYER}ffn_output",
+    "blocks.*.mlp_norm": f"{ALBERT_LAYER}full_layer_layer_norm",
+    "masked_head.dense": "predictions.dense",
+    "masked_head.norm": "predictions.LayerNorm",
+    "masked_head": "predictions",
+    "head.table": "predictions.decoder",
+    "next_sentence.pool": "albert.pooler",
+    "next_sentence.classify": "sop_classifier.classifier",
+    "pooler.dense": "albert.pooler",
+}
+
+ALBERT = replace(
+    BERT,
+    model_type="albert",
+    classes=("AlbertForMaskedLM", "AlbertForPreTraining"),
+    bare="AlbertModel",
+    base="albert.",
+    outside=("predictions.", "sop_classifier."),
+    table=lambda model: ALBERT_TABLE,
+    keys=(
+        *(key for key in BERT_KEYS if key.ours not in ("activation", "dropout")),
+        Key("activation", "hidden_act", "gelu_tanh", {**GELUS, "relu": "relu"}),
+        Key("dropout", ("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.0),
+        Key("token_types", "type_vocab_size", 2),
+        Key("word_size", "embedding_size", 128),
+    ),
+    ours=BERT_VALUES | {"shared_layers": True, "word_size_of": "embeddings"},
+    theirs={"num_hidden_groups": 1, "inner_group_num": 1, "is_decoder": False, "add_cross_attention": False},
+    copies=("albert.embeddings.position_ids", "predictions.decoder.bias", "albert.pooler.*"),
+    sentence_task="sentence_order",
 )

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from data_prep.contract.problems import first_problem
 from data_prep.contract.settings import InputError
 from pipeline.config import RopeScaling
 from pipeline.conversion.family import shown
@@ -72,10 +73,10 @@ def _scaling(kind: str, section: dict[str, Any], theirs: dict[str, Any], place: 
             values |= _yarn(said, positions, place)
         return RopeScaling.model_validate({"kind": kind, **values}, strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = NAMES[kind].get(str(first["loc"][0]), str(first["loc"][0])) if first["loc"] else kind
+        first = first_problem(error)
+        name = NAMES[kind].get(first.place[0], first.place[0]) if first.place else kind
         raise InputError(
-            f"{place}: {name} is {shown(first['input'])} for rotary positions of type {kind}; {first['msg']}"
+            f"{place}: {name} is {shown(first.value)} for rotary positions of type {kind}; {first.message}"
         ) from None
 
 

@@ -125,6 +125,10 @@ PUBLISHED = {
     "modernbert-large": (50_368, 0, 395_881_664, 1),
     "bert-base": (30_522, 512, 110_106_428, 1),
     "bert-large": (30_522, 512, 336_226_108, 1),
+    "albert-base": (30_000, 512, 11_813_810, 1),
+    "albert-large": (30_000, 512, 17_847_474, 1),
+    "albert-xlarge": (30_000, 512, 59_021_490, 1),
+    "albert-xxlarge": (30_000, 512, 223_158_450, 1),
     "roberta-base": (50_265, 514, 124_697_433, 1),
     "roberta-large": (50_265, 514, 355_412_057, 1),
     "t5-small": (32_128, 0, 60_506_624, 1),
@@ -172,7 +176,9 @@ def test_presets_with_the_projections_of_distances_have_the_published_size(name:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_presets_have_their_published_size(name: str) -> None:
     vocabulary, positions, published, unit = PUBLISHED[name]
-    count = flops.parameters(ModelConfig(preset=name), vocabulary, positions, name.startswith("bert"))
+    count = flops.parameters(
+        ModelConfig(preset=name), vocabulary, positions, name.startswith(("bert", "albert"))
+    )
     assert round(count / unit) * unit == published
 
 

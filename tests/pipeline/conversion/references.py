@@ -57,6 +57,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "modernbert": {"preset": "modernbert-tiny", "layers": 3},
     "bert": {"preset": "bert-tiny"},
     "bert-next-sentence": {"preset": "bert-tiny"},
+    "albert": {"preset": "albert-tiny"},
+    "albert-sentence-order": {"preset": "albert-tiny", "layers": 3},
     "roberta": {"preset": "roberta-tiny"},
     "t5": {"preset": "t5-tiny", "encoder_layers": 3},
     "t5-1.1": {"preset": "t5-1.1-tiny", "mimetic": True},
@@ -64,6 +66,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "gpt1": {"preset": "gpt1-tiny"},
     "gpt-neo": {"preset": "gpt3-tiny", "local_window": 5, "scaled_attention": False},
 }
+SENTENCE_TASKS = {"bert-next-sentence": "next_sentence", "albert-sentence-order": "sentence_order"}
 OBJECTIVES = {
     "decoder": ObjectiveConfig(),
     "encoder": ObjectiveConfig(kind="masked_lm"),
@@ -78,8 +81,8 @@ def config(name: str, **parallel: Any) -> PipelineConfig:
     objective = OBJECTIVES[model.architecture]
     if name == "bart":
         objective = ObjectiveConfig(kind="denoising")
-    if name == "bert-next-sentence":
-        objective = ObjectiveConfig(kind="masked_lm", sentence_task="next_sentence")
+    if name in SENTENCE_TASKS:
+        objective = ObjectiveConfig(kind="masked_lm", sentence_task=SENTENCE_TASKS[name])
     return PipelineConfig(
         name=name,
         model=model,
@@ -266,6 +269,12 @@ def theirs(model: Any, batch: dict[str, Tensor]) -> Any:
             "encoder_segments": "attention_mask",
         }
     return model(**{names[name]: tensor for name, tensor in batch.items()})
+
+
+def sentence_logits(outputs: Any) -> Tensor | None:
+    """Those of a sentence task, where transformers' model has its head."""
+    found = outputs.get("seq_relationship_logits")
+    return outputs.get("sop_logits") if found is None else found
 
 
 def whole_links(name: str) -> list[Link]:

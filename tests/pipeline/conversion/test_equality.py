@@ -39,7 +39,7 @@ def test_logits_and_gradients_equal_transformers(name: str) -> None:
     loss = weighted_cross_entropy(outputs["logits"], targets, real / real.sum())
     wanted = cross_entropy(wanted_BSV[real], targets[real])
     if "next_sentence_logits" in outputs:
-        pair = outputs["next_sentence_logits"], expected.seq_relationship_logits
+        pair = outputs["next_sentence_logits"], ref.sentence_logits(expected)
         ref.close(pair[0].detach(), pair[1].detach(), 1e-5, "next sentence")
         loss, wanted = (total + one.square().sum() for total, one in zip((loss, wanted), pair, strict=True))
     torch.testing.assert_close(loss, wanted, rtol=1e-6, atol=0)

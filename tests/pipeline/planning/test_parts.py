@@ -8,6 +8,7 @@ from pipeline.costs.devices import BY_NAME, DEVICES
 from pipeline.planning.calibration import (
     ADAPTER_LATENCY,
     ADAPTER_SHARE,
+    LAUNCH,
     LINK_LATENCY,
     LINK_SHARE,
     PROLOGUE,
@@ -39,6 +40,10 @@ def test_a_thin_product_is_as_slow_as_memory() -> None:
     product = Product(8192, 8192, 8)
     moved = 2 * (8 * 8192 + 8192 * 8192 + 8 * 8192)
     assert Gpu(A100).multiply(product) == pytest.approx(moved / (2.039e12 * STREAM), rel=1e-12)
+
+
+def test_nothing_is_faster_than_its_start() -> None:
+    assert Gpu(A100).multiply(Product(64, 64, 64)) == LAUNCH
 
 
 def test_fp8_is_faster_where_there_is_any() -> None:
