@@ -5,6 +5,7 @@ dataset    prep        the recipe's corpus, where the study names no dataset
 forecast   scaling     what the smaller ones say of the largest
 4x96-3e13  cell        the largest
 law        scaling     every form fitted to all of them, and how far the forecast was off
+emergence  emergence   what all of them score, all or nothing and token by token
 attention  attention   who looks at whom in the last one
 """
 
@@ -19,7 +20,7 @@ from data_prep.contract.vocabulary import Vocabulary
 from launch.recipe import Recipe
 from pipeline.scaling.grid import Base, Cell, grid, stage_keys
 
-DATASET, FORECAST, LAW, ATTENTION = "dataset", "forecast", "law", "attention"
+DATASET, FORECAST, LAW, EMERGENCE, ATTENTION = "dataset", "forecast", "law", "emergence", "attention"
 
 
 def study_stages(recipe: Recipe) -> dict[str, dict[str, Any]]:
@@ -41,7 +42,8 @@ def study_stages(recipe: Recipe) -> dict[str, dict[str, Any]]:
         stages |= {one.name: training(one, base, data) for one in cells if one.held_out}
         law["forecast"] = FORECAST
     shown = {"kind": "attention", "of": [cells[-1].name], "data": data}
-    return stages | {LAW: law, ATTENTION: shown}
+    scored = {"kind": "emergence", "of": [one.name for one in cells], "data": data}
+    return stages | {LAW: law, EMERGENCE: scored, ATTENTION: shown}
 
 
 def training(one: Cell, base: Base, data: str) -> dict[str, Any]:

@@ -131,6 +131,8 @@ Part = Table | Text | Code | Curves | Bars | Lines | Heatmaps
 class Section:
     title: str
     parts: Sequence[Part]
+    front: bool = False
+    """Whether it stands before all others."""
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,35 @@ from launch.console import Hostfile, Json, Overrides, Work, app, print_line, rep
 
 @app.command(epilog="Example: bloomery inspect runs/quickstart/dataset")
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A dataset, checkpoint, run or work folder.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH", help="A dataset, checkpoint, run, work folder, or records (.parquet)."
+        ),
+    ],
     step: Annotated[int | None, typer.Option(help="Show the documents that this step trained on.")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Of records: only questions like that, as in right=false."),
+    ] = None,
+    versus: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--compare", metavar="RUN", help="Of records: McNemar's test of two runs; give it twice."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """What a dataset, checkpoint or run holds."""
+    """What a dataset, checkpoint, run or the records of an evaluation hold."""
     with reporting(as_json) as result:
         from launch import show
 
+        if path.suffix == ".parquet":
+            from launch.records import inspect_records, record_lines
+
+            result |= inspect_records(path, where or [], versus or [])
+            print_line("\n".join(record_lines(result, versus or [])))
+            return
         result |= show.describe(path) if step is None else show.trace(path, step)
         if not as_json:
             told_lines = show.lines(result) if step is None else show.sample_lines(result["samples"])

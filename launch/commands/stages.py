@@ -94,9 +94,38 @@ def tune(
 
 
 @app.command("eval", epilog="Example: bloomery eval launch/recipes/quickstart.yaml --set eval.questions=300")
-def evaluate(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_json: Json = False) -> None:
-    """Trained models to perplexity, the shot curve, generations and the report."""
-    one_kind("evaluate", recipe, sets, work, as_json, report=True)
+def evaluate(
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="The recipe's YAML file; with --harness a run.")
+    ],
+    sets: Overrides = None,
+    work: Work = None,
+    harness: Annotated[
+        str | None,
+        typer.Option(metavar="TASKS", help="Put these tasks of lm-evaluation-harness to a run, as in a,b."),
+    ] = None,
+    include: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="--harness: where task files of yours are.")
+    ] = None,
+    shots: Annotated[
+        int | None, typer.Option(min=0, help="--harness: examples before each question.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="--harness: questions of each task.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="--harness: write scores and samples there.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Trained models to scores of tasks, perplexity, generations and the report."""
+    if harness is None:
+        one_kind("evaluate", recipe, sets, work, as_json, report=True)
+        return
+    with reporting(as_json) as result:
+        from launch.harness import evaluate_run
+        from pipeline.evaluation.harness.run import Request
+
+        request = Request(harness.split(","), include, shots, limit)
+        result["results"] = evaluate_run(recipe, request, out, print_line)
 
 
 def one_kind(

@@ -24,6 +24,7 @@ from pipeline.objectives.batches import Batch
 from pipeline.objectives.denoising import NoiseSettings, denoising
 from pipeline.objectives.draws import combine
 from pipeline.objectives.masked import masked_lm
+from pipeline.objectives.registry import objective_of
 from pipeline.objectives.samples import Samples
 from pipeline.objectives.sentences import single
 from pipeline.objectives.spans import SpanLengths, span_corruption
@@ -83,7 +84,7 @@ def _rows(batch: Batch) -> list[Batch]:
 
 def composed(objective: ObjectiveConfig, vocabulary: Vocabulary, text: str) -> list[int]:
     """A user's text as the model reads it; `<mask>` and the sentinels in it are blanks."""
-    return framed(objective.kind, vocabulary, blanked(vocabulary, text))
+    return framed(objective_of(objective), vocabulary, blanked(vocabulary, text))
 
 
 def fill(model: LanguageModel, rows: Sequence[Sequence[int]], max_tokens: int) -> list[str]:

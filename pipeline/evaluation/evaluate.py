@@ -1,14 +1,16 @@
 """The evaluation stage: a dataset and trained runs in; results, samples and a receipt out.
 
-results.json    validation figures of each run and of a unigram model, and the shot curves
+results.json    validation figures of each run and of a unigram model, and the scores of every task
 samples.jsonl   {"prompt", "source", "blanks", "reference", "answers": {run: text}} a line; `blanks` says
                 whether the prompt is a text with blanks and each answer the same text with them filled in
+exam/           the exam as a suite of task files and rows (`pipeline.evaluation.exam`)
+records/        every question of every suite with all that came of it (`pipeline.evaluation.tasks.records`)
 receipt.json    written last; where it matches the configuration and the runs, nothing is done again
 """
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +27,9 @@ from data_prep.contract.receipt import (
 from data_prep.contract.settings import InputError
 from pipeline.config import EvaluationConfig
 from pipeline.data.remote import open_dataset
+from pipeline.evaluation.tasks.suites import identity_of
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.questions import QuestionSet
     from pipeline.evaluation.samples import Prompt
     from pipeline.evaluation.scoring import LanguageModel
 
@@ -46,9 +48,10 @@ def evaluate(
 ) -> Receipt:
     """Measure every run (a run folder or a checkpoint, by the name it is shown under) on the dataset."""
     from pipeline.evaluation.suite import make_suite
+    from pipeline.evaluation.suites import Suites
 
     data = open_dataset(str(dataset), config.data)
-    inputs = inputs_of(data, runs)
+    inputs = inputs_of(config, data, runs)
     expected = wanted(config, inputs)
     done = read_receipt(folder)
     if done is not None and done.fingerprint == expected:
@@ -58,19 +61,24 @@ def evaluate(
     load = load or _loader()
     suite = make_suite(config, data)
     notify(told("unigram", suite.validation["unigram"]) + f"; {suite.validation['about']}")
-    measured, answers = {}, {}
+    suites = Suites(config, data, folder, notify)
+    measured, answers, baseline = {}, {}, suites.baseline()
     for name, path in runs.items():
-        model = load(path)
+        model, tuned = load(path), is_tuned(path)
         check_fits(model, data, config, path)
-        measured[name] = suite.figures(model, is_tuned(path))
-        answers[name] = suite.answers(model, is_tuned(path))
-        notify(told(name, measured[name]["validation"], measured[name]["shots"]))
+        validation, marks = suite.loss(model), suites.ask(model, name, identity(path), tuned)
+        measured[name] = {"tuned": tuned, "validation": validation, "suites": marks}
+        answers[name] = suite.answers(model, tuned)
+        notify(told(name, validation))
+        for line in marks_told(name, marks):
+            notify(line)
+    suites.measurement.finish()
     results = {
         "validation": suite.validation,
-        "task": describe_task(suite.task, config.eval.choices),
+        "suites": suites.describe(),
+        "baselines": {"unigram": {"suites": baseline}},
         "places": {name: str(path) for name, path in runs.items()},
     }
-    folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / RESULTS, json.dumps({**results, "runs": measured}, indent=2) + "\n")
     write_atomic(folder / SAMPLES, sample_lines(suite.prompts, answers))
     receipt = Receipt(
@@ -87,9 +95,17 @@ def evaluate(
     return receipt
 
 
-def inputs_of(data: Dataset, runs: dict[str, Path]) -> dict[str, str]:
-    """Fingerprints of the dataset and of every run."""
-    return {"dataset": data.manifest.fingerprint} | {name: identity(path) for name, path in runs.items()}
+def inputs_of(config: EvaluationConfig, data: Dataset, runs: dict[str, Path]) -> dict[str, str]:
+    """Fingerprints of the dataset, of the recipe's own suites and of every run."""
+    asked = {"dataset": data.manifest.fingerprint} | suites_identity(config)
+    return asked | {name: identity(path) for name, path in runs.items()}
+
+
+def suites_identity(config: EvaluationConfig) -> dict[str, str]:
+    """Stands for the recipe's own suites, by their places. `InputError` where one is not there or wrong."""
+    if config.eval.suites and not config.can_answer:
+        raise InputError("eval.suites: model.architecture encoder gives no answers; leave them out")
+    return {f"suite {place}": fingerprint(identity_of(Path(place))) for place in config.eval.suites}
 
 
 def wanted(config: EvaluationConfig, inputs: dict[str, str]) -> str:
@@ -145,19 +161,6 @@ def check_tokens(model: "LanguageModel", dataset: Dataset, path: Path) -> None:
         )
 
 
-def describe_task(task: "QuestionSet | None", choices: int) -> dict[str, Any] | None:
-    """What the questions are; None where there are none to ask."""
-    if task is None:
-        return None
-    return {
-        "name": task.name,
-        "about": task.about,
-        "questions": len(task.questions),
-        "choices": choices,
-        "chance": 1 / choices,
-    }
-
-
 FIGURES = {
     "loss": "loss {:.4f}",
     "perplexity": "perplexity {:.1f}",
@@ -168,13 +171,17 @@ FIGURES = {
 """How a line tells the figures of a model that it has."""
 
 
-def told(name: str, validation: dict[str, float], shots: Sequence[dict[str, Any]] = ()) -> str:
-    """One line of a model's figures."""
+def told(name: str, validation: dict[str, float]) -> str:
+    """One line of a model's figures on held-out text."""
     found = ", ".join(words.format(validation[key]) for key, words in FIGURES.items() if key in validation)
-    right = ", ".join(
-        f"{one['shots']}-shot {one['accuracy']:.2f} [{one['low']:.2f}, {one['high']:.2f}]" for one in shots
-    )
-    return f"eval: {name:<11} {found}" + (f"; {right}" if right else "")
+    return f"eval: {name:<11} {found}"
+
+
+def marks_told(name: str, marks: dict[str, Any]) -> Iterator[str]:
+    """A line a suite: every task's score with its first number of examples."""
+    for suite, tasks in marks.items():
+        scores = ", ".join(f"{task} {found[0]['value']:.2f}" for task, found in tasks.items())
+        yield f"eval: {name:<11} {suite}: {scores}"
 
 
 def sample_lines(prompts: "list[Prompt]", answers: dict[str, list[str]]) -> str:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
-from pipeline.config import EvaluationConfig
+from pipeline.config import EvaluationConfig, PipelineConfig
 from pipeline.data.maker import cutting
 from pipeline.data.stream import SampleStream
 from pipeline.data.tables import special_tokens
@@ -65,7 +65,7 @@ def hidden(config: EvaluationConfig, dataset: Dataset) -> Hidden:
     """
     ordinary = np.zeros(dataset.vocabulary.size, bool)
     ordinary[special_tokens(dataset.vocabulary).ordinary] = True
-    batches, whole = _samples(config, dataset, "validation", config.eval.validation_tokens)
+    batches, whole = samples(config, dataset, "validation", config.eval.validation_tokens)
     found = Hidden(batches, ordinary, sum(len(batch["targets"]) for batch in batches), whole)
     if not len(found.tokens):
         raise InputError(
@@ -75,7 +75,7 @@ def hidden(config: EvaluationConfig, dataset: Dataset) -> Hidden:
     return found
 
 
-def _samples(config: EvaluationConfig, dataset: Dataset, split: str, tokens: int) -> tuple[list[Batch], bool]:
+def samples(config: PipelineConfig, dataset: Dataset, split: str, tokens: int) -> tuple[list[Batch], bool]:
     """Samples of a split with about as many tokens, in batches, and whether they are all there are."""
     stream = SampleStream(dataset, split, cutting(config), config.seed)
     objective = objective_of(config.objective)
@@ -91,11 +91,11 @@ def model_loss(model: LanguageModel, held: Hidden) -> dict[str, float]:
     """A model's figures on the hidden tokens; an encoder-decoder has a target loss too."""
     nats = right = whole = shuffled_nats = 0.0
     for number, batch in enumerate(held.batches):
-        losses, correct = _predictions(model, batch)
+        losses, correct = predictions(model, batch)
         text = held.text(batch)[batch["weights"] > 0]
         nats, whole = nats + float(losses[text].sum()), whole + float(losses.sum())
         right += int(correct[text].sum())
-        losses, _ = _predictions(model, shuffled(batch, held.ordinary, number))
+        losses, _ = predictions(model, shuffled(batch, held.ordinary, number))
         shuffled_nats += float(losses[text].sum())
     count = len(held.tokens)
     found = figures(nats / count, right / count) | {"shuffled_loss": shuffled_nats / count}
@@ -119,7 +119,7 @@ def shuffled(batch: Batch, ordinary: NDArray[np.bool_], seed: int) -> Batch:
     return batch | {name: tokens}
 
 
-def _predictions(model: LanguageModel, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def predictions(model: LanguageModel, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """-ln p of every predicted token of a batch in order, and whether it is the likeliest."""
     import torch
 
@@ -144,7 +144,7 @@ def unigram_loss(config: EvaluationConfig, dataset: Dataset, held: Hidden) -> di
     logs = unigram_logs(counts)
     found = figures(float(-logs[tokens].mean()), float((tokens == counts.argmax()).mean()))
     if "encoder_tokens" in held.batches[0]:
-        seen = _predicted(_samples(config, dataset, "train", TARGETS)[0])
+        seen = _predicted(samples(config, dataset, "train", TARGETS)[0])
         whole = unigram_logs(np.bincount(seen, minlength=len(held.ordinary)).astype(np.float64))
         found["target_loss"] = float(-whole[_predicted(held.batches)].mean())
     return found

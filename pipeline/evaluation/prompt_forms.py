@@ -93,7 +93,7 @@ class EncodedPrompt:
 
 def prompt_form(config: PipelineConfig, vocabulary: Vocabulary) -> PromptForm:
     """The form of the model of a run."""
-    length = config.data.sequence_length
+    length = config.context_length
     if config.model.architecture == "encoder_decoder":
         start = objective_of(config.objective).decoder_start(vocabulary)
         return EncodedPrompt(length, vocabulary.pad, start)

@@ -32,28 +32,63 @@ class Continuation:
     answer: list[int]
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What a model makes of a continuation."""
+
+    log_likelihood: float
+    """Natural log of the probability of the answer after its context."""
+    greedy: bool
+    """Whether every token of the answer is the likeliest one where it stands."""
+
+
 def log_likelihoods(model: LanguageModel, items: Sequence[Continuation]) -> list[float]:
     """Natural log of the probability of each answer after its context; the two must fit the model's form."""
+    return [one.log_likelihood for one in score(model, items)]
+
+
+def score(model: LanguageModel, items: Sequence[Continuation]) -> list[Scored]:
+    """The same, and whether the answer is what the model would say.
+
+    Items whose answers differ in their last token alone are read once: all choices of one token are.
+    """
     form = prompt_form(model.config, model.vocabulary)
-    scores = [0.0] * len(items)
-    for batch in batches_by_length([form.size(item.context, item.answer) for item in items]):
-        for index, score in zip(batch, _score(model, form, [items[index] for index in batch]), strict=True):
-            scores[index] = score
-    return scores
+    alike: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
+    for index, item in enumerate(items):
+        alike.setdefault((tuple(item.context), tuple(item.answer[:-1])), []).append(index)
+    groups = list(alike.values())
+    found: dict[int, Scored] = {}
+    for batch in batches_by_length([form.size(items[one].context, items[one].answer) for one, *_ in groups]):
+        found |= _score(model, form, items, [groups[place] for place in batch])
+    return [found[index] for index in range(len(items))]
 
 
-def _score(model: LanguageModel, form: PromptForm, items: list[Continuation]) -> list[float]:
-    """The scores of one batch; of the logits only the rows that predict an answer are looked at."""
+def _score(
+    model: LanguageModel, form: PromptForm, items: Sequence[Continuation], groups: list[list[int]]
+) -> dict[int, Scored]:
+    """The scores of one batch, a row a group; of the logits only the rows that predict an answer are used."""
     import torch
 
-    inputs, firsts = form.inputs([item.context for item in items], [item.answer[:-1] for item in items])
-    lengths = np.array([len(item.answer) for item in items])
-    rows = np.repeat(np.arange(len(items)), lengths)
+    read = [items[first] for first, *_ in groups]
+    inputs, firsts = form.inputs([item.context for item in read], [item.answer[:-1] for item in read])
+    lengths = [len(item.answer) for item in read]
+    rows = np.repeat(np.arange(len(read)), lengths)
     columns = np.concatenate([first + np.arange(size) for first, size in zip(firsts, lengths, strict=True)])
-    answers = torch.tensor([token for item in items for token in item.answer])
     logits_AV = batch_logits(model, inputs)[rows, columns, : model.vocabulary.size]
-    chosen_A = logits_AV.gather(1, answers[:, None].to(logits_AV.device))[:, 0] - logits_AV.logsumexp(dim=-1)
-    return [float(one.sum()) for one in chosen_A.double().cpu().split(lengths.tolist())]
+    normal_A, best_A = logits_AV.logsumexp(dim=-1), logits_AV.argmax(dim=-1)
+    # An answer's tokens are predicted by the rows of its group: [1, 2] and [1, 3] by rows 0 and 1 of theirs.
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    order = [(index, start) for group, start in zip(groups, starts, strict=False) for index in group]
+    sizes = [len(items[index].answer) for index, _ in order]
+    places = np.concatenate([start + np.arange(len(items[index].answer)) for index, start in order])
+    answers = torch.tensor([token for index, _ in order for token in items[index].answer])
+    answers, places = answers.to(logits_AV.device), torch.from_numpy(places).to(logits_AV.device)
+    logs = (logits_AV[places, answers] - normal_A[places]).double().cpu().split(sizes)
+    greedy = (best_A[places] == answers).cpu().split(sizes)
+    return {
+        index: Scored(float(log.sum()), bool(same.all()))
+        for (index, _), log, same in zip(order, logs, greedy, strict=True)
+    }
 
 
 def batch_logits(model: LanguageModel, inputs: Inputs) -> Any:

@@ -1,7 +1,7 @@
 """Continue prompts with a decoder, or answer them with an encoder and a decoder, several at once."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,8 @@ class Sampling:
 
 
 GREEDY = Sampling(temperature=0.0)
+Finished = Callable[[list[int]], bool]
+"""Whether an answer is complete, by its ids so far."""
 
 
 def generate(
@@ -34,15 +36,17 @@ def generate(
     max_tokens: int,
     sampling: Sampling = GREEDY,
     stop_ids: Collection[int] = (),
+    finished: Finished | None = None,
 ) -> list[list[int]]:
     """The ids that follow each prompt, at most `max_tokens`, without the id that stopped them.
 
+    An answer also ends with the id after which it is `finished`.
     Behind an encoder they answer the prompt, with no more ids than the decoder's longest. No prompt may be
     empty. What follows a prompt does not depend on the other prompts, for each draws from its own stream.
     Where prompt and answer outgrow what a decoder sees at once, it sees their end (`window`).
     """
     answers: list[list[int]] = [[] for _ in prompts]
-    for index, token in stream(model, prompts, max_tokens, sampling, stop_ids):
+    for index, token in stream(model, prompts, max_tokens, sampling, stop_ids, finished):
         answers[index].append(token)
     return answers
 
@@ -53,9 +57,10 @@ def stream(
     max_tokens: int,
     sampling: Sampling = GREEDY,
     stop_ids: Collection[int] = (),
+    finished: Finished | None = None,
 ) -> Iterator[tuple[int, int]]:
     """The same as it comes: the number of a prompt and an id that follows it."""
-    for going, chosen, _ in drawn(model, prompts, max_tokens, sampling, stop_ids):
+    for going, chosen, _ in drawn(model, prompts, max_tokens, sampling, stop_ids, finished=finished):
         for index, token in zip(going, chosen, strict=True):
             if token not in stop_ids:
                 yield index, token
@@ -68,6 +73,7 @@ def drawn(
     sampling: Sampling,
     stop_ids: Collection[int] = (),
     draws: Tensor | None = None,
+    finished: Finished | None = None,
 ) -> Iterator[tuple[list[int], list[int], Tensor]]:
     """Step by step the prompts that go on, the id of each, and the logits [B, V] that it was drawn from.
 
@@ -82,6 +88,7 @@ def drawn(
         draws = streams(prompts, max_tokens, sampling.seed)
     draws = draws.to(logits_BV.device)
     going = list(range(len(rows)))
+    begun = [len(row) for row in rows]
     for number in range(max_tokens):
         logits_BV = logits_BV[:, : model.vocabulary.size]
         chosen = choose(logits_BV, sampling, draws[going, number]).tolist()
@@ -89,6 +96,8 @@ def drawn(
         kept = [place for place, token in enumerate(chosen) if token not in stop_ids]
         for place in kept:
             rows[going[place]].append(chosen[place])
+        if finished:
+            kept = [place for place in kept if not finished(rows[going[place]][begun[going[place]] :])]
         going = [going[place] for place in kept]
         if not going or number == max_tokens - 1:
             return

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.contract.vocabulary import MASK as MASK_PIECE
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import DataConfig, NoiseKind
 from pipeline.objectives.batches import Batch
@@ -27,6 +28,8 @@ class Denoising(Objective):
     """BART's objective: the text as it was before it was damaged."""
 
     needs = ("mask",)
+    blank = MASK_PIECE
+    rewrites = True
 
     def shape(self, data: DataConfig) -> Shape:
         """Input and target have an `<eos>` behind the text."""
@@ -38,6 +41,16 @@ class Denoising(Objective):
         del data
         noise = NoiseSettings(self.settings.density, self.settings.mean_span)
         return partial(denoising, special=special, noises=self.settings.noises, noise=noise)
+
+    def asked(
+        self, vocabulary: Vocabulary, before: Sequence[int], answer: Sequence[int]
+    ) -> tuple[list[int], list[int]]:
+        """What is missing behind the text is the end of the text that is restored.
+
+        The text before it is part of what is said, and as likely whatever the answer.
+        """
+        read = self.framed(vocabulary, [*before, vocabulary.id_of(self.blank)])
+        return read, [*before, *answer, vocabulary.eos]
 
     def describe(self) -> str:
         """How much is damaged, by what, and in what spans."""

@@ -6,12 +6,14 @@ Joshi et al. 2020). `<cls>`, `<sep>` and `<eos>` are never hidden. Whether a mas
 at each visit (RoBERTa; Liu et al. 2019) is decided by the keys of the samples.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.contract.vocabulary import CLS, MASK, SEP, Vocabulary
 from pipeline.config import DataConfig, ObjectiveConfig
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.draws import Words, uniform, words
@@ -38,6 +40,7 @@ class MaskedLM(Objective):
     """BERT's objective: hidden tokens, and with a sentence task whether the second text belongs there."""
 
     needs = ("cls", "sep", "mask")
+    blank = MASK
 
     @property
     def pairs(self) -> bool:
@@ -69,6 +72,10 @@ class MaskedLM(Objective):
         """What `masked_lm` makes of one text a sample, or of two."""
         del data
         return partial(masked_texts, special=special, settings=self.settings)
+
+    def framed(self, vocabulary: Vocabulary, ids: Sequence[int]) -> list[int]:
+        """A text stands between `<cls>` and `<sep>`."""
+        return [vocabulary.id_of(CLS), *ids, vocabulary.id_of(SEP)]
 
     def describe(self) -> str:
         """What is hidden, how, and the second task."""

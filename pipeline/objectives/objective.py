@@ -5,12 +5,12 @@ One class a kind, each in its own file; `pipeline.objectives.registry` finds it 
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from data_prep.contract.settings import InputError
-from data_prep.contract.vocabulary import Vocabulary
+from data_prep.contract.vocabulary import SENTINELS, Vocabulary
 from pipeline.config import DataConfig, ObjectiveConfig
 from pipeline.costs.lengths import Lengths
 from pipeline.objectives.batches import Batch
@@ -58,6 +58,12 @@ class Objective(Loss):
     fills: ClassVar[bool] = True
     """Whether a model is asked what stands in blanks, and not how a text goes on."""
 
+    blank: ClassVar[str] = SENTINELS[0]
+    """The piece that stands in a text for what is missing there."""
+
+    rewrites: ClassVar[bool] = False
+    """Whether it answers a text that has blanks with the whole text, and not with what fills them."""
+
     def __init__(self, settings: ObjectiveConfig) -> None:
         self.settings = settings
 
@@ -91,6 +97,17 @@ class Objective(Loss):
     def decoder_start(self, vocabulary: Vocabulary) -> int:
         """What a decoder behind an encoder starts with: `<pad>`, as in T5."""
         return vocabulary.pad
+
+    def framed(self, vocabulary: Vocabulary, ids: Sequence[int]) -> list[int]:
+        """What an encoder reads: the ids of a text in what stands around them."""
+        return [*ids, vocabulary.eos]
+
+    def asked(
+        self, vocabulary: Vocabulary, before: Sequence[int], answer: Sequence[int]
+    ) -> tuple[list[int], list[int]]:
+        """What a model reads and what it then says where an answer follows a text: here the two as given."""
+        del vocabulary
+        return [*before], [*answer]
 
     def begins(self, vocabulary: Vocabulary) -> tuple[int, ...]:
         """What a published decoder's texts begin with, behind its start: the id that is forced, if any."""

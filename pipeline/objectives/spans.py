@@ -5,6 +5,7 @@ noise span becomes one sentinel, in the target each non-noise span does; both en
 starts with text and ends with noise, so the target begins with a sentinel and has no closing one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.contract.settings import InputError
+from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import DataConfig
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.draws import Words, halves
@@ -47,6 +49,13 @@ class SpanCorruption(Objective):
                 f"tokenizer has {len(special.sentinels)}; shorten it or raise objective.mean_span"
             )
         return partial(span_corruption, special=special, lengths=lengths)
+
+    def asked(
+        self, vocabulary: Vocabulary, before: Sequence[int], answer: Sequence[int]
+    ) -> tuple[list[int], list[int]]:
+        """The answer is a span missing behind the text."""
+        sentinel = vocabulary.id_of(self.blank)
+        return self.framed(vocabulary, [*before, sentinel]), [sentinel, *answer, vocabulary.eos]
 
     def describe(self) -> str:
         """How much is hidden, and in what spans."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.distributed.gathering import gathered
-from pipeline.evaluation.questions import wilson
+from pipeline.evaluation.intervals import wilson
 from pipeline.objectives.batches import Batch, BatchSource
 from pipeline.objectives.pairs import at_ends
 from pipeline.parallel.model import ModelInLayout

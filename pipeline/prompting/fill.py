@@ -17,7 +17,9 @@ from data_prep.contract.cleaning import clean
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import MASK, SENTINELS, Vocabulary
 from pipeline.generation.beams import Beams, beam_search
-from pipeline.generation.model import GenerativeModel
+from pipeline.generation.model import GenerativeModel, has_encoder
+from pipeline.objectives.objective import Objective
+from pipeline.objectives.registry import objective_of
 from pipeline.prompting.text import blanked, framed
 
 
@@ -60,19 +62,19 @@ def fill(
     for text in texts:
         if MASK not in text:
             raise InputError(f"{text!r} has no blank to fill in; write {MASK} where one is")
-    if model.config.model.architecture == "encoder":
+    objective = objective_of(model.config.objective)
+    if not objective.fills:
+        raise InputError("a decoder alone goes on with texts and fills in no blanks; give it a prompt")
+    if not has_encoder(model):
         return [_by_tokens(model, text, candidates) for text in texts]
-    if model.config.objective.kind == "denoising":
-        return _by_rewriting(model, texts, max_tokens, beams)
-    if model.config.objective.kind == "span_corruption":
-        return _by_spans(model, texts, max_tokens, beams)
-    raise InputError("a decoder alone goes on with texts and fills in no blanks; give it a prompt")
+    by_generation = _by_rewriting if objective.rewrites else _by_spans
+    return by_generation(model, objective, texts, max_tokens, beams)
 
 
 def _by_tokens(model: MaskedModel, text: str, candidates: int) -> Filled:
     vocabulary = model.vocabulary
     mask = vocabulary.id_of(MASK)
-    ids = framed("masked_lm", vocabulary, blanked(vocabulary, text))
+    ids = framed(objective_of(model.config.objective), vocabulary, blanked(vocabulary, text))
     _check_length(model, ids)
     places = [place for place, token in enumerate(ids) if token == mask]
     logits_NV: Tensor = model.logits(torch.tensor([ids]))[0, places, : vocabulary.size]
@@ -86,7 +88,9 @@ def _by_tokens(model: MaskedModel, text: str, candidates: int) -> Filled:
     return Filled(vocabulary.decode(ids), blanks)
 
 
-def _by_spans(model: GenerativeModel, texts: Sequence[str], max_tokens: int, beams: Beams) -> list[Filled]:
+def _by_spans(
+    model: GenerativeModel, objective: Objective, texts: Sequence[str], max_tokens: int, beams: Beams
+) -> list[Filled]:
     vocabulary = model.vocabulary
     sources = []
     for text in texts:
@@ -95,7 +99,7 @@ def _by_spans(model: GenerativeModel, texts: Sequence[str], max_tokens: int, bea
             raise InputError(f"{text.count(MASK)} blanks in a text; there are {known} sentinels")
         pairs = zip(text.split(MASK), [*SENTINELS[: text.count(MASK)], ""], strict=True)
         marked = "".join(part + sentinel for part, sentinel in pairs)
-        sources.append(framed("span_corruption", vocabulary, blanked(vocabulary, marked)))
+        sources.append(framed(objective, vocabulary, blanked(vocabulary, marked)))
         _check_length(model, sources[-1])
     answers = beam_search(model, sources, max_tokens, beams, {vocabulary.eos})
     return [_put_back(vocabulary, *pair) for pair in zip(sources, answers, strict=True)]
@@ -128,10 +132,10 @@ def spans_of(answer: Sequence[int], sentinels: Sequence[int]) -> dict[int, list[
 
 
 def _by_rewriting(
-    model: GenerativeModel, texts: Sequence[str], max_tokens: int, beams: Beams
+    model: GenerativeModel, objective: Objective, texts: Sequence[str], max_tokens: int, beams: Beams
 ) -> list[Filled]:
     vocabulary = model.vocabulary
-    sources = [framed("denoising", vocabulary, blanked(vocabulary, text)) for text in texts]
+    sources = [framed(objective, vocabulary, blanked(vocabulary, text)) for text in texts]
     for source in sources:
         _check_length(model, source)
     answers = beam_search(model, sources, max_tokens, beams, {vocabulary.eos})

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from data_prep.contract.cleaning import clean
-from data_prep.contract.vocabulary import CLS, MASK, SENTINELS, SEP, Vocabulary
+from data_prep.contract.vocabulary import MASK, SENTINELS, Vocabulary
 from pipeline.generation.model import GenerativeModel, has_encoder
+from pipeline.objectives.objective import Objective
+from pipeline.objectives.registry import objective_of
 from pipeline.prompting.chat import ChatTemplate, Message
 
 BLANK = re.compile(r"(<mask>|<extra_id_\d+>)")
@@ -28,19 +30,18 @@ def prompt_ids(model: GenerativeModel, text: str, chat: bool) -> list[int]:
     if not has_encoder(model):
         before = [vocabulary.eos] if vocabulary.frame is None else vocabulary.frame[0]
         return [*before, *vocabulary.encode(text)] or [vocabulary.start]
+    objective = objective_of(model.config.objective)
     if not BLANK.search(text):
-        text += f" {MASK if model.config.objective.kind == 'denoising' else SENTINELS[0]}"
-    return framed(model.config.objective.kind, vocabulary, blanked(vocabulary, text))
+        text += f" {objective.blank}"
+    return framed(objective, vocabulary, blanked(vocabulary, text))
 
 
-def framed(objective: str, vocabulary: Vocabulary, ids: Sequence[int]) -> list[int]:
+def framed(objective: Objective, vocabulary: Vocabulary, ids: Sequence[int]) -> list[int]:
     """What an encoder reads: the ids of a text in what the tokenizer or the objective puts around them."""
     if vocabulary.frame is not None:
         before, after = vocabulary.frame
         return [*before, *ids, *after]
-    if objective == "masked_lm":
-        return [vocabulary.id_of(CLS), *ids, vocabulary.id_of(SEP)]
-    return [*ids, vocabulary.eos]
+    return objective.framed(vocabulary, ids)
 
 
 def stop_ids(vocabulary: Vocabulary, chat: bool = False) -> set[int]:

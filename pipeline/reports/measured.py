@@ -1,4 +1,4 @@
-"""The report of an evaluation: held-out text, multiple choice, blanks and generations as plain parts."""
+"""The report of an evaluation: tasks, held-out text, blanks and generations as plain parts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,14 +7,13 @@ from typing import Any
 from data_prep.contract.report import (
     Code,
     Headline,
-    Line,
-    Lines,
     Part,
     Section,
     StageReport,
     Table,
     Text,
 )
+from pipeline.reports.tasks import task_figures, task_headlines, task_sections
 
 COLUMNS = {
     "loss": ("loss (nats)", "{:.4f}"),
@@ -42,8 +41,8 @@ def evaluation_report(folder: Path, results: dict[str, Any], samples: list[dict[
     return StageReport(
         headlines=headlines(results),
         sections=[
+            *task_sections(folder, results),
             Section("Held-out text", held_out(results)),
-            Section("Multiple choice", choices(folder.name, results)),
             Section("Blanks filled in", side_by_side([one for one in samples if one.get("blanks")])),
             Section(
                 "Generations, side by side", side_by_side([one for one in samples if not one.get("blanks")])
@@ -57,15 +56,15 @@ def evaluation_report(folder: Path, results: dict[str, Any], samples: list[dict[
 
 def model_figures(run: dict[str, Any]) -> dict[str, float]:
     """What was found of a model, by names that are the same for every model."""
-    validation, shots = run["validation"], run["shots"]
+    validation = run["validation"]
     names = {"loss": "held_out_loss", "accuracy": "hidden_token_accuracy"}
     names |= {key: key for key in ("perplexity", "bits_per_byte", "shuffled_loss", "target_loss")}
     figures = {name: validation[key] for key, name in names.items() if key in validation}
-    return figures | {f"accuracy_{one['shots']}_shot": one["accuracy"] for one in shots}
+    return figures | task_figures(run)
 
 
 def headlines(results: dict[str, Any]) -> list[Headline]:
-    """The first model's loss beside a unigram model's, and the best answer to the questions."""
+    """The first model's loss beside a unigram model's, and how many tasks each has learnt."""
     found: list[Headline] = []
     runs = results.get("runs", {})
     unigram = results.get("validation", {}).get("unigram", {}).get("loss")
@@ -79,12 +78,7 @@ def headlines(results: dict[str, Any]) -> list[Headline]:
             found.append(Headline("bits per byte", f"{validation['bits_per_byte']:.3f}", perplexity))
         else:
             found.append(Headline("hidden tokens right", f"{validation['accuracy']:.0%}", perplexity))
-    asked = [(one["accuracy"], name, one) for name, run in runs.items() for one in run["shots"]]
-    if asked:
-        accuracy, name, one = max(asked, key=lambda found: found[0])
-        note = f"{name}, {one['shots']}-shot, n = {one['n']}; chance {results['task']['chance']:.0%}"
-        found.append(Headline(f"{results['task']['name']}?".capitalize(), f"{accuracy:.0%}", note))
-    return found
+    return [*found, *task_headlines(results)]
 
 
 def held_out(results: dict[str, Any]) -> list[Part]:
@@ -105,59 +99,6 @@ def held_out(results: dict[str, Any]) -> list[Part]:
         f"every count.{SHUFFLED if 'shuffled_loss' in names else ''}"
     )
     return [Table(head, rows, frozenset(range(1, len(head)))), Text(words)]
-
-
-def choices(name: str, results: dict[str, Any]) -> list[Part]:
-    """The shot curve and its numbers."""
-    runs = results.get("runs", {})
-    if not any(run["shots"] for run in runs.values()):
-        return []
-    task = results["task"]
-    rows = [
-        [
-            model,
-            str(one["shots"]),
-            f"{one['accuracy']:.1%}",
-            f"{one['low']:.1%} to {one['high']:.1%}",
-            f"{one['right']} of {one['n']}",
-            f"{one['accuracy_per_byte']:.1%}",
-            str(one["examples_dropped"]),
-        ]
-        for model, run in runs.items()
-        for one in run["shots"]
-    ]
-    head = ["model", "examples", "accuracy", "95 % interval", "right", "by likelihood per byte", "left out"]
-    words = (
-        f"{task['about'].capitalize()} {task['choices']} choices from held-out data; the answer is the "
-        "choice whose likelihood the question raises most over a neutral one. Examples that do not fit "
-        "before a question are left out."
-    )
-    return [Text(words), shot_curve(name, results), Table(head, rows, frozenset(range(1, 7)))]
-
-
-def shot_curve(name: str, results: dict[str, Any]) -> Lines:
-    """Accuracy over the number of examples with 95 % intervals, and chance."""
-    lines = [
-        Line(
-            model,
-            [one["shots"] for one in run["shots"]],
-            [one["accuracy"] for one in run["shots"]],
-            [one["low"] for one in run["shots"]],
-            [one["high"] for one in run["shots"]],
-        )
-        for model, run in results["runs"].items()
-    ]
-    chance = results["task"]["chance"]
-    levels = {f"chance ({chance:.0%})": chance}
-    plot = "shots" if name == "eval" else f"{name}_shots"
-    return Lines(
-        plot,
-        "examples before the question",
-        "accuracy",
-        lines,
-        levels,
-        share=True,
-    )
 
 
 def side_by_side(samples: Sequence[dict[str, Any]]) -> list[Part]:

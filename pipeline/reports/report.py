@@ -45,9 +45,13 @@ def write_report(findings: Findings) -> Path:
 def page(findings: Findings, pictures: dict[str, str]) -> str:
     """The whole page; `pictures` are <svg> elements by name."""
     shown = nodes(findings)
+    told = [
+        (section.front, title, body(section, stage, pictures)) for stage, section, title in titled(findings)
+    ]
     parts = [
+        *((title, words) for front, title, words in told if front),
         ("Stages", figure([STAGES], pictures) + render(stages_table(shown), pictures)),
-        *((title, body(section, stage, pictures)) for stage, section, title in titled(findings)),
+        *((title, words) for front, title, words in told if not front),
         ("Models", "".join(model(findings, stage) for stage in findings.trained)),
         ("Where things are", render(places(findings), pictures)),
         ("What made it", render(versions(findings), pictures)),

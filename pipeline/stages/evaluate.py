@@ -29,8 +29,9 @@ class Evaluate(Kind):
     artifacts, tables = (RESULTS, SAMPLES, TABLE), (TABLE,)
 
     def fingerprint(self, stage: Stage) -> str:
-        """Of the questions, the dataset and the runs."""
-        return wanted(config_of(stage), inputs_of(find_dataset(stage), runs_of(stage)))
+        """Of the questions, the dataset, the suites and the runs."""
+        config = config_of(stage)
+        return wanted(config, inputs_of(config, find_dataset(stage), runs_of(stage)))
 
     def run(self, stage: Stage, notify: Notify) -> Receipt:
         """Measure every run."""

@@ -17,6 +17,7 @@ from pipeline.stages.cell import Cell
 from pipeline.stages.compare import Compare
 from pipeline.stages.distill import Distill
 from pipeline.stages.dpo import Dpo
+from pipeline.stages.emergence import Emergence
 from pipeline.stages.evaluate import Evaluate
 from pipeline.stages.finetune import Finetune
 from pipeline.stages.frontier import Frontier
@@ -44,6 +45,7 @@ OWN: tuple[type[Kind], ...] = (
     Evaluate,
     AttentionMaps,
     Cell,
+    Emergence,
     Scaling,
 )
 

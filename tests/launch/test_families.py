@@ -101,7 +101,8 @@ def test_an_encoder_decoder_is_pretrained_tuned_and_measured(works: tuple[dict[s
     assert [run["tuned"] for run in found["runs"].values()] == [False, True]
     for run in (found["validation"]["unigram"], *(run["validation"] for run in found["runs"].values())):
         assert 1 < run["loss"] < 8
-    assert [one["shots"] for one in found["runs"]["tuned"]["shots"]] == [0, 1]
+    for run in found["runs"].values():
+        assert [one["shots"] for one in run["suites"]["exam"]["response"]] == [0, 1]
     texts = [one for one in samples(work) if one["blanks"]]
     assert texts
     for one in texts:
@@ -118,7 +119,7 @@ def test_an_encoder_decoder_is_pretrained_tuned_and_measured(works: tuple[dict[s
 def test_an_encoder_is_pretrained_and_measured_and_never_tuned(works: tuple[dict[str, Path], str]) -> None:
     work = works[0]["bert"]
     found = results(work)
-    assert (list(found["runs"]), found["task"]) == (["pretrained"], None)
+    assert (list(found["runs"]), found["suites"]) == (["pretrained"], {})
     assert found["validation"]["objective"] == "masked_lm"
     figures = found["runs"]["pretrained"]["validation"]
     assert figures.keys() == {"loss", "perplexity", "accuracy", "shuffled_loss"}
@@ -126,7 +127,7 @@ def test_an_encoder_is_pretrained_and_measured_and_never_tuned(works: tuple[dict
     assert all(one["blanks"] and "<mask>" in one["prompt"] for one in samples(work))
     report = (work / "report.html").read_text()
     assert "Encoder, trained by masked_lm: 15 % of the tokens hidden by whole_word" in report
-    assert "Multiple choice" not in report
+    assert "What the models can do" not in report
 
 
 def test_inspect_tells_objective_and_blanks(works: tuple[dict[str, Path], str]) -> None:

@@ -29,7 +29,7 @@ def work(tmp_path: Path) -> Path:
 
 
 def recipe() -> EvaluationConfig:
-    return tiny.evaluation(eval={"questions": 6, "shots": [0, 2], "generated_tokens": 5})
+    return tiny.evaluation(eval={"questions": 12, "shots": [0, 2], "generated_tokens": 5})
 
 
 def test_results_samples_and_receipt(work: Path) -> None:
@@ -43,9 +43,16 @@ def test_results_samples_and_receipt(work: Path) -> None:
     runs = {"pretrained": work / "pretrain", "tuned": work / "tune"}
     receipt = evaluate(recipe(), work / "dataset", runs, work / "eval", said.append, load)
     results = json.loads((work / "eval" / "results.json").read_text())
-    assert results == {key: receipt.counts[key] for key in ("validation", "task", "places", "runs")}
+    assert results == {
+        key: receipt.counts[key] for key in ("validation", "suites", "baselines", "places", "runs")
+    }
     assert results["runs"]["pretrained"]["validation"]["loss"] < results["validation"]["unigram"]["loss"] - 1
-    assert [one["shots"] for one in results["runs"]["tuned"]["shots"]] == [0, 2]
+    assert "response" in results["suites"]["exam"]["tasks"]
+    for run in results["runs"].values():
+        assert [one["shots"] for one in run["suites"]["exam"]["response"]] == [0, 2]
+        assert all(
+            0 <= one["low"] <= one["value"] <= one["high"] <= 1 for one in run["suites"]["exam"]["response"]
+        )
     assert [results["runs"][name]["tuned"] for name in runs] == [False, True]
     samples = [json.loads(line) for line in (work / "eval" / "samples.jsonl").read_text().splitlines()]
     assert {sample["source"] for sample in samples} == {"held-out instruction", "held-out document"}
@@ -82,4 +89,4 @@ def test_a_run_of_another_tokenizer_or_none_is_the_users_error(work: Path, tmp_p
         evaluate(longer, work / "dataset", runs, work / "eval", load=lambda path: model)
     with pytest.raises(InputError, match="no such run"):
         evaluate(recipe(), work / "dataset", {"one": work / "none"}, work / "eval", load=lambda path: model)
-    assert not (work / "eval").exists()
+    assert not (work / "eval" / "receipt.json").exists()

@@ -7,7 +7,28 @@ from data_prep.contract.receipt import Receipt, write_receipt
 from pipeline.tracking import metrics
 from tests.pipeline import tiny
 
-SHOTS = {"accuracy_per_byte": 0.3, "examples_dropped": 1, "questions_cut": 0, "n": 50}
+SCORE = {
+    "draws": 1,
+    "n": 50,
+    "spread": None,
+    "low": 0.1,
+    "high": 0.9,
+    "others": {"right_by_sum": 0.3},
+    "examples_dropped": 1,
+    "questions_cut": 0,
+    "generated_tokens": 0,
+}
+TASK = {
+    "about": "Which <response>?",
+    "level": 5,
+    "score": "choices",
+    "normalise": "sum",
+    "questions": 50,
+    "broken": {"an empty choice": 2},
+    "chance": 0.25,
+    "searched": 40,
+    "contaminated": 3,
+}
 
 
 def finished_work(work: Path) -> None:
@@ -37,10 +58,7 @@ def finished_work(work: Path) -> None:
 def write_evaluation(folder: Path) -> None:
     """Results and samples of two models."""
     figures = {"loss": 3.2, "perplexity": 24.5, "bits_per_byte": 1.31}
-    shots = [
-        {**SHOTS, "shots": count, "right": right, "accuracy": right / 50, "low": 0.1, "high": 0.9}
-        for count, right in ((0, 20), (4, 31))
-    ]
+    shots = [{**SCORE, "shots": count, "value": right / 50} for count, right in ((0, 20), (4, 31))]
     results = {
         "validation": {
             "dataset": "d",
@@ -51,9 +69,10 @@ def write_evaluation(folder: Path) -> None:
             "about": "4,321 predicted tokens of 7 <documents>",
             "unigram": {"loss": 6.5, "perplexity": 665.1, "bits_per_byte": 2.7},
         },
-        "task": {"name": "which response", "about": "which?", "questions": 50, "choices": 4, "chance": 0.25},
+        "suites": {"exam": {"train_tokens_searched": 9_000, "tasks": {"response": TASK}}},
+        "baselines": {"unigram": {"suites": {"exam": {"response": shots[:1]}}}},
         "runs": {
-            name: {"tuned": name == "tuned", "validation": figures, "shots": shots}
+            name: {"tuned": name == "tuned", "validation": figures, "suites": {"exam": {"response": shots}}}
             for name in ("pretrained", "tuned")
         },
     }

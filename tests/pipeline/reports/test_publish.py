@@ -58,7 +58,7 @@ def test_stages_and_results_stand_in_one_parent_run(work: Path, store: Store) ->
     assert store.values("dataset", "funnel.cleaned.documents") == {0: 150.0}
     assert store.values("dataset", "removed.too short") == {0: 50.0}
     assert store.values("tokenizer", "bytes_per_token")[0] > 1
-    assert store.steps("demo", "tuned_accuracy_4_shot") == once(range(1))
+    assert store.steps("demo", "tuned_exam_response_4_shot") == once(range(1))
     assert store.values("demo", "unigram_loss") == {0: 6.5}
     view = json.loads(store.client.get_experiment("1").tags["mlflow.sharedViewState.bloomery"])
     assert view["name"] == "Bloomery"
@@ -69,7 +69,7 @@ def test_stages_and_results_stand_in_one_parent_run(work: Path, store: Store) ->
     assert f"bloomery export {work / 'tune'} my-model" in told
     assert parent.data.params == {"pretrain.model.layers": "4", "pretrain.train.steps": "20"}
     assert {"report.html", "plots"} <= store.artifacts("demo")
-    assert {"plots/shots.png", "plots/stages.png"} <= store.artifacts("demo", "plots")
+    assert {"plots/eval_exam_shots.png", "plots/stages.png"} <= store.artifacts("demo", "plots")
     assert [entry.dataset.name for entry in parent.inputs.dataset_inputs] == ["demo"]
     assert len(store.run("eval").inputs.dataset_inputs) == 1
 
@@ -92,7 +92,7 @@ def test_models_are_registered_with_their_run_dataset_and_figures(work: Path, st
     assert tuned.tags["bloomery.checkpoint"] == str(work / "tune" / "checkpoints" / "step-20")
     figures = {metric.key: (metric.value, metric.dataset_name) for metric in tuned.metrics}
     assert figures["evaluation/held_out_loss"] == (3.2, "demo")
-    assert figures["evaluation/accuracy_4_shot"] == (0.62, "demo")
+    assert figures["evaluation/exam_response_4_shot"] == (0.62, "demo")
     assert [one.model_id for one in trained.outputs.model_outputs] == [tuned.model_id]
     assert {one.model_id for one in evaluated.inputs.model_inputs} == {model.model_id for model in models}
     versions = store.client.search_model_versions("name = 'demo'")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from data_prep.contract.receipt import Receipt, write_receipt
-from data_prep.contract.report import Text, short
+from data_prep.contract.report import Line, Lines, Text, short
 from launch.kinds import all_kinds
 from pipeline.reports.findings import Findings, headlines
-from pipeline.reports.measured import held_out, shot_curve
+from pipeline.reports.measured import held_out
 from pipeline.reports.page import marked
 from pipeline.reports.plots import lines, smooth
 from pipeline.reports.report import write_report
@@ -61,12 +61,13 @@ def test_the_report_of_a_whole_run(tmp_path: Path) -> None:
     assert found.wrong == []
     assert found.open == []
     assert found.headings == [
+        "What the models can do",
         "Stages",
         "Documents",
         "Pretraining",
         "Instruction tuning",
+        "Tasks: exam",
         "Held-out text",
-        "Multiple choice",
         "Generations, side by side",
         "Models",
         "Where things are",
@@ -75,7 +76,15 @@ def test_the_report_of_a_whole_run(tmp_path: Path) -> None:
     ]
     assert all(address.startswith("#") for address in found.addresses)
     assert text.count("<svg") == 7
-    for words in ("62.0%", "unigram model", "1.31", "4.100", "step-20", "&lt;too short&gt;", "31 of 50"):
+    for words in (
+        "62% (10% to 90%, 4-shot)",
+        "unigram model",
+        "1.31",
+        "4.100",
+        "step-20",
+        "&lt;too short&gt;",
+        "2 an empty choice",
+    ):
         assert words in text
     assert "def &lt;f&gt;(x)" in text
     assert "adds &lt;one&gt;" in text
@@ -87,10 +96,10 @@ def test_the_report_of_a_whole_run(tmp_path: Path) -> None:
         "pretrain_speed.png",
         "tune_loss.png",
         "tune_speed.png",
-        "shots.png",
+        "eval_exam_shots.png",
         "stages.png",
     }
-    assert (tmp_path / "plots" / "shots.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "plots" / "eval_exam_shots.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_two_stages_of_a_kind_are_told_apart_in_titles(tmp_path: Path) -> None:
@@ -127,7 +136,7 @@ def test_missing_stages_leave_no_hole(tmp_path: Path, left: list[str]) -> None:
     found = outline(write_report(found_in(tmp_path / "part")))
     assert found.wrong == []
     assert ("Documents" in found.headings) == ("dataset" in left)
-    assert ("Multiple choice" in found.headings) == ("eval" in left)
+    assert ("What the models can do" in found.headings) == ("eval" in left)
     assert "Where things are" in found.headings
 
 
@@ -138,7 +147,7 @@ def test_headlines_put_the_results_first(tmp_path: Path) -> None:
     assert found["held-out loss"] == ("3.200", "pretrained; a unigram model has 6.500")
     assert found["documents kept"] == ("150", "of 200 (75.0%)")
     assert found["train tokens"][0] == "1.23 M"
-    assert found["Which response?"] == ("62%", "pretrained, 4-shot, n = 50; chance 25%")
+    assert found["tasks learnt"] == ("0 of 1", "tuned, above chance and unigram")
     assert headlines(found_in(tmp_path / "none")) == []
 
 
@@ -180,9 +189,8 @@ def test_blanks_and_what_fills_them_are_marked(tmp_path: Path) -> None:
 
 def test_models_asked_with_one_number_of_examples_stand_beside_each_other() -> None:
     """Nearer than a tenth of the picture to the one tick."""
-    shots = [{"shots": 0, "accuracy": 0.3, "low": 0.2, "high": 0.4}]
-    runs = {name: {"shots": shots} for name in ("pretrained", "tuned")}
-    (axes,) = lines(shot_curve("eval", {"task": {"chance": 0.25}, "runs": runs})).axes
+    models = [Line(name, [0], [0.3], [0.2], [0.4]) for name in ("pretrained", "tuned")]
+    (axes,) = lines(Lines("shots", "examples", "accuracy", models, {"chance": 0.25}, share=True)).axes
     left, right = axes.get_xlim()
     places = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]
     assert len(places) >= 2

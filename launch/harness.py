@@ -1,0 +1,39 @@
+"""`bloomery eval RUN --harness TASKS`: lm-evaluation-harness over a run, its results as lines and files."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from data_prep.contract.receipt import write_atomic
+from pipeline.evaluation.harness.run import Request, run_harness
+from pipeline.generation.load import load_model
+
+RESULTS, SAMPLES = "harness.json", "harness_samples.jsonl"
+"""What is left in the folder of `--out`."""
+
+
+def evaluate_run(
+    run: Path, request: Request, out: Path | None, notify: Callable[[str], None]
+) -> dict[str, Any]:
+    """The scores of every task by their names; the samples go to files where `out` is given."""
+    found = run_harness(load_model(run), request)
+    scores = {
+        task: {name: value for name, value in one.items() if isinstance(value, int | float)}
+        for task, one in found["results"].items()
+    }
+    for task, one in scores.items():
+        told = ", ".join(f"{name.removesuffix(',none')} {value:.4g}" for name, value in one.items())
+        notify(f"{task}: {told}")
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomic(
+            out / RESULTS, json.dumps({"results": scores, "versions": found.get("versions", {})}, indent=2)
+        )
+        lines = (
+            json.dumps({"task": task, **one}, default=str)
+            for task, samples in found.get("samples", {}).items()
+            for one in samples
+        )
+        write_atomic(out / SAMPLES, "".join(f"{line}\n" for line in lines))
+    return scores

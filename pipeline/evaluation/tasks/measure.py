@@ -1,0 +1,85 @@
+"""Put suites to models, part by part: a part that is there already is not asked again.
+
+FOLDER/records/SUITE.parquet     every question with all that came of it, every run below the other
+FOLDER/.parts/                   finished parts of an evaluation that has not ended
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_prep.contract.receipt import fingerprint
+from data_prep.contract.settings import InputError
+from pipeline.evaluation.scoring import LanguageModel
+from pipeline.evaluation.tasks.asking import ask
+from pipeline.evaluation.tasks.encoding import Encoder
+from pipeline.evaluation.tasks.figures import figures
+from pipeline.evaluation.tasks.prompts import Sitting
+from pipeline.evaluation.tasks.records import RECORDS, Record, read_records, write_records
+from pipeline.evaluation.tasks.suites import LoadedTask, Suite
+
+PARTS = ".parts"
+QUESTIONS_PER_PART = 500
+
+
+class Measurement:
+    """Suites in one folder, put to one model after the other."""
+
+    def __init__(
+        self, suites: Sequence[Suite], folder: Path, seed: int, notify: Callable[[str], None]
+    ) -> None:
+        self.suites, self.folder, self.seed, self.notify = suites, folder, seed, notify
+        names = [one.name for one in suites]
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(f"eval.suites: two suites are called {name}")
+        self._parts: dict[str, list[Path]] = {name: [] for name in names}
+
+    def ask(
+        self, model: LanguageModel, run: str, identity: str, chat: bool, generate: bool = True
+    ) -> dict[str, dict[str, Any]]:
+        """Every suite's figures of one run, by suite and task; `identity` stands for its weights.
+
+        Without `generate` only tasks that ask for likelihoods are put to it.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        for suite in self.suites:
+            encoder = Encoder(model, chat)
+            found[suite.name] = {
+                task.task.task: figures(task, self._ask(suite, task, encoder, run, identity))
+                for task in suite.tasks
+                if generate or not task.task.generates
+            }
+        return found
+
+    def _ask(self, suite: Suite, task: LoadedTask, encoder: Encoder, run: str, identity: str) -> list[Record]:
+        records: list[Record] = []
+        reused = 0
+        for sitting in task.sittings(self.seed):
+            for start in range(0, len(sitting.questions), QUESTIONS_PER_PART):
+                marks = (task.identity, sitting.shots, sitting.draw, start, QUESTIONS_PER_PART, self.seed)
+                part = self.folder / PARTS / f"{fingerprint(*marks, run, identity, encoder.chat)}.parquet"
+                some = sitting.questions[start : start + QUESTIONS_PER_PART]
+                reused += part.is_file()
+                records += self._part(part, sitting, some, encoder, run)
+                self._parts[suite.name].append(part)
+        if reused:
+            self.notify(f"eval: {run}: {task.task.task} goes on from {reused} finished parts")
+        return records
+
+    def _part(
+        self, part: Path, sitting: Sitting, questions: Sequence[Any], encoder: Encoder, run: str
+    ) -> list[Record]:
+        if not part.is_file():
+            part.parent.mkdir(parents=True, exist_ok=True)
+            write_records(part, ask(sitting, questions, encoder, run))
+        return read_records(part)
+
+    def finish(self) -> None:
+        """Put the parts together, a file a suite."""
+        (self.folder / RECORDS).mkdir(parents=True, exist_ok=True)
+        for name, parts in self._parts.items():
+            records = [one for part in parts for one in read_records(part)]
+            write_records(self.folder / RECORDS / f"{name}.parquet", records)
+        shutil.rmtree(self.folder / PARTS, ignore_errors=True)
