@@ -29,7 +29,7 @@ class RolloutConfig(OptimizerConfig):
     """Weight of the reward model's score, where there is a reward model."""
     missing_end: float | None = None
     """Score of an answer that does not come to its end within max_tokens; null judges it as it is."""
-    clip: float = Field(0.2, gt=0.0, lt=1.0)
+    ratio_clip: float = Field(0.2, gt=0.0, lt=1.0)
     """How far a ratio may leave 1 before it has no gradient."""
     stop_kl: PositiveFloat | None = None
     """A rollout is left when half the mean squared change of log-probabilities passes this; null: never."""
@@ -72,8 +72,8 @@ class GRPOConfig(RolloutConfig):
     """Answers to each prompt."""
     kl_coefficient: float = Field(0.04, ge=0.0)
     """Weight of the divergence from the reference in the loss (k3); 0 needs no reference."""
-    clip_high: float | None = Field(None, gt=0.0)
-    """The upper clip where it is another than `clip`."""
+    ratio_clip_high: float | None = Field(None, gt=0.0)
+    """The upper clip where it is another than `ratio_clip`."""
     aggregation: Literal["grpo", "dapo", "dr_grpo"] = "dapo"
     """How tokens are averaged: each answer first; all alike; all alike over the longest that there can be."""
     scale_by_deviation: bool = True

@@ -36,8 +36,8 @@ class Grpo(Answering):
             from pipeline.training.task import Task
 
             companions = open_companions(stage, job, world, dtype, reference=settings.kl_coefficient > 0)
-            high = settings.clip if settings.clip_high is None else settings.clip_high
-            loss = GRPO(settings.kl_coefficient, settings.clip, high, settings.temperature)
+            high = settings.ratio_clip if settings.ratio_clip_high is None else settings.ratio_clip_high
+            loss = GRPO(settings.kl_coefficient, settings.ratio_clip, high, settings.temperature)
             method = GroupRelative(
                 settings.group, settings.aggregation, settings.scale_by_deviation, settings.max_tokens
             )
