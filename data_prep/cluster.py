@@ -15,8 +15,11 @@ import os
 import pickle
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
+
+import psutil
 
 from data_prep.contract.family import die_with_parent
 from data_prep.contract.settings import InputError
@@ -27,6 +30,7 @@ LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Whether a node may be one of several: at 0 its address is 127.0.0.1, on Linux too; 1 brings the network's
 back."""
 OBJECT_STORE_BYTES = 100 << 20
+START_TRIES = 5
 QUEUED_PARTS = 1000
 """Parts that Ray is handed at once, more where it has more than 250 cores: a worker goes on with the next one
 at once, and a cluster that can grow sees what waits."""
@@ -93,6 +97,14 @@ class Cluster:
                     f"(RAY_AUTH_MODE, RAY_AUTH_TOKEN): {error}"
                 ) from error
         else:
+            self._start_here()
+        _configure()
+
+    def _start_here(self) -> None:
+        """Start Ray on this machine, again where it was too slow."""
+        import ray
+
+        for left in reversed(range(START_TRIES)):
             try:
                 ray.init(
                     address="local",  # not another's that happens to run on this machine
@@ -102,9 +114,26 @@ class Cluster:
                     log_to_driver=False,
                     object_store_memory=OBJECT_STORE_BYTES,
                 )
+                return
+            except Exception as error:  # Ray has no class of its own for it
+                if not (left and _is_slow(error)):
+                    raise
+                _end_half_started()
             finally:  # a Ctrl-C that meets Ray half started leaves agents, too
-                self.watchers = watch()
-        _configure()
+                self.watchers += watch()
+
+
+def _is_slow(error: Exception) -> bool:
+    """Whether Ray gave its own processes half a minute, which a machine with much else to do exceeds."""
+    return "timed out during startup" in str(error)
+
+
+def _end_half_started() -> None:
+    """Kill what Ray has started before it gave up; its agents end with the raylet."""
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if child.name() in ("raylet", "gcs_server"):
+                child.kill()
 
 
 def _configure() -> None:

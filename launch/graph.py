@@ -246,9 +246,10 @@ class Resolver:
         if start.stage and not is_imported(start.path):
             section = self.done[start.stage].sections.get(name)
             return section.model_dump(mode="json") if section else dict(own)
-        if "preset" in own or not (start.path / "config.yaml").is_file():
+        run = start.path if (start.path / "config.yaml").is_file() else start.path.resolve().parent.parent
+        if "preset" in own or not (run / "config.yaml").is_file():
             return dict(own)
-        return merged(inherited(start.path).get(name, {}), own)
+        return merged(inherited(run).get(name, {}), own)
 
     def _settings(self, where: str, kind: Kind, given: dict[str, Any]) -> Settings:
         """The stage's own keys over the recipe's section for its kind."""

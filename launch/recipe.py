@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
 
-from data_prep.config import CorpusConfig, PrepConfig, TokenizerConfig
+from data_prep.config import CorpusConfig, TokenizerConfig
 from data_prep.contract.problems import Problem, did_you_mean, first_problem
 from data_prep.contract.reading import plain_name, printable, read_yaml, without_password
 from data_prep.contract.settings import InputError, Settings
@@ -97,10 +97,6 @@ class Recipe(Settings):
     def can_answer(self) -> bool:
         """Whether the recipe's model says something in return, which instructions could teach it."""
         return self.model.architecture != "encoder"
-
-    def prep(self) -> PrepConfig:
-        """What data preparation is given."""
-        return PrepConfig(corpus=self.corpus, tokenizer=self.tokenizer, seed=self.seed)
 
     def pipeline(self) -> PipelineConfig:
         """What pretraining is given. A ValidationError where the sections do not go together."""

@@ -71,13 +71,21 @@ def export(
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; it must not exist.")],
     average: Average = False,
+    register: Annotated[
+        str | None,
+        typer.Option("--register", metavar="NAME", help="Make it a version of the model NAME in MLflow."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """A checkpoint to a Hugging Face folder; refused where transformers' model does not compute the same."""
     with reporting(as_json) as result:
+        from launch.registration import Registration
         from pipeline.conversion.export import export as write
 
+        registration = Registration.of(checkpoint, register) if register else None
         result |= write(checkpoint, out, print_line, average)
+        if registration:
+            registration.send(out, print_line)
         print_line(f"{out}: transformers loads it with AutoModel.from_pretrained")
 
 

@@ -65,32 +65,36 @@ def prep(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_json:
     one_kind("prep", recipe, sets, work, as_json)
 
 
-@app.command(epilog="Example: bloomery train launch/recipes/quickstart.yaml --set parallel.tensor=2")
-def train(
-    recipe: RecipePath,
-    sets: Overrides = None,
-    work: Work = None,
-    resume: Resume = False,
-    max_minutes: Minutes = None,
-    hostfile: Hostfile = None,
-    as_json: Json = False,
-) -> None:
-    """A dataset to a pretrained model; goes on by itself where a process fails."""
-    one_kind("pretrain", recipe, sets, work, as_json, max_minutes, hostfile, resume)
+def _training(name: str, kind: str, about: str, example: str) -> None:
+    """A command that runs every training of a kind."""
+
+    @app.command(
+        name, help=about, epilog=f"Example: bloomery {name} launch/recipes/quickstart.yaml {example}"
+    )
+    def command(
+        recipe: RecipePath,
+        sets: Overrides = None,
+        work: Work = None,
+        resume: Resume = False,
+        max_minutes: Minutes = None,
+        hostfile: Hostfile = None,
+        as_json: Json = False,
+    ) -> None:
+        one_kind(kind, recipe, sets, work, as_json, max_minutes, hostfile, resume)
 
 
-@app.command(epilog="Example: bloomery tune launch/recipes/quickstart.yaml --set 'tune.data=[pairs.jsonl]'")
-def tune(
-    recipe: RecipePath,
-    sets: Overrides = None,
-    work: Work = None,
-    resume: Resume = False,
-    max_minutes: Minutes = None,
-    hostfile: Hostfile = None,
-    as_json: Json = False,
-) -> None:
-    """A pretrained model and instructions to a tuned one."""
-    one_kind("instruct", recipe, sets, work, as_json, max_minutes, hostfile, resume)
+_training(
+    "train",
+    "pretrain",
+    "A dataset to a pretrained model; goes on by itself where a process fails.",
+    "--set parallel.tensor=2",
+)
+_training(
+    "tune",
+    "instruct",
+    "A pretrained model and instructions to a tuned one.",
+    "--set 'tune.data=[pairs.jsonl]'",
+)
 
 
 @app.command("eval", epilog="Example: bloomery eval launch/recipes/quickstart.yaml --set eval.questions=300")

@@ -75,25 +75,19 @@ def _start(task: Task) -> dict[str, Any]:
 def features(task: Task, rows: int = ROWS) -> list[Feature]:
     """Samples of random tokens and different lengths, pairs where there is a choice between texts."""
     generator = torch.Generator().manual_seed(0)
-    low, length = min(16, task.vocabulary.size - 1), min(LONGEST, task.frame.length)
+    known = [one for one in range(task.vocabulary.size) if one not in task.vocabulary.reserved]
+    length = min(LONGEST, task.frame.room(pair=True))
 
-    def ids(count: int) -> list[int]:
-        return torch.randint(low, task.vocabulary.size, (count,), generator=generator).tolist()
+    def text(count: int) -> list[int]:
+        drawn = torch.randint(len(known), (max(1, count),), generator=generator)
+        return [known[one] for one in drawn.tolist()]
 
     samples = CHOICES if task.form == "choices" else 1
-    reserved = task.vocabulary.reserved
-    found = []
-    for row in range(rows):
-        room = max(2, task.frame.room(pair=True) - 3 * row)
-        texts = [
-            task.frame.make(
-                [one for one in ids(min(room, length) // 2) if one not in reserved] or [low],
-                [one for one in ids(min(room, length) // 3) if one not in reserved] or [low],
-            )[0]
-            for _ in range(samples)
-        ]
-        found.append(Feature(row, tuple(texts)))
-    return found
+    lengths = [length - 3 * row for row in range(rows)]
+    return [
+        Feature(row, tuple(task.frame.make(text(own // 2), text(own // 3))[0] for _ in range(samples)))
+        for row, own in enumerate(lengths)
+    ]
 
 
 def their_inputs(task: Task, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -140,7 +134,8 @@ def compare(folder: Path, name: str, task: Task, module: torch.nn.Module, say: S
         missing = sorted([*report["missing_keys"], *report["mismatched_keys"]])
         raise InputError(f"{folder}: transformers misses {missing}")
     some = features(task)
-    batch = task.frame.batch([text for one in some for text in one.texts], LONGEST)
+    width = max(one.length for one in some)
+    batch = task.frame.batch([text for one in some for text in one.texts], width)
     inputs = tensors(batch, torch.device("cpu"))
     ours = module({name: one.to(next(module.parameters()).device) for name, one in inputs.items()})["scores"]
     found, wanted = ours.cpu().float(), their_scores(task, model.eval()(**their_inputs(task, inputs)))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evaluation.hidden import predictions
-from pipeline.evaluation.questions import wilson
+from pipeline.evaluation.intervals import wilson
 from pipeline.evaluation.scoring import LanguageModel
 from pipeline.objectives.batches import Batch
 

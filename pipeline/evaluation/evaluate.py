@@ -9,6 +9,7 @@ receipt.json    written last; where it matches the configuration and the runs, n
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -77,7 +78,7 @@ def evaluate(
         "validation": suite.validation,
         "suites": suites.describe(),
         "baselines": {"unigram": {"suites": baseline}},
-        "places": {name: str(path) for name, path in runs.items()},
+        "places": {name: place_of(path, folder) for name, path in runs.items()},
     }
     write_atomic(folder / RESULTS, json.dumps({**results, "runs": measured}, indent=2) + "\n")
     write_atomic(folder / SAMPLES, sample_lines(suite.prompts, answers))
@@ -93,6 +94,12 @@ def evaluate(
     )
     write_receipt(folder, receipt)
     return receipt
+
+
+def place_of(run: Path, folder: Path) -> str:
+    """Where a run lies: from the evaluation's folder where both are in one work folder, that may be moved."""
+    run, folder = run.resolve(), folder.resolve()
+    return os.path.relpath(run, folder) if folder.parent in run.parents else str(run)
 
 
 def inputs_of(config: EvaluationConfig, data: Dataset, runs: dict[str, Path]) -> dict[str, str]:

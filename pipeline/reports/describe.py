@@ -165,11 +165,12 @@ def describe_checkpoint(
     return last.model_copy(update=changes)
 
 
-def describe_export(last: ModelDescription, folder: Path) -> ModelDescription:
-    """What was exported of a stage's model: the same model and figures in another form."""
+def describe_export(last: ModelDescription, folder: Path, registered: str) -> ModelDescription:
+    """What was exported of a stage's model, as a version of a registered model: the same figures."""
     small = [path for path in sorted(folder.iterdir()) if path.is_file() and path.stat().st_size < SMALL]
     changes = {
         "name": f"{last.name}-export",
+        "registered": registered,
         "fingerprint": f"{last.fingerprint}-export",
         "checkpoint": str(folder.resolve()),
         "files": [str(path.resolve()) for path in small],

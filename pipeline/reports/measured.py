@@ -32,9 +32,10 @@ SHUFFLED = " A model whose loss is no worse with the words it reads shuffled mak
 def evaluation_report(folder: Path, results: dict[str, Any], samples: list[dict[str, Any]]) -> StageReport:
     """What the evaluation in `folder` says."""
     runs = results.get("runs", {})
-    places = results.get("places") or {
-        label: str(folder.parent / name) for label, name in OLD_PLACES.items() if label in runs
+    said = results.get("places") or {
+        label: f"../{name}" for label, name in OLD_PLACES.items() if label in runs
     }
+    places = {label: str(whereabouts(folder, place)) for label, place in said.items()}
     unigram = results.get("validation", {}).get("unigram", {})
     level = unigram.get("target_loss", unigram.get("loss"))
     first = next(iter(places.values()), None)
@@ -52,6 +53,15 @@ def evaluation_report(folder: Path, results: dict[str, Any], samples: list[dict[
         places=places,
         levels={first: {"unigram model": float(level)}} if first and level is not None else {},
     )
+
+
+def whereabouts(folder: Path, place: str) -> Path:
+    """Where a run lies now: as it is said from the evaluation's folder, or beside that.
+
+    Older results say it from where the command was called, or from the root of a disk.
+    """
+    there = [folder / place, folder.parent / Path(place).name, Path(place)]
+    return next((one for one in there if one.is_dir()), there[0])
 
 
 def model_figures(run: dict[str, Any]) -> dict[str, float]:

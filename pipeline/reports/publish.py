@@ -29,6 +29,7 @@ from pipeline.reports.describe import (
 from pipeline.reports.findings import Findings, StageView
 from pipeline.reports.report import PLOTS, REPORT
 from pipeline.tracking.mlflow_sender import MLflowSender, one_line, parent_record
+from pipeline.tracking.models import ModelDescription
 from pipeline.tracking.record import STAGE_RECORD, Record, RecordBusy, read_state, sole_sender
 from pipeline.tracking.tracker import Tracker, describe_dataset
 
@@ -144,26 +145,37 @@ def publish(findings: Findings, settings: TrackingConfig, notify: Callable[[str]
             break
 
 
+def model_of(findings: Findings, name: str) -> ModelDescription:
+    """The model that the stage `name` ended with. `InputError` where it has not ended."""
+    stage = next((one for one in findings.stages if one.name == name), None)
+    model = describe_model(findings, stage) if stage else None
+    if model is None:
+        raise InputError(
+            f"{findings.work / name}: no finished training with a checkpoint and its dataset beside it; "
+            "nothing can be registered"
+        )
+    return model
+
+
 def register(
     findings: Findings,
     name: str,
     folder: Path,
+    registered: str,
     settings: TrackingConfig,
     notify: Callable[[str], None] = print,
 ) -> None:
-    """Register what was exported into `folder` of the model that the stage `name` ended with.
+    """Make what was exported into `folder` of the stage `name` a version of the model `registered`.
 
     Its small files are copied to MLflow, its weights stay where they are, its figures are the model's. Raises
-    `InputError` where the stage has not ended.
+    `InputError` where the stage has not ended, or MLflow takes no such name.
     """
-    work = findings.work
-    stage = next((one for one in findings.stages if one.name == name), None)
-    model = describe_model(findings, stage) if stage else None
-    if stage is None or model is None:
-        raise InputError(f"{work / name}: no finished training with a checkpoint; nothing can be registered")
-    record = Record(stage.folder / STAGE_RECORD, stage.name, settings.experiment)
-    record.post("model", describe_export(model, folder).model_dump(mode="json"), time.time())
-    MLflowSender(record.path.parent, work, record, settings.enabled, notify, work).close(wait=30.0)
+    model = describe_export(model_of(findings, name), folder, registered)
+    record = Record(findings.work / name / STAGE_RECORD, name, settings.experiment)
+    record.post("model", model.model_dump(mode="json"), time.time())
+    MLflowSender(record.path.parent, findings.work, record, settings.enabled, notify, findings.work).close(
+        wait=30.0
+    )
 
 
 def describe_work(parent: Record, findings: Findings, finished: float) -> None:

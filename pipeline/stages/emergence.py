@@ -16,10 +16,8 @@ from data_prep.contract.report import Cell, Line, Lines, Section, StageReport, T
 from data_prep.contract.settings import Settings
 from data_prep.contract.stages import DATASET, RUN, Input, Kind, Notify, Stage
 from pipeline.checkpoints.run_folder import read_config
-from pipeline.evaluation.emergence import scores
 from pipeline.evaluation.evaluate import check_tokens
-from pipeline.evaluation.hidden import samples
-from pipeline.evaluation.questions import wilson
+from pipeline.evaluation.intervals import wilson
 from pipeline.scaling.measured import measure
 from pipeline.stages.training import find_dataset
 
@@ -42,6 +40,8 @@ class Emergence(Kind):
 
     def compute(self, stage: Stage, notify: Notify) -> dict[str, Any]:
         """Ask every model for the same tokens."""
+        from pipeline.evaluation.emergence import scores
+        from pipeline.evaluation.hidden import samples
         from pipeline.generation.load import load_model
 
         settings, data = stage.settings, find_dataset(stage)

@@ -10,7 +10,7 @@ are found in the files. With several `seeds` the stage trains as often, and repo
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
@@ -74,7 +74,7 @@ class FinetuneConfig(OptimizerConfig):
     """Rows that one rank computes at once."""
     learning_rate: float = Field(5e-5, gt=0.0, le=1e3)
     """Peak learning rate; small models want 1e-4 to 5e-4."""
-    schedule: Any = "linear"
+    schedule: Literal["cosine", "linear", "constant", "inverse_sqrt", "wsd"] = "linear"
     """How the rate goes on after its warm-up."""
     minimum_learning_rate: float = Field(0.0, ge=0.0)
     """Learning rate at the last step."""
@@ -109,6 +109,11 @@ class Finetune(Training):
         need("sklearn", "scipy", "seqeval", "sacrebleu", "rouge_score")
         config, start, run = start_of(stage)
         prepared = prepared_of(stage)
+        if settings.patience and prepared.task.generates:
+            raise InputError(
+                f"stages.{stage.name}.patience goes by a measure at every validation, and the answers of "
+                f"{prepared.task.name} are generated once, at the end; leave it out"
+            )
         config = config.model_copy(update={"train": with_steps(settings, len(prepared.train.features))})
         inputs = {"pretrained": file_hash(start / INDEX)} | hashes(stage)
         last = replace(

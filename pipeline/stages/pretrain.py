@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from data_prep.contract.receipt import file_hash
+from data_prep.contract.settings import InputError
 from data_prep.contract.stages import Stage
 from pipeline.checkpoints.run_folder import INDEX
 from pipeline.config import TrainConfig
@@ -34,6 +35,11 @@ class Pretrain(Training):
         """Pretraining on the dataset; a run to start from has its model and its tokenizer."""
         check_target(stage)
         config, dataset = config_of(stage), find_dataset(stage)
+        if not config.model.language_head:
+            raise InputError(
+                f"{stage.name}: model.language_head is false, and it is by that head that "
+                f"{config.objective.kind} is learned; leave it at true, or fine-tune the model for a task"
+            )
         inputs = {"dataset": dataset.manifest.fingerprint}
         for entry in config.data.mixture:
             inputs[entry.dataset] = open_dataset(entry.dataset, config.data).manifest.fingerprint

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from data_prep.contract.settings import InputError
 from pipeline.objectives.batches import Batch
 from pipeline.tasks import words
-from pipeline.tasks.classification import Texts, texts_of
 from pipeline.tasks.measures import Measure, mean, moments, pearson
 from pipeline.tasks.rows import Row
 from pipeline.tasks.settings import TaskSettings, TextsSettings
 from pipeline.tasks.task import Feature, Learned, Prediction
+from pipeline.tasks.texts import Texts, texts_of
 
 if TYPE_CHECKING:
     from torch import Tensor

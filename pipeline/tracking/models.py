@@ -13,6 +13,7 @@ from pydantic import Field
 
 from data_prep.contract.settings import Settings
 from pipeline.tracking.record import Message, read_state
+from pipeline.tracking.server import KEY_TAG
 
 FINGERPRINT_TAG = "bloomery.fingerprint"
 
@@ -56,7 +57,7 @@ def register_model(client: Any, run_id: str, message: Message) -> None:
     about = ModelDescription.model_validate(message.content)
     experiment_id = client.get_run(run_id).info.experiment_id
     model = _find(client, experiment_id, run_id, about) or _create(client, experiment_id, run_id, about)
-    _link(client, run_id, model.model_id, about)
+    _link(client, experiment_id, run_id, model.model_id, about)
     _link_base(client, experiment_id, run_id, about)
     _log_figures(client, run_id, model.model_id, about, message.time)
     if about.registered is not None:
@@ -84,18 +85,19 @@ def _create(client: Any, experiment_id: str, run_id: str, about: ModelDescriptio
     return client.finalize_logged_model(model.model_id, "READY")
 
 
-def _link(client: Any, run_id: str, model_id: str, about: ModelDescription) -> None:
-    """The model is an output of its training and an input of its evaluation."""
+def _link(client: Any, experiment_id: str, run_id: str, model_id: str, about: ModelDescription) -> None:
+    """The model is an output of its training and an input of its evaluation, where that is in this store."""
     from mlflow.entities import LoggedModelInput, LoggedModelOutput
 
     outputs = client.get_run(run_id).outputs
     if model_id not in {one.model_id for one in (outputs.model_outputs if outputs else [])}:
         client.log_outputs(run_id, [LoggedModelOutput(model_id, about.step)])
     evaluation = read_state(Path(about.evaluation)) if about.evaluation else None
-    if evaluation is not None and evaluation.run_id is not None:
-        inputs = client.get_run(evaluation.run_id).inputs.model_inputs
-        if model_id not in {one.model_id for one in inputs}:
-            client.log_inputs(evaluation.run_id, models=[LoggedModelInput(model_id)])
+    if evaluation is None:
+        return
+    for run in client.search_runs([experiment_id], f"tags.`{KEY_TAG}` = '{evaluation.key}'", max_results=1):
+        if model_id not in {one.model_id for one in run.inputs.model_inputs}:
+            client.log_inputs(run.info.run_id, models=[LoggedModelInput(model_id)])
 
 
 def _link_base(client: Any, experiment_id: str, run_id: str, about: ModelDescription) -> None:

@@ -68,6 +68,7 @@ def one(name: str, kind: str, tokenizer: Path, parallel: dict[str, Any]) -> Foun
     return Found(scores, loss, Part(here.tensor_rank, None, None, gradients, cuts, norm))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parallel", [{"tensor": 2}, {"pipeline": 2}], ids=["tensor2", "pipeline2"])
 def test_layouts_equal_transformers(parallel: dict[str, Any], tmp_path: Path) -> None:
     tokenizer = tmp_path / "tokenizer.model"

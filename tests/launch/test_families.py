@@ -29,6 +29,7 @@ SAME: dict[str, Any] = {
     "data": {"sequence_length": 32},
     "train": OPTIMIZER,
     "eval": {"questions": 4, "shots": [0, 1], "generated_tokens": 8, "validation_tokens": 400},
+    "tracking": {"enabled": False},
 }
 SIZE = {"layers": 1, "hidden_size": 32, "heads": 2}
 RECIPES: dict[str, dict[str, Any]] = {

@@ -44,6 +44,8 @@ tune:
   data: [pairs.jsonl]
 eval: {questions: 5, generated_tokens: 8}
 """
+UNTRACKED = ("--set", "tracking.enabled=false")
+"""Where nobody looks at MLflow, whose tables take seconds to make."""
 
 
 @pytest.fixture(scope="module")
@@ -125,12 +127,12 @@ def test_sigkill_and_the_same_command_again(finished: tuple[Path, str], recipe: 
     expected, _ = finished
     work = tmp_path / "small"
     shutil.copytree(expected / "dataset", work / "dataset")
-    process = start("train", str(recipe), work=work)
+    process = start("train", str(recipe), *UNTRACKED, work=work)
     wait_for(lambda: (work / "pretrain" / "checkpoints" / "step-000010").is_dir(), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert not (work / "pretrain" / "receipt.json").is_file()
-    assert "going on from" in done("train", str(recipe), "--resume", work=work)
+    assert "going on from" in done("train", str(recipe), *UNTRACKED, "--resume", work=work)
     assert series(work / "pretrain") == series(expected / "pretrain")
 
 
@@ -176,7 +178,7 @@ def test_a_corrupt_shard_is_one_sentence(recipe: Path, finished: tuple[Path, str
     for place in range(1000, len(content), 1000):
         content[place] ^= 1
     shard.write_bytes(content)
-    process = start("train", str(recipe), work=work)
+    process = start("train", str(recipe), *UNTRACKED, work=work)
     printed, _ = process.communicate(timeout=900)
     assert process.returncode == 2
     [error] = [line for line in printed.splitlines() if "rror" in line]

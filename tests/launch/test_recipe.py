@@ -109,4 +109,5 @@ def test_the_quickstarts_are_of_one_dataset() -> None:
         "quickstart-bert": "encoder",
         "quickstart-t5": "encoder_decoder",
     }
-    assert all(one.prep() == recipes["quickstart"].prep() for one in recipes.values())
+    first, *others = [(one.corpus, one.tokenizer, one.seed) for one in recipes.values()]
+    assert others == 2 * [first]

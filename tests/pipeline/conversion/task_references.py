@@ -18,6 +18,7 @@ from pipeline.conversion.skeleton import shapes
 from pipeline.conversion.task_export import CHOICES, features, their_inputs, their_scores
 from pipeline.conversion.task_heads import about, with_head
 from pipeline.objectives.batches import Batch
+from pipeline.tasks.framing import Framed
 from pipeline.tasks.registry import class_of, task_of
 from pipeline.tasks.settings import TaskSettings
 from pipeline.tasks.task import Feature, Task
@@ -31,6 +32,8 @@ LEARNED: dict[str, dict[str, Any]] = {
     "question_answering": {"unanswerable": 1, "questions": 2},
     "multiple_choice": {"choices": CHOICES, "answers": {"0": 1}},
 }
+SHORT = 8
+"""Tokens that every sample has where none may be padding."""
 CASES = [
     *((name, kind) for name in ("bert", "roberta") for kind in LEARNED),
     *((name, "classification") for name in ("gpt2", "opt", "bloom", "falcon-7b", "llama", "t5", "bart")),
@@ -88,7 +91,10 @@ def wanted(task: Task, feature: Feature) -> Feature:
         "question_answering": (2 + row, 3 + row),
         "multiple_choice": row % 2,
     }
-    return Feature(row, feature.texts, targets[task.name], about=words if task.name == "tagging" else None)
+    texts = feature.texts
+    if task.name == "question_answering":  # theirs counts padding among the places where answers may stand
+        texts = tuple(Framed(one.tokens[:SHORT], one.types[:SHORT], one.second) for one in texts)
+    return Feature(row, texts, targets[task.name], about=words if task.name == "tagging" else None)
 
 
 class Theirs(NamedTuple):

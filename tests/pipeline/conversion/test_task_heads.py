@@ -54,10 +54,9 @@ def test_scores_losses_and_gradients_are_those_of_transformers(name: str, kind: 
     else:
         found, expected = scores.numpy(), wanted.scores
     assert np.abs(found - expected).max() < 1e-5 * max(1.0, np.abs(expected).max())
-    if kind != "question_answering":  # theirs counts padding among the places where answers may stand
-        assert loss == pytest.approx(wanted.loss, rel=1e-5)
-        for path, gradient in exported(case.links, lambda path: gradients[path]):
-            there = wanted.gradients.get(path)
-            expected = np.zeros(gradient.shape, np.float32) if there is None else there
-            apart = np.abs(gradient.numpy() - expected).max()
-            assert apart < 1e-4 * max(1e-2, np.abs(expected).max()), path
+    assert loss == pytest.approx(wanted.loss, rel=1e-5)
+    for path, gradient in exported(case.links, lambda path: gradients[path]):
+        there = wanted.gradients.get(path)
+        expected = np.zeros(gradient.shape, np.float32) if there is None else there
+        apart = np.abs(gradient.numpy() - expected).max()
+        assert apart < 1e-4 * max(1e-2, np.abs(expected).max()), path

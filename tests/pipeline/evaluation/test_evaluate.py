@@ -43,6 +43,7 @@ def test_results_samples_and_receipt(work: Path) -> None:
     runs = {"pretrained": work / "pretrain", "tuned": work / "tune"}
     receipt = evaluate(recipe(), work / "dataset", runs, work / "eval", said.append, load)
     results = json.loads((work / "eval" / "results.json").read_text())
+    assert set(results["places"].values()) <= {"../pretrain", "../tune"}
     assert results == {
         key: receipt.counts[key] for key in ("validation", "suites", "baselines", "places", "runs")
     }

@@ -74,12 +74,17 @@ def settings(task: dict[str, Any], **keys: Any) -> FinetuneConfig:
 
 
 def stage(
-    name: str, given: PipelineConfig, work: Path, base: Path, files: dict[str, Path], own: FinetuneConfig
+    name: str,
+    given: PipelineConfig,
+    work: Path,
+    base: Path,
+    files: dict[str, dict[str, Path]],
+    own: FinetuneConfig,
 ) -> Stage:
     """A stage that starts from the run in `base`."""
     inputs: dict[str, tuple[Source, ...]] = {"from": (Source("base", str(base)),)}
-    for key, path in files.items():
-        inputs[key] = (Source(path.stem, str(path)),)
+    for key, named in files.items():
+        inputs[key] = tuple(Source(label, str(path)) for label, path in named.items())
     sections = {section: getattr(given, section) for section in Finetune.sections}
     return Stage(name, "finetune", given.name, given.seed, work, sections, own, inputs)
 

@@ -29,6 +29,18 @@ TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "multiple_choice": ("encoder", {"kind": "multiple_choice"}),
     "text_to_text": ("encoder_decoder", {"kind": "text_to_text", "answer_tokens": 6}),
+    "mixture": (
+        "encoder_decoder",
+        {
+            "kind": "text_to_text",
+            "answer_tokens": 6,
+            "temperature": 2.0,
+            "mixture": {
+                "noun": {"prefix": "the list: "},
+                "size": {"source": "text", "target": "score", "prefix": "the sum: ", "metric": "bleu"},
+            },
+        },
+    ),
 }
 KEYS: dict[str, dict[str, Any]] = {"classification": {"seeds": 2, "patience": 2, "epochs": 2.0}}
 
@@ -37,7 +49,11 @@ def place_of(name: str, work: Path) -> Any:
     """The stage of a task."""
     architecture, task = TASKS[name]
     kind = task["kind"]
-    files = {"data": work / f"{kind}.jsonl", "test": work / f"{kind}-test.jsonl"}
+    kinds = {"noun": "text_to_text", "size": "regression"} if "mixture" in task else {"rows": kind}
+    files = {
+        "data": {label: work / f"{one}.jsonl" for label, one in kinds.items()},
+        "test": {label: work / f"{one}-test.jsonl" for label, one in kinds.items()},
+    }
     own = made.settings(task, **KEYS.get(name, {}))
     return made.stage(name, made.config(architecture), work, work / architecture / "pretrain", files, own)
 
@@ -89,6 +105,17 @@ def test_every_task_is_measured_beside_its_baselines(work: Path) -> None:
         assert any("test" in section.title for section in told.sections)
 
 
+def test_mixed_tasks_have_losses_and_measures_of_their_own(work: Path) -> None:
+    place = place_of("mixture", work)
+    found = json.loads((place.folder / RESULTS).read_text())
+    assert set(found["splits"]["test"]["seeds"][str(place.seed)]) == {"noun_exact_match", "size_bleu"}
+    lines = [json.loads(line) for line in (place.folder / "metrics.jsonl").open()]
+    for line in lines:
+        assert line["noun_token_share"] + line["size_token_share"] == pytest.approx(1.0)
+        whole = sum(line[f"{name}_loss"] * line[f"{name}_token_share"] for name in ("noun", "size"))
+        assert whole == pytest.approx(line["loss"], rel=1e-4), "the loss is that of all tokens together"
+
+
 def test_seeds_have_runs_of_their_own_and_a_spread(work: Path) -> None:
     place = place_of("classification", work)
     found = json.loads((place.folder / RESULTS).read_text())["splits"]["test"]
@@ -101,6 +128,8 @@ def test_seeds_have_runs_of_their_own_and_a_spread(work: Path) -> None:
 
 def test_predict_says_of_rows_without_answers_what_was_said_of_those_with(work: Path) -> None:
     for name, (_, task) in TASKS.items():
+        if name == "mixture":
+            continue
         place = place_of(name, work)
         answers = {"label", "score", "tags", "answers", "answer", "target"}
         rows = [
@@ -118,8 +147,8 @@ def test_predict_says_of_rows_without_answers_what_was_said_of_those_with(work: 
             for key in ("label", "tags", "answer", "choice", "text"):
                 assert one.get(key) == other.get(key), name
             for key in ("score", "value"):
-                if not isinstance(one.get(key), list):
-                    assert one.get(key) == pytest.approx(other.get(key), rel=1e-4), name
+                if isinstance(one.get(key), float):
+                    assert one[key] == pytest.approx(other[key], rel=1e-4), name
 
 
 def test_a_fine_tuned_model_goes_out_as_transformers_class(work: Path) -> None:

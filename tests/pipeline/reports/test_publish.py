@@ -9,6 +9,7 @@ import pytest
 from data_prep.contract.receipt import Receipt, write_receipt
 from data_prep.contract.settings import InputError
 from launch.kinds import all_kinds
+from launch.registration import Registration
 from pipeline.config import TrackingConfig
 from pipeline.reports import describe
 from pipeline.reports import publish as published
@@ -140,14 +141,21 @@ def test_an_exported_model_is_registered_with_the_figures_of_its_model(
     (tmp_path / "exported" / "model.safetensors").write_bytes(bytes(100))
     monkeypatch.setattr(describe, "SMALL", 100)
     for _ in range(2):
-        published.register(found_in(work), "tune", tmp_path / "exported", SETTINGS)
+        published.register(found_in(work), "tune", tmp_path / "exported", "demo", SETTINGS)
     version = store.client.get_model_version_by_alias("demo", "tuned-export")
     assert version.tags["held_out_loss"] == "3.2000"
     assert {Path(path).name for path in files_of(version.source)} == {"config.json"}
     assert str(tmp_path / "exported") in version.description
     assert len(store.client.search_model_versions("name = 'demo'")) == 3
+    registration = Registration.of(work / "tune", "demo")
+    assert (registration.run, registration.name) == (work / "tune", "demo")
+    for name, said in (("a/b", "a name without"), (" ", "a name without")):
+        with pytest.raises(InputError, match=said):
+            Registration.of(work / "tune", name)
+    with pytest.raises(InputError, match="not the last checkpoint"):
+        Registration.of(work / "tune" / "checkpoints" / "step-000000", "demo")
     with pytest.raises(InputError, match="no finished training"):
-        published.register(found_in(tmp_path / "elsewhere"), "tune", tmp_path / "exported", SETTINGS)
+        published.register(found_in(tmp_path / "elsewhere"), "tune", tmp_path / "exported", "demo", SETTINGS)
 
 
 def files_of(address: str) -> list[str]:

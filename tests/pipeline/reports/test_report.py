@@ -140,6 +140,19 @@ def test_missing_stages_leave_no_hole(tmp_path: Path, left: list[str]) -> None:
     assert "Where things are" in found.headings
 
 
+def test_a_work_folder_that_was_moved_keeps_the_names_of_its_models(tmp_path: Path) -> None:
+    finished_work(tmp_path / "work")
+    path = tmp_path / "work" / "eval" / "results.json"
+    results = json.loads(path.read_text())
+    names = dict(zip(results["runs"], ("pretrain", "tune"), strict=False))
+    for form in ("../{}", "work/{}", "/gone/work/{}"):  # the last two as they once were written
+        results["places"] = {label: form.format(name) for label, name in names.items()}
+        path.write_text(json.dumps(results))
+        found = found_in((tmp_path / "work").rename(tmp_path / "moved"))
+        assert [found.label(tmp_path / "moved" / name) for name in names.values()] == [*names]
+        (tmp_path / "moved").rename(tmp_path / "work")
+
+
 def test_headlines_put_the_results_first(tmp_path: Path) -> None:
     finished_work(tmp_path)
     found = {one.label: (one.value, one.note) for one in headlines(found_in(tmp_path))}
