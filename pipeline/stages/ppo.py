@@ -75,7 +75,11 @@ class Ppo(Answering):
             policy = model_layers(job.config, job.vocabulary.size, dtype)
             companions = open_companions(stage, job, world, dtype, reference=True)
             loss = PPO(
-                settings.ratio_clip, settings.value_clip, settings.value_weight, settings.ptx, settings.temperature
+                settings.ratio_clip,
+                settings.value_clip,
+                settings.value_weight,
+                settings.ptx,
+                settings.temperature,
             )
             method = ActorCritic(
                 settings.gamma,
