@@ -57,7 +57,14 @@ def listening(pids: set[int]) -> set[str]:
     return {line.split()[3] for line in lines if {*map(int, re.findall(r"pid=(\d+)", line))} & pids}
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+SENT = [
+    signal.SIGKILL,
+    *(pytest.param(one, marks=pytest.mark.slow) for one in (signal.SIGTERM, signal.SIGINT)),
+]
+"""To the driver; Ray takes some ten seconds of a core to start for each."""
+
+
+@pytest.mark.parametrize("sent", SENT)
 def test_all_processes_listen_on_loopback_alone_and_end_with_the_driver(
     tmp_path: Path, sent: signal.Signals
 ) -> None:

@@ -129,7 +129,7 @@ def kill_a_worker(process: "subprocess.Popen[str]") -> None:
     raise AssertionError("it ended before")
 
 
-@pytest.mark.parametrize("address", ["", "s3://crawl/nodes/dataset"])
+@pytest.mark.parametrize("address", ["s3://crawl/nodes/dataset", pytest.param("", marks=pytest.mark.slow)])
 def test_a_cluster_of_two_nodes_that_loses_one(
     corpus: Path,
     undisturbed: Path,

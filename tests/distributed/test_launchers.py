@@ -40,6 +40,7 @@ def layout(tensor: int, pipeline: int, data: int) -> list[str]:
     return [word for name, size in sizes.items() for word in ("--set", f"parallel.{name}={size}")]
 
 
+@pytest.mark.slow
 def test_pdsh_with_tensor_pipeline_and_data_groups_across_three_hosts(cluster: Cluster, folder: Path) -> None:
     """Ranks 0-2, 3-5 and 6-7 share hosts: a tensor pair (2, 3), data pairs and stages lie on two hosts."""
     variables = folder / "environment"

@@ -8,6 +8,7 @@ from pipeline.evaluation.tasks.answers import answer_texts
 from pipeline.evaluation.tasks.encoding import Encoder, Prompt
 from pipeline.evaluation.tasks.prompts import Sitting
 from pipeline.evaluation.tasks.questions import Question
+from pipeline.evaluation.tasks.reasoning import reason
 from pipeline.evaluation.tasks.records import Record
 from pipeline.evaluation.tasks.verdicts import Verdict, by_likelihood, by_text
 from pipeline.generation.sampling import Sampling
@@ -16,6 +17,8 @@ from pipeline.generation.sampling import Sampling
 def ask(sitting: Sitting, questions: Sequence[Question], encoder: Encoder, run: str) -> list[Record]:
     """Ask a model some questions of a sitting."""
     task = sitting.task
+    if task.chain is not None:
+        return reason(sitting, questions, encoder, run)
     prompts = [encoder.prompt(task, sitting.examples(one), one) for one in questions]
     if task.generates:
         return _generated(sitting, questions, prompts, encoder, run)

@@ -26,6 +26,8 @@ class Question:
     """Texts that count as right; the first one is shown where the question is an example."""
     neutral: str = ""
     """What stands before a choice whose likelihood is taken without the question."""
+    rationale: str = ""
+    """How one gets to the answer, where this is an example of a chain of thought."""
 
     @property
     def context(self) -> str:
@@ -102,11 +104,12 @@ def question(task: Task, row: Row, number: int) -> Question:
         choices = _texts(task.choices, row)
         answer = value(task.answer, row)
         neutral = _text(render_or_column(task.neutral, row)) if task.neutral else ""
+        rationale = _text(render_or_column(task.rationale, row)) if task.rationale else ""
     except MissingColumnError as error:
         raise BrokenRowError(f"missing column ({error})") from None
     if task.score != "choices":
         references = _references(answer, choices)
-        return Question(number, contexts, (), (), references, neutral)
+        return Question(number, contexts, (), (), references, neutral, rationale)
     if task.contexts is not None:
         return _by_context(contexts, answer, task, row, number)
     _check_choices(choices)

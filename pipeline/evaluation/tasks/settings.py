@@ -76,6 +76,25 @@ class Generate(Settings):
         return stop
 
 
+class Chains(Settings):
+    """Chains of thought (`pipeline.evaluation.chains`)."""
+
+    way: Literal["direct", "few_shot", "zero_shot"]
+    """The answer at once, a chain behind examples with their rationale, or "Let's think step by step."."""
+    kind: Literal["number", "yes_no", "letter", "letters", "text"] = "text"
+    """What an answer is, and so how it is found in what is said."""
+    paths: PositiveInt = 1
+    """More than one: so many drawn chains vote (self-consistency)."""
+    temperature: PositiveFloat = 0.7
+    """Of drawn chains."""
+    top_k: NonNegativeInt = 40
+    """Of drawn chains: draw from so many likeliest tokens; 0 from all."""
+    chain_tokens: PositiveInt = 128
+    """Longest chain."""
+    answer_tokens: PositiveInt = 32
+    """Longest answer behind one."""
+
+
 class Task(Settings):
     task: str = Field(min_length=1, max_length=100)
     """Its name."""
@@ -111,6 +130,10 @@ class Task(Settings):
     """How an answer is found in what is generated."""
     generate: Generate = Generate()
     """How it is generated."""
+    chain: Chains | None = None
+    """A way of reasoning before the answer, for score exact_match."""
+    rationale: str = ""
+    """Of an example: how one gets to its answer."""
     instruct: bool = False
     """Whether the question is an instruction, which a tuned model is given in its chat template."""
     level: PositiveInt | None = None
@@ -126,6 +149,10 @@ class Task(Settings):
             raise ValueError("contexts are for score choices, and stand in the place of choices")
         if (self.contexts is None) != (not self.continuation):
             raise ValueError("contexts and a continuation to stand behind them go together")
+        if self.chain is not None and self.score != "exact_match":
+            raise ValueError("a chain of thought needs score exact_match")
+        if self.chain is not None and max(self.few_shot.shots) and not self.few_shot.rows:
+            raise ValueError("examples of chains need few_shot.rows, or a question would be its own example")
         if self.score == "loss" and self.few_shot.shots != [0]:
             raise ValueError("score loss takes no examples; few_shot.shots is [0]")
         return self

@@ -214,6 +214,20 @@ def test_a_file_that_is_no_record_is_one_sentence(tmp_path: Path) -> None:
         read_records(tmp_path / "b.parquet")
 
 
+def test_a_chain_of_thought_before_the_answer(vocabulary: Vocabulary, tmp_path: Path) -> None:
+    model = bigram_of(tiny.config(), vocabulary, ["adds the number of two sum."] * 50)
+    rows = [{"q": "adds", "a": "the number of two sum.", "why": "because"}]
+    keys = {"question": "q", "choices": None, "answer": "a", "score": "exact_match", "rationale": "why"}
+    write_task(tmp_path / "shown", rows, **keys)
+    few = {"rows": "../shown/toy.jsonl", "shots": [1]}
+    chain = {"way": "few_shot", "chain_tokens": 12, "paths": 3, "top_k": 1}
+    (record,) = asked(model, write_task(tmp_path / "asked", rows, few_shot=few, chain=chain, **keys))
+    assert record["shown"] == 1
+    assert record["chain"].count("---") == 2
+    assert record["scores"]["generated_tokens"] == record["generated_tokens"] > 0
+    assert record["score"] == float(record["answer"] == "the number of two sum.")
+
+
 @pytest.mark.parametrize("kind", ["span_corruption", "denoising"])
 def test_an_encoder_reads_the_question_and_the_decoder_says_the_answer(
     vocabulary: Vocabulary, tmp_path: Path, kind: str
