@@ -12,21 +12,29 @@ from pipeline.checkpoints.run_folder import read_config
 from pipeline.config import ParallelConfig
 from pipeline.distributed.gathering import together
 from pipeline.distributed.world import World
+from pipeline.models.build import Head
 from pipeline.objectives.model import model_layers
 from pipeline.parallel.companion import Companion
 
 
 def open_companion(
-    checkpoint: Path, run: Path, world: World, parallel: ParallelConfig, dtype: torch.dtype
+    checkpoint: Path,
+    run: Path,
+    world: World,
+    parallel: ParallelConfig,
+    dtype: torch.dtype,
+    head: Head | None = None,
 ) -> Companion:
     """The model of a run's checkpoint in the layout of a training; all ranks call this together.
+
+    It has the head of its objective, or another `head`.
 
     `InputError` where the checkpoint is damaged or does not fit its run's configuration.
     """
     found = Checkpoint(checkpoint)
     saving.check_files(found, world)
     config = read_config(run).model_copy(update={"parallel": parallel})
-    layers = model_layers(config, Vocabulary(run / TOKENIZER).size, dtype)
+    layers = model_layers(config, Vocabulary(run / TOKENIZER).size, dtype, head)
     companion = Companion(layers, world, parallel)
     together(lambda: found.check_fits(companion.whole_shapes()))
     companion.restore(found.merged)

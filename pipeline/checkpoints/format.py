@@ -5,6 +5,7 @@
         weights-00000.safetensors       float32 weights: the runs of numbers that rank 0 held, flat
         optimizer-00000.safetensors     the optimizer's states of the same numbers, and small whole ones
         random-00000.safetensors        random states of that rank
+        experience-00000.safetensors    the outputs that a training on its own ones is learning from
 
 A folder named `step-N` is complete: `pipeline.checkpoints.writer` renames it when everything is there. Ranks
 write what they hold as it lies; reading puts whole tensors together. Nothing is pickled.
@@ -34,6 +35,8 @@ INDEX_BYTES = 4 << 30
 MOST_NUMBERS = 1 << 42
 """Most numbers of one tensor."""
 SCHEMA_VERSION: Literal[2] = 2
+EXPERIENCE = "experience-00000.safetensors"
+"""The file of the first rank with what a training on its own outputs keeps."""
 ADAM = ("exp_avg", "exp_avg_sq")
 """The states that every tensor had before there were other optimizers."""
 
@@ -195,6 +198,17 @@ class Checkpoint:
     def random_states(self, rank: int) -> dict[str, Tensor]:
         """The random states of a rank."""
         path = self.folder / f"random-{rank:05d}.safetensors"
+        try:
+            with safe_open(path, "pt") as opened:
+                return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{path}: cannot be read ({error}); use an earlier checkpoint") from error
+
+    def experience(self) -> dict[str, Tensor]:
+        """What a training on its own outputs keeps beside the engine; empty where it keeps nothing."""
+        path = self.folder / EXPERIENCE
+        if EXPERIENCE not in self.index.files:
+            return {}
         try:
             with safe_open(path, "pt") as opened:
                 return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict

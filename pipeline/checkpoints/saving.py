@@ -90,6 +90,21 @@ def load_weights(
     return "; ".join(f"{what}: {summary(names)}" for what, names in parts.items() if names)
 
 
+def load_part(engine: Engine, checkpoint: Checkpoint, prefix: str) -> str:
+    """Take the weights whose names begin with a prefix, which the checkpoint has without it.
+
+    Returns the names of those that it does not have, which stay as they were.
+    """
+    there = {f"{prefix}{name}": entry.shape for name, entry in checkpoint.index.tensors.items()}
+    shapes = engine.whole_shapes()
+    found = {name for name in shapes if there.get(name) == shapes[name]}
+    state.restore_weights(
+        engine, lambda name: checkpoint.merged(name.removeprefix(prefix)), set(shapes) - found
+    )
+    missing = {name for name in shapes if name.startswith(prefix) and name not in found}
+    return summary(set().union(*gathered(missing)))
+
+
 def check_files(checkpoint: Checkpoint, world: World) -> None:
     """`InputError` on all ranks where a file is damaged; each rank reads its share of them."""
 

@@ -19,6 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from torch import Tensor
+
 from data_prep.contract.receipt import write_atomic
 from pipeline.checkpoints import files
 from pipeline.checkpoints.loop_state import LoopState
@@ -57,6 +59,7 @@ class Writer:
         self._phase: Literal["idle", "share", "publish"] = "idle"
         self._step = self._updates = 0
         self._memory = LoopState()
+        self._experience: dict[str, Tensor] = {}
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._abandoned = threading.Event()
@@ -64,8 +67,13 @@ class Writer:
         self._delay = FIRST_DELAY
         self._try_again_at: float | None = None
 
-    def begin(self, step: int, memory: LoopState | None = None) -> dict[str, float]:
-        """Start writing the checkpoint of a step that is done; waits for one that is still being written."""
+    def begin(
+        self, step: int, memory: LoopState | None = None, experience: dict[str, Tensor] | None = None
+    ) -> dict[str, float]:
+        """Start writing the checkpoint of a step that is done; waits for one that is still being written.
+
+        `experience` is the same on all ranks, and nobody writes to it.
+        """
         began = time.perf_counter()
         before, metrics = self._step, self.finish()
         waited = time.perf_counter() - began
@@ -76,8 +84,11 @@ class Writer:
             )
         self._step, self._seconds, self._try_again_at = step, 0.0, None
         self._memory, self._updates = memory or LoopState(), self._engine.updates
+        self._experience = experience or {}
         self._abandoned.clear()
         snapshot = self._buffers.take()
+        if self.world.is_main and self._experience:
+            snapshot.files["experience"] = self._experience
         self._start("share", lambda: self._write_share(snapshot))
         return metrics | {"checkpoint_stall_seconds": time.perf_counter() - began}
 
@@ -125,7 +136,7 @@ class Writer:
                 return metrics
             self._tell(f"the last checkpoint is tried again in {delay:.0f} s; make room on the disk")
             time.sleep(delay)
-            self.begin(self._step, self._memory)
+            self.begin(self._step, self._memory, self._experience)
             metrics = self.finish()
         if self.failed:
             raise OSError(f"the last checkpoint of {self.run} could not be written")

@@ -193,7 +193,11 @@ class TrainConfig(OptimizerConfig):
 class TuneConfig(OptimizerConfig):
     """Instruction tuning."""
 
+    later: ClassVar[frozenset[str]] = OptimizerConfig.later | {"pack"}
+
     enabled: bool = True
     """Whether `bloomery run` tunes the pretrained model; an encoder, which cannot answer, it never does."""
     data: list[Path] = Field(default_factory=list)
     """JSONL files of instruction/input/output or of chat messages; empty takes the pairs in the dataset."""
+    pack: bool = False
+    """Whether conversations share a row where they fit; each sees itself alone, and batches count rows."""

@@ -28,7 +28,7 @@ from pipeline.conversion.reading import Found, read_folder
 from pipeline.conversion.skeleton import shapes
 from pipeline.conversion.task_export import export_task
 from pipeline.conversion.tokenizer import write_tokenizer
-from pipeline.generation.load import find_checkpoint
+from pipeline.generation.load import check_speaks, find_checkpoint
 from pipeline.objectives.registry import objective_of
 from pipeline.prompting.chat import ChatTemplate
 from pipeline.tasks.saved import task_in
@@ -44,6 +44,7 @@ def export(path: Path, out: Path, say: Say, average: bool = False) -> dict[str, 
     damage = checkpoint.damage()
     if damage:
         raise InputError(f"{checkpoint.folder}: {damage}; use an earlier checkpoint")
+    check_speaks(checkpoint)
     config, vocabulary = read_config(run), Vocabulary(run / TOKENIZER)
     if (task := task_in(run, config, vocabulary)) is not None and not task.generates:
         return export_task(checkpoint, task, facts_of(config, vocabulary), out, say, average)

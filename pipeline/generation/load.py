@@ -15,6 +15,7 @@ from pipeline.config import PipelineConfig
 from pipeline.distributed import world
 from pipeline.generation.session import Rows, Session
 from pipeline.models.build import Head
+from pipeline.models.scalar import NAME as SCORE
 from pipeline.objectives.model import model_layers
 from pipeline.objectives.registry import objective_of
 from pipeline.parallel.stack import Stack
@@ -54,6 +55,7 @@ def load_model(path: Path, average: bool = False) -> LoadedModel:
     Raises `InputError` where there is none, where it is damaged, or where it does not fit its configuration.
     """
     checkpoint, run = find_checkpoint(path)
+    check_speaks(checkpoint)
     config, vocabulary = read_config(run), Vocabulary(run / TOKENIZER)
     if (task := task_in(run, config, vocabulary)) is not None and not task.generates:
         raise InputError(
@@ -82,6 +84,12 @@ def open_model(
         for name, parameter in named.items():
             parameter.copy_(checkpoint.merged(name, average))
     return LoadedModel(config, vocabulary, device, module, checkpoint.index.step)
+
+
+def check_speaks(checkpoint: Checkpoint) -> None:
+    """`InputError` for a reward model, which scores answers and gives none."""
+    if any(name.startswith(f"{SCORE}.") for name in checkpoint.index.tensors):
+        raise InputError(f"{checkpoint.folder}: a reward model, which scores answers and gives none")
 
 
 def find_checkpoint(path: Path) -> tuple[Checkpoint, Path]:

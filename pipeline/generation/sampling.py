@@ -60,20 +60,42 @@ def stream(
     finished: Finished | None = None,
 ) -> Iterator[tuple[int, int]]:
     """The same as it comes: the number of a prompt and an id that follows it."""
+    for going, chosen, _ in drawn(model, prompts, max_tokens, sampling, stop_ids, finished=finished):
+        for index, token in zip(going, chosen, strict=True):
+            if token not in stop_ids:
+                yield index, token
+
+
+def drawn(
+    model: GenerativeModel,
+    prompts: Prompts,
+    max_tokens: int,
+    sampling: Sampling,
+    stop_ids: Collection[int] = (),
+    draws: Tensor | None = None,
+    finished: Finished | None = None,
+) -> Iterator[tuple[list[int], list[int], Tensor]]:
+    """Step by step the prompts that go on, the id of each, and the logits [B, V] that it was drawn from.
+
+    An id that stops a prompt is told, too. `draws` [prompts, max_tokens] are what `streams` gives where these
+    are some of more prompts.
+    """
     longest = model.config.context_length
     if has_encoder(model):
         max_tokens = min(max_tokens, longest)
     session, rows, logits_BV = begin(model, prompts, max_tokens)
-    draws = streams(prompts, max_tokens, sampling.seed).to(logits_BV.device)
+    if draws is None:
+        draws = streams(prompts, max_tokens, sampling.seed)
+    draws = draws.to(logits_BV.device)
     going = list(range(len(rows)))
     begun = [len(row) for row in rows]
     for number in range(max_tokens):
-        draws_B = draws[going, number]
-        chosen = choose(logits_BV[:, : model.vocabulary.size], sampling, draws_B).tolist()
+        logits_BV = logits_BV[:, : model.vocabulary.size]
+        chosen = choose(logits_BV, sampling, draws[going, number]).tolist()
+        yield going, chosen, logits_BV
         kept = [place for place, token in enumerate(chosen) if token not in stop_ids]
         for place in kept:
             rows[going[place]].append(chosen[place])
-            yield going[place], chosen[place]
         if finished:
             kept = [place for place in kept if not finished(rows[going[place]][begun[going[place]] :])]
         going = [going[place] for place in kept]

@@ -8,6 +8,7 @@ row gives what it would give alone.
 from collections.abc import Sequence
 
 import torch
+from megatron.core.tensor_parallel.mappings import gather_from_tensor_model_parallel_region
 from torch import Tensor
 
 from pipeline.models.cache import Cache
@@ -87,7 +88,7 @@ class Session:
             positions = (positions - self._padding_B.unsqueeze(1)).clamp(min=0)
         outputs = self.stack.decode(flow | {"positions": positions})
         self.cache.length = last
-        return outputs["logits"][-1].float()
+        return gather_from_tensor_model_parallel_region(outputs["logits"][-1]).float()
 
     @torch.inference_mode()
     def _encode(self, sources: Rows) -> Flow:

@@ -28,11 +28,22 @@ Flow: TypeAlias = dict[str, Tensor]
     next_sentence_logits [B, 2]
     pooled [B, H]             an encoder's pooled first token
     scores [B or S, B, C]     what a head says of texts or of tokens
+    values [B, S]             one number a position, float32
     expert_loss [B]           what keeps experts balanced, over the layers so far
     expert_load [L, E]        choices that fell on each expert of these layers
 """
 
-FLOATS = ("hidden", "memory", "logit_bias", "next_sentence_logits", "pooled", "scores", "expert_loss")
+FLOATS = (
+    "hidden",
+    "value.hidden",
+    "values",
+    "memory",
+    "logit_bias",
+    "next_sentence_logits",
+    "pooled",
+    "scores",
+    "expert_loss",
+)
 """What layers give that travels to the next pipeline stage; it has gradients and goes first."""
 
 

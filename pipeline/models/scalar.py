@@ -33,7 +33,7 @@ class ScalarHead(nn.Module):
         if self.parts:
             hidden_SBH = gather_from_sequence_parallel_region(hidden_SBH, tensor_parallel_output_grad=False)
         values: torch.Tensor = self.linear(hidden_SBH)
-        return {"values": values.squeeze(2).t().float()}
+        return {"values": values.squeeze(2).t().float().contiguous()}
 
 
 def scalar(build: Builder) -> list[Layer]:

@@ -24,7 +24,7 @@ from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import PipelineConfig
 from pipeline.objectives.batches import Batch
 from pipeline.preferences.rankings import Ranking, read_rankings
-from pipeline.prompting.chat import ChatTemplate, Message
+from pipeline.prompting.chat import ChatTemplate, Encoded, Message
 from pipeline.tuning.batches import BEGINNING
 from pipeline.tuning.order import EndlessOrder, shuffled
 
@@ -38,9 +38,13 @@ Ids = NDArray[np.uint32]
 class Compared:
     """A prompt and its answers as ids, whose comparisons have a weight."""
 
-    def __init__(self, prompt: Sequence[int], answers: Sequence[Sequence[int]], beats: NDArray[Any]) -> None:
-        self.start = len(prompt)
-        self.rows: list[Ids] = [np.array([*prompt, *answer], np.uint32) for answer in answers]
+    def __init__(self, rows: Sequence[Encoded], beats: NDArray[Any]) -> None:
+        ends = [len(one.tokens) - one.learned[::-1].index(True) for one in rows]
+        self.rows: list[Ids] = [
+            np.array(one.tokens[:end], np.uint32) for one, end in zip(rows, ends, strict=True)
+        ]
+        self.starts = [begin_of_last(one.learned[:end]) for one, end in zip(rows, ends, strict=True)]
+        """Where in each row its answer begins."""
         self.beats = beats
 
 
@@ -99,7 +103,7 @@ class Comparisons:
     def documents(self, step: int) -> list[dict[str, Any]]:
         """The prompts in the global batch of a step, by their number among those trained on."""
         numbers = self._order.all_of(step)
-        starts = [(self._train[number].rows[0], self._train[number].start) for number in numbers]
+        starts = [(self._train[number].rows[0], self._train[number].starts[0]) for number in numbers]
         return [
             {"document": f"prompt {number}", "text": self._decode(row[:start].tolist())[:BEGINNING]}
             for number, (row, start) in zip(numbers, starts, strict=True)
@@ -142,7 +146,7 @@ class Comparisons:
 
     def _width(self, prompts: Sequence[Compared]) -> int:
         longest = max(len(row) for one in prompts for row in one.rows)
-        return -(-longest // MULTIPLE) * MULTIPLE
+        return min(-(-longest // MULTIPLE) * MULTIPLE, self._longest)
 
     def _batch(self, prompts: Sequence[Compared | None], width: int) -> Batch:
         count = self.answers
@@ -155,10 +159,10 @@ class Comparisons:
                 continue
             many = len(one.rows)
             weights[place, :many, :many] = one.beats
-            for row, ids in enumerate(one.rows, place * count):
+            for row, (ids, start) in enumerate(zip(one.rows, one.starts, strict=True), place * count):
                 size = lengths[row] = len(ids)
                 tokens[row, :size], targets[row, : size - 1] = ids, ids[1:]
-                answers[row, one.start - 1 : size - 1] = 1.0
+                answers[row, start - 1 : size - 1] = 1.0
         return {
             "tokens": tokens,
             "targets": targets,
@@ -169,7 +173,15 @@ class Comparisons:
 
 
 def encode(template: ChatTemplate, ranking: Ranking) -> Compared:
-    """A prompt and the answers behind it, each with the end of its turn, as a policy would give them."""
-    prompt = template.prompt(ranking.prompt)
-    wholes = template.encode([[*ranking.prompt, Message("assistant", one)] for one in ranking.answers])
-    return Compared(prompt, [one.tokens[len(prompt) :] for one in wholes], ranking.beats)
+    """A prompt with each answer and the end of its turn, as a policy would give them."""
+    rows = template.encode([[*ranking.prompt, Message("assistant", one)] for one in ranking.answers])
+    return Compared(rows, ranking.beats)
+
+
+def begin_of_last(learned: Sequence[bool]) -> int:
+    """Where the run of learned ids begins that a conversation ends with.
+
+    >>> begin_of_last([False, True, False, True, True])
+    3
+    """
+    return len(learned) - next((n for n, one in enumerate(reversed(learned)) if not one), len(learned))

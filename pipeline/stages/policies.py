@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.receipt import file_hash
 from data_prep.contract.settings import InputError
-from data_prep.contract.stages import FILES, RUN, Input, Source, Stage
+from data_prep.contract.stages import DATASET, FILES, RUN, Input, Source, Stage
 from pipeline.stages.instruct import mark_of
 from pipeline.stages.training import Training, check_model, config_of, find_start
 
@@ -19,6 +19,7 @@ PREFERENCES = "preferences"
 """What a stage gives that makes comparisons: a folder with these files."""
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
 FROM = Input("from", (RUN,))
+PROMPTS = Input("data", (PREFERENCES, FILES, DATASET), many=True)
 COMPARISONS = Input("data", (PREFERENCES, FILES), many=True)
 HELD_OUT = Input("validation", (FILES,), required=False, many=True)
 
@@ -46,13 +47,16 @@ def comparison_files(stage: Stage) -> tuple[list[Path], list[Path]]:
     """Files to train on, and files to validate on where there are any."""
     train = [file_of(source, TRAIN) for source in stage.inputs["data"]]
     given = [source.path for source in stage.inputs.get("validation", ())]
-    made = [file_of(source, VALIDATION) for source in stage.inputs["data"] if source.stage]
-    return train, given or [path for path in made if path.is_file()]
+    made = [file_of(source, VALIDATION) for source in stage.inputs["data"]]
+    return train, given or [path for path in made if path.is_file() and path not in train]
 
 
 def file_of(source: Source, name: str) -> Path:
-    """A file, or that of this name in a stage's folder."""
-    return source.path / name if source.stage or source.path.is_dir() else source.path
+    """A file, or that of this name in a stage's folder; a dataset's are its instruction pairs."""
+    if not (source.stage or source.path.is_dir()):
+        return source.path
+    inside = source.path / "instructions" / name
+    return inside if inside.is_file() else source.path / name
 
 
 def by_key(train: Sequence[Path], validation: Sequence[Path]) -> list[tuple[str, Path]]:

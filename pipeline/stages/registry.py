@@ -14,12 +14,16 @@ from data_prep.contract.settings import InputError
 from data_prep.contract.stages import Kind
 from pipeline.stages.attention import AttentionMaps
 from pipeline.stages.cell import Cell
+from pipeline.stages.compare import Compare
 from pipeline.stages.distill import Distill
 from pipeline.stages.dpo import Dpo
 from pipeline.stages.emergence import Emergence
 from pipeline.stages.evaluate import Evaluate
 from pipeline.stages.finetune import Finetune
+from pipeline.stages.frontier import Frontier
+from pipeline.stages.grpo import Grpo
 from pipeline.stages.instruct import Instruct
+from pipeline.stages.ppo import Ppo
 from pipeline.stages.pretrain import Pretrain
 from pipeline.stages.reward import Reward
 from pipeline.stages.rows import Rows
@@ -32,8 +36,12 @@ OWN: tuple[type[Kind], ...] = (
     Instruct,
     Rows,
     Finetune,
+    Compare,
     Reward,
     Dpo,
+    Grpo,
+    Ppo,
+    Frontier,
     Evaluate,
     AttentionMaps,
     Cell,

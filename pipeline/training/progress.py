@@ -120,7 +120,7 @@ class Progress:
             "steps": steps,
             "tokens": round(optim.samples_before(steps) * length),
             "loss": self._last.get("loss", float("nan")),
-            "validation_loss": self._last.get("validation_loss", float("nan")),
+            **{name: value for name, value in self._last.items() if name.startswith("validation_")},
             "tokens_per_second": length / typical,
             "model_flops_per_second": self.job.sample_flops / typical,
             "mfu": self.job.sample_flops / typical / self.peak.flops if self.peak else None,

@@ -6,9 +6,10 @@ of its own, the prefixes of the weights that are new with it, companions, and wh
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from pipeline.distributed.world import World
 from pipeline.models.layer import Layer
@@ -21,12 +22,42 @@ from pipeline.parallel.engine import Engine
 from pipeline.training.job import Job
 
 Companions = Mapping[str, Companion]
+Notify = Callable[[str], None]
 
 
 def unchanged(batches: list[Batch], companions: Companions) -> list[Batch]:
     """The batches as they are."""
     del companions
     return batches
+
+
+class Experience(BatchSource, Protocol):
+    """Batches that depend on what the model has learned: a training on its own outputs.
+
+    All ranks call everything together.
+    """
+
+    def learned(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Take in the metrics of a step; gives further ones."""
+        ...
+
+    def validate(self) -> dict[str, float]:
+        """The metrics of a validation."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps, the same on all ranks: contiguous tensors that nobody writes to again."""
+        ...
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Be what `state` said."""
+        ...
+
+
+def as_loaded(engine: Engine) -> str:
+    """Nothing more is loaded."""
+    del engine
+    return ""
 
 
 def nothing(engine: Engine, source: BatchSource) -> dict[str, Any]:
@@ -50,6 +81,10 @@ class Task:
     prepare: Callable[[list[Batch], Companions], list[Batch]] = unchanged
     """What is done to a rank's micro batches of a step, or as many of a validation, by all ranks together:
     labels that companions make are added on the last pipeline stage. Weights come with the data."""
+    experience: Callable[[Engine, Notify], Experience] | None = None
+    """What makes the batches where the model's own outputs decide them; None takes the stage's."""
+    begin: Callable[[Engine], str] = as_loaded
+    """What else is loaded where a run starts with the weights of another; tells of it in a line."""
     measure: Callable[[Engine, BatchSource], dict[str, float]] | None = None
     """What else is measured at a validation, by all ranks together, who all get the same."""
     best_by: str = ""

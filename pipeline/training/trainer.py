@@ -7,14 +7,14 @@ on from its newest checkpoint and ends where it would have ended.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 import torch
 
 from data_prep.contract.settings import InputError
 from pipeline.checkpoints import saving
-from pipeline.checkpoints.format import Checkpoint, Index
+from pipeline.checkpoints.format import Checkpoint
 from pipeline.checkpoints.writer import Writer
 from pipeline.config import OptimizerConfig
 from pipeline.distributed.signals import Signals, agree
@@ -31,7 +31,7 @@ from pipeline.training.loss_guard import LossGuard
 from pipeline.training.lr_schedule import learning_rate
 from pipeline.training.peak_flops import find_peak
 from pipeline.training.progress import Progress
-from pipeline.training.task import MakeTask, Task, own_objective, unchanged
+from pipeline.training.task import Experience, MakeTask, Task, own_objective, unchanged
 
 
 def train(
@@ -50,14 +50,20 @@ def train(
     dtype = precision(job.optim, job.config.parallel.zero_stage, world.device)
     task = make_task(job, world, dtype)
     engine = Engine(task.layers, task.loss, world, job.config.parallel, job.optim, dtype, job.config.seed)
-    index = resume(engine, job, notify, task.new, task.taken)
+    found = resume(engine, job, notify, task)
+    index = found.index if found else None
     start = index.step if index else 0
+    experience = task.experience(engine, notify) if task.experience else None
+    if experience and found:
+        experience.restore(found.experience())
+    source = experience or source
     peak = find_peak(world, dtype)
     progress = Progress(job, start, notify, peak) if world.is_main else None
     status: Status = "FAILED"
     try:
         guard = LossGuard(job, source, progress, index, notify)
-        finished = Loop(job, task, engine, source, progress, guard, watch, stop).run(start)
+        loop = Loop(job, task, engine, source, progress, guard, watch, stop, experience)
+        finished = loop.run(start)
         status = "FINISHED" if finished else "KILLED"
         return finished
     finally:
@@ -81,29 +87,25 @@ def precision(optim: OptimizerConfig, zero_stage: int, device: torch.device) -> 
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
 
 
-def resume(
-    engine: Engine,
-    job: Job,
-    notify: Callable[[str], None],
-    new: tuple[str, ...] = (),
-    taken: Mapping[str, str] | None = None,
-) -> Index | None:
-    """Load what there is to go on from; returns what is known of the checkpoint where it is the run's own.
+def resume(engine: Engine, job: Job, notify: Callable[[str], None], task: Task) -> Checkpoint | None:
+    """Load what there is to go on from; returns the checkpoint where it is the run's own.
 
-    Weights whose names begin with one of `new` are drawn where the checkpoint to start from has none, nor any
-    under the prefixes that `taken` has for them.
+    Weights whose names begin with one of the task's `new` are drawn where the one to start from has none, nor
+    any under the prefixes that `taken` has for them.
     """
     found = saving.newest(job.folder, engine.world, notify)
     if found is not None:
         notify(f"{job.stage}: going on from {found.folder}")
         saving.load(engine, found)
-        return found.index
+        return found
     if job.start_from is not None:
         start = Checkpoint(job.start_from)
         saving.check_files(start, engine.world)
         notify(f"{job.stage}: starting with the weights of {start.folder}")
-        if told := saving.load_weights(engine, start, new, taken or {}):
-            notify(f"{job.stage}: {told}")
+        loaded = saving.load_weights(engine, start, task.new, task.taken)
+        for told in (loaded, task.begin(engine)):
+            if told:
+                notify(f"{job.stage}: {told}")
     return None
 
 
@@ -120,7 +122,10 @@ class Loop:
         guard: LossGuard,
         watch: Watchdog,
         stop: StopRequest,
+        experience: Experience | None = None,
     ) -> None:
+        """`experience` is the source where that depends on what is learned."""
+        self.experience = experience
         self.job, self.task, self.engine, self.source, self.progress = job, task, engine, source, progress
         self.guard, self.watch, self.stop = guard, watch, stop
         self.validation = list(source.validation())
@@ -143,12 +148,12 @@ class Loop:
             rate = learning_rate(step, optim)
             loss, norm = self.engine.train_step(self._prepared(batches), rate)
             metrics = {"loss": loss, "learning_rate": rate, "gradient_norm": norm} | self.engine.metrics
+            if self.experience:
+                metrics |= self.experience.learned(self.engine.metrics)
             tokens, seconds = self.engine.tokens, time.perf_counter() - began
             if last or done % optim.validate_every == 0:
                 self.watch.phase("validation", done)
-                metrics["validation_loss"] = self._validate()
-                metrics |= {f"validation_{name}": value for name, value in self.engine.metrics.items()}
-                metrics |= self._measured(done)
+                metrics |= self._validated() | self._measured(done)
             agreed, written = self._agree(loss, norm)
             metrics |= written
             if back := self.guard.apply(step, loss, norm, agreed, partial(self._newest, done)):
@@ -163,7 +168,8 @@ class Loop:
                 or done % optim.checkpoint_every == 0
             ):
                 self.watch.phase("save", done)
-                metrics |= self.writer.begin(done, self.guard.memory)
+                kept = self.experience.state() if self.experience else None
+                metrics |= self.writer.begin(done, self.guard.memory, kept)
             if self.progress:
                 self.progress.step(done, metrics, tokens, seconds, waited)
             if agreed.stop and not last:
@@ -171,6 +177,13 @@ class Loop:
             step = done
         self._finish()
         return True
+
+    def _validated(self) -> dict[str, float]:
+        if self.experience:
+            return self.experience.validate()
+        return {"validation_loss": self._validate()} | {
+            f"validation_{name}": value for name, value in self.engine.metrics.items()
+        }
 
     def _prepared(self, batches: list[Batch]) -> list[Batch]:
         return self.task.prepare(batches, self.task.companions)

@@ -13,7 +13,8 @@ import numpy as np
 
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
-from pipeline.config import PipelineConfig
+from pipeline.config import PipelineConfig, TuneConfig
+from pipeline.data.packing import best_fit
 from pipeline.objectives.batches import Batch
 from pipeline.prompting.chat import ChatTemplate, Encoded
 from pipeline.tuning.instructions import Conversation, read_conversations
@@ -65,20 +66,27 @@ class InstructionBatches:
         self._train, self._validation = _Samples(list(chain(*samples))), _Samples(chosen)
         self._longest = max(self._train.longest, self._validation.longest)
         self.counts["train"], self.counts["validation"] = self._train.count, self._validation.count
-        self._order = EndlessOrder(self.seed, self._train.count, self.tune, data_rank, data_size)
+        packed = isinstance(self.tune, TuneConfig) and self.tune.pack
+        longest = config.data.sequence_length if packed else None
+        self._rows, self._held_out = self._train.rows(longest), self._validation.rows(longest)
+        if packed:
+            self.counts["rows"] = len(self._rows)
+        self._order = EndlessOrder(self.seed, len(self._rows), self.tune, data_rank, data_size)
 
     def step(self, step: int) -> list[Batch]:
         """The micro batches of this rank at optimizer step `step`, counted from 0."""
-        return [self._batch(self._train, indices) for indices in self._order.step(step)]
+        steps = self._order.step(step)
+        return [self._batch(self._train, [self._rows[index] for index in indices]) for indices in steps]
 
     def validation(self) -> Iterator[Batch]:
         """This rank's share of the held-out conversations, filled up with samples of weight 0."""
-        for indices in self._order.fixed(self._validation.count):
-            yield self._batch(self._validation, indices)
+        rows = self._held_out
+        for indices in self._order.fixed(len(rows)):
+            yield self._batch(self._validation, [rows[i] if i < len(rows) else [] for i in indices])
 
     def documents(self, step: int) -> list[dict[str, Any]]:
         """The samples in the global batch of a step, by their number among those trained on."""
-        numbers = self._order.all_of(step)
+        numbers = [number for row in self._order.all_of(step) for number in self._rows[row]]
         texts = [self._decode(self._train.get(number)[0].tolist()) for number in numbers]
         return [
             {"document": f"sample {number}", "text": text[:BEGINNING]}
@@ -87,7 +95,7 @@ class InstructionBatches:
 
     def report(self, steps: int) -> list[dict[str, Any]]:
         """What became of the conversations, and how often each was trained on."""
-        return [dict(self.counts) | {"epochs": self.tune.samples_before(steps) / self._train.count}]
+        return [dict(self.counts) | {"epochs": self.tune.samples_before(steps) / len(self._rows)}]
 
     def close(self) -> None:
         """Nothing runs in the background."""
@@ -125,9 +133,8 @@ class InstructionBatches:
         order = shuffled(self.seed, len(samples), "validation")
         return [samples[index] for index in sorted(order[:wanted])]
 
-    def _batch(self, samples: "_Samples", indices: Sequence[int]) -> Batch:
-        rows = [samples.get(index) if index < samples.count else None for index in indices]
-        return self.form.batch(rows, self._longest)
+    def _batch(self, samples: "_Samples", rows: Sequence[Sequence[int]]) -> Batch:
+        return self.form.batch([[samples.get(number) for number in row] for row in rows], self._longest)
 
 
 class _Samples:
@@ -144,6 +151,17 @@ class _Samples:
         """Learned tokens of the sample that has most."""
         begins = np.concatenate([[0], self._ends[:-1]])
         return int(np.add.reduceat(self._learned, begins, dtype=np.int64).max())
+
+    def rows(self, length: int | None) -> list[list[int]]:
+        """The numbers of the samples of each row: one, or as many as fit in `length` positions (best fit)."""
+        if length is None:
+            return [[number] for number in range(self.count)]
+        sizes = np.diff(self._ends, prepend=0) - 1
+        pieces = best_fit(list(enumerate(sizes.tolist())), self.count, length)
+        rows: list[list[int]] = [[] for _ in range(self.count)]
+        for number, row in zip(pieces.source.tolist(), pieces.row.tolist(), strict=True):
+            rows[row].append(number)
+        return [row for row in rows if row]
 
     def get(self, index: int) -> Row:
         place = slice(self._ends[index - 1] if index else 0, self._ends[index])

@@ -12,8 +12,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
-from pipeline.config import PipelineConfig
+from pipeline.config import PipelineConfig, TuneConfig
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.registry import objective_of
 from pipeline.prompting.chat import Encoded
@@ -33,17 +34,21 @@ class SampleForm(Protocol):
         """What there is room for; nothing of it is learned where there is none for an answer."""
         ...
 
-    def batch(self, rows: Sequence[Row | None], longest: int) -> Batch:
-        """A padded batch of fitted samples; None is a sample of weight 0. `longest` answer of all samples."""
+    def batch(self, rows: Sequence[Sequence[Row]], longest: int) -> Batch:
+        """A padded batch of rows of fitted samples; one without any has weight 0. `longest` answer of all."""
         ...
 
 
 @dataclass(frozen=True)
 class JoinedSample:
-    """A decoder's: S + 1 ids, of which the last is predicted alone."""
+    """A decoder's: S + 1 ids, of which the last is predicted alone.
+
+    Packed, a row holds several; segments keep each to itself, and positions count from its start.
+    """
 
     length: int
     pad: int
+    packed: bool = False
 
     def samples(self, conversation: Encoded) -> list[Encoded]:
         return [conversation]
@@ -51,16 +56,19 @@ class JoinedSample:
     def fit(self, sample: Encoded) -> Encoded:
         return Encoded(sample.tokens[: self.length + 1], sample.learned[: self.length + 1])
 
-    def batch(self, rows: Sequence[Row | None], longest: int) -> Batch:
+    def batch(self, rows: Sequence[Sequence[Row]], longest: int) -> Batch:
         tokens = np.full((len(rows), self.length), self.pad, dtype=np.int64)
         targets, weights = tokens.copy(), np.zeros(tokens.shape, dtype=np.float32)
+        segments, positions = np.zeros(tokens.shape, dtype=np.int32), np.zeros_like(tokens)
         for place, row in enumerate(rows):
-            if row is not None:
-                ids, learned = row
-                used = len(ids) - 1
-                tokens[place, :used], targets[place, :used] = ids[:-1], ids[1:]
-                weights[place, :used] = learned[1:]
-        return {"tokens": tokens, "targets": targets, "weights": weights}
+            first = 0
+            for number, (ids, learned) in enumerate(row, 1):
+                part = (place, slice(first, first + len(ids) - 1))
+                tokens[part], targets[part], weights[part] = ids[:-1], ids[1:], learned[1:]
+                segments[part], positions[part] = number, np.arange(len(ids) - 1)
+                first += len(ids) - 1
+        batch: Batch = {"tokens": tokens, "targets": targets, "weights": weights}
+        return batch | ({"segments": segments, "positions": positions} if self.packed else {})
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ class EncodedSample:
         stop = read if read > self.length else read + self.length - len(self.begins)
         return Encoded(sample.tokens[:stop], sample.learned[:stop])
 
-    def batch(self, rows: Sequence[Row | None], longest: int) -> Batch:
+    def batch(self, rows: Sequence[Sequence[Row]], longest: int) -> Batch:
         read = np.full((len(rows), self.length), self.pad, dtype=np.int64)
         segments = np.zeros(read.shape, dtype=np.int32)
         begins = np.array(self.begins, dtype=np.uint32)
@@ -100,8 +108,7 @@ class EncodedSample:
         tokens[:, 0] = self.start
         targets, weights = np.full_like(tokens, self.pad), np.zeros(tokens.shape, dtype=np.float32)
         for place, row in enumerate(rows):
-            if row is not None:
-                ids, learned = row
+            for ids, learned in row:
                 context, answer = ids[~learned], np.concatenate((begins, ids[learned]))
                 read[place, : len(context)], segments[place, : len(context)] = context, 1
                 tokens[place, 1 : len(answer)], targets[place, : len(answer)] = answer[:-1], answer
@@ -116,10 +123,13 @@ class EncodedSample:
 
 
 def sample_form(config: PipelineConfig, vocabulary: Vocabulary) -> SampleForm:
-    """The form of the recipe's model."""
+    """The form of the recipe's model. `InputError` where an encoder's conversations are to share rows."""
     length = config.data.sequence_length
+    packed = isinstance(config.train, TuneConfig) and config.train.pack
+    if packed and config.model.architecture == "encoder_decoder":
+        raise InputError("tune.pack is for decoders; an encoder reads one conversation at a time")
     if config.model.architecture == "encoder_decoder":
         objective = objective_of(config.objective)
         start = objective.decoder_start(vocabulary)
         return EncodedSample(length, vocabulary.pad, start, objective.begins(vocabulary))
-    return JoinedSample(length, vocabulary.pad)
+    return JoinedSample(length, vocabulary.pad, packed)

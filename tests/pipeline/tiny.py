@@ -35,11 +35,11 @@ def sentences(count: int, seed: int = 0) -> list[str]:
     return [" ".join(choose.choices(WORDS, k=choose.randint(4, 12))) + "." for _ in range(count)]
 
 
-def vocabulary(path: Path, size: int = 200) -> Vocabulary:
-    """A SentencePiece model with the reserved pieces, trained on made-up sentences."""
+def vocabulary(path: Path, size: int = 200, texts: list[str] | None = None) -> Vocabulary:
+    """A SentencePiece model with the reserved pieces, trained on texts, or else on made-up sentences."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([*sentences(500), "def f(x): {}[]<|>_end \n " * 3]),
+        sentence_iterator=iter(texts or [*sentences(500), "def f(x): {}[]<|>_end \n " * 3]),
         model_writer=model,
         vocab_size=size,
         hard_vocab_limit=False,

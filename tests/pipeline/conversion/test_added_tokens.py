@@ -295,7 +295,7 @@ def test_a_tuned_bart_learns_answers_that_begin_as_its_texts_do(tmp_path: Path) 
     talk = ChatTemplate(vocabulary).encode([[Message("user", "a file"), Message("assistant", "two")]])[0]
     [sample] = form.samples(talk)
     row = np.array(sample.tokens, dtype=np.uint32), np.array(sample.learned)
-    batch = form.batch([row], int(row[1].sum()))
+    batch = form.batch([[row]], int(row[1].sum()))
     start, begins, *answer = batch["tokens"][0].tolist()
     assert (start, begins) == (vocabulary.eos, vocabulary.bos)
     assert batch["targets"][0].tolist() == [begins, *answer, vocabulary.eos]
