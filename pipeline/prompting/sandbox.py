@@ -1,8 +1,9 @@
-"""Chat templates of published folders: programs in Jinja that somebody else wrote, run within bounds.
+"""Templates: programs in Jinja that somebody else wrote, run within bounds.
 
-They get what transformers gives them: the messages, `add_generation_prompt`, the special tokens by name,
-`raise_exception`, `strftime_now`, `tojson`. They reach nothing else (Jinja's immutable sandbox), and one that
-loops, recurses or grows without end is stopped: by steps, by time and by memory.
+They reach nothing but what they are given (Jinja's immutable sandbox), and one that loops, recurses or grows
+without end is stopped: by steps, by time and by memory. Chat templates of published folders get what
+transformers gives them: the messages, `add_generation_prompt`, the special tokens by name,
+`raise_exception`, `strftime_now`, `tojson`.
 """
 
 import json
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
-from functools import lru_cache, wraps
+from functools import cache, lru_cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -70,18 +71,28 @@ class _Generation(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja as transformers sets it up, every step of it counted."""
+class Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja with every step of a rendering counted; `options` are those of its `Environment`."""
 
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
-    def __init__(self) -> None:
-        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self.bounds = _Bounds()
         self.filters = {name: self.bounds.stepping(one) for name, one in self.filters.items()}
-        self.filters["tojson"] = _tojson
-        self.globals |= {"raise_exception": _refuse, "strftime_now": TODAY.strftime}
         self.globals |= {_COUNTED: self.bounds.counted}
+
+    def fill(self, template: Template, values: Mapping[str, Any]) -> str:
+        """The text of a template of this sandbox; `TemplateError` where it goes beyond the bounds.
+
+        Else what the template raises, which may be anything.
+        """
+        self.bounds.begin()
+        with _memory():
+            said = template.render(values)
+        if len(said) > BYTES >> 5:
+            raise TemplateError("it makes a text of more than 33 million characters")
+        return said
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
@@ -115,10 +126,18 @@ def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, *
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **more)
 
 
+@cache
+def _chats() -> Sandbox:
+    """As transformers sets Jinja up for chat templates."""
+    sandbox = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+    sandbox.filters["tojson"] = _tojson
+    sandbox.globals |= {"raise_exception": _refuse, "strftime_now": TODAY.strftime}
+    return sandbox
+
+
 @lru_cache(maxsize=8)
-def _compiled(text: str) -> tuple[Template, _Bounds]:
-    sandbox = _Sandbox()
-    return sandbox.from_string(text), sandbox.bounds
+def _compiled(text: str) -> Template:
+    return _chats().from_string(text)
 
 
 def render(
@@ -131,19 +150,8 @@ def render(
     try:
         if len(text) > LONGEST:
             raise TemplateError(f"it is longer than {LONGEST:,} characters")
-        template, bounds = _compiled(text)
-        bounds.begin()
-        with _memory():
-            said = template.render(
-                messages=messages,
-                add_generation_prompt=answer,
-                tools=None,
-                documents=None,
-                **tokens,
-            )
-        if len(said) > BYTES >> 5:
-            raise TemplateError("it makes a text of more than 33 million characters")
-        return said
+        talk = {"messages": messages, "add_generation_prompt": answer, "tools": None, "documents": None}
+        return _chats().fill(_compiled(text), {**talk, **tokens})
     except Exception as error:  # it is a program of somebody else's, which raises what it likes
         problem = printable(" ".join((str(error) or type(error).__name__).split()))[:300]
         raise InputError(f"{path}: its chat template cannot write this talk ({problem})") from None

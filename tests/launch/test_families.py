@@ -103,7 +103,8 @@ def test_an_encoder_decoder_is_pretrained_tuned_and_measured(works: tuple[dict[s
     for run in (found["validation"]["unigram"], *(run["validation"] for run in found["runs"].values())):
         assert 1 < run["loss"] < 8
     for run in found["runs"].values():
-        assert [one["shots"] for one in run["suites"]["exam"]["response"]] == [0, 1]
+        exam = run["suites"]["exam"]  # these texts are too plain for more of it
+        assert {name: [one["shots"] for one in asked] for name, asked in exam.items()} == {"continuation": [0]}
     texts = [one for one in samples(work) if one["blanks"]]
     assert texts
     for one in texts:

@@ -4,10 +4,13 @@ import ast
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_prep.contract.names import printable
 from data_prep.contract.settings import InputError
+
+if TYPE_CHECKING:
+    from pipeline.prompting.sandbox import Sandbox
 
 Row = Mapping[str, Any]
 
@@ -18,13 +21,13 @@ class MissingColumnError(ValueError):
 
 def render(template: str, row: Row) -> str:
     """The text of a template. `MissingColumnError` names a column that is not there."""
-    from jinja2 import TemplateError, UndefinedError
+    from jinja2 import UndefinedError
 
     try:
-        return str(_compiled(template).render(**row))
+        return _sandbox().fill(_compiled(template), row)
     except UndefinedError as error:
         raise MissingColumnError(str(error.message)) from None
-    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except Exception as error:  # it is a program of somebody else's, which raises what it likes
         raise InputError(f"the template {_told(template)} cannot be filled in ({error})") from None
 
 
@@ -57,23 +60,24 @@ def check(template: str) -> None:
 
 @cache
 def _compiled(template: str) -> Any:
-    from jinja2 import TemplateSyntaxError
+    from jinja2 import TemplateError
 
     try:
-        return _environment().from_string(template)
-    except TemplateSyntaxError as error:
-        raise InputError(f"the template {_told(template)} is not Jinja ({error.message})") from None
+        return _sandbox().from_string(template)
+    except (TemplateError, RecursionError) as error:
+        raise InputError(f"the template {_told(template)} is not Jinja ({error})") from None
 
 
 @cache
-def _environment() -> Any:
-    """What lm-evaluation-harness renders with, in a sandbox."""
+def _sandbox() -> "Sandbox":
+    """What lm-evaluation-harness renders with, within bounds."""
     from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
-    environment.filters["regex_replace"] = _regex_replace
-    return environment
+    from pipeline.prompting.sandbox import Sandbox
+
+    sandbox = Sandbox(undefined=StrictUndefined, keep_trailing_newline=True)
+    sandbox.filters["regex_replace"] = _regex_replace
+    return sandbox
 
 
 def _regex_replace(text: str, pattern: str, new: str, count: int = 0) -> str:

@@ -62,6 +62,9 @@ def test_rows_that_are_no_questions_are_counted(tmp_path: Path, row: dict[str, A
     assert (told.startswith(reason), count) == (True, 1)
 
 
+ENDLESS = "{% for one in range(9999) %}{% for two in range(9999) %}{% endfor %}{% endfor %}"
+
+
 @pytest.mark.parametrize(
     ("keys", "rows", "message"),
     [
@@ -75,6 +78,7 @@ def test_rows_that_are_no_questions_are_counted(tmp_path: Path, row: dict[str, A
         ({"rows": "none.jsonl"}, ROWS, "none.jsonl: no such file"),
         ({"extract": {"pattern": "("}}, ROWS, "is no regular expression"),
         ({"question": "{{ ().__class__.__bases__ }}"}, ROWS, "unsafe|undefined|missing"),
+        ({"question": ENDLESS}, ROWS, "more than 1,000,000 steps"),
         ({}, [], "it has no rows"),
         ({}, [[1]], "row 1 is no mapping"),
     ],
