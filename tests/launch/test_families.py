@@ -104,7 +104,9 @@ def test_an_encoder_decoder_is_pretrained_tuned_and_measured(works: tuple[dict[s
         assert 1 < run["loss"] < 8
     for run in found["runs"].values():
         exam = run["suites"]["exam"]  # these texts are too plain for more of it
-        assert {name: [one["shots"] for one in asked] for name, asked in exam.items()} == {"continuation": [0]}
+        assert {name: [one["shots"] for one in asked] for name, asked in exam.items()} == {
+            "continuation": [0]
+        }
     texts = [one for one in samples(work) if one["blanks"]]
     assert texts
     for one in texts:
