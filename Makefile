@@ -19,7 +19,7 @@ run: .venv/.installed-all
 	$(BIN)/bloomery run $(RECIPE)
 
 test: check
-	$(PYTEST) -m "not slow" $(TESTS)
+	$(PYTEST) -m "not slow and not by_hand" $(TESTS)
 
 slow: .venv/.installed-test
 	$(PYTEST) -m slow $(TESTS)

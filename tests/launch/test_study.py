@@ -219,7 +219,7 @@ def logged(work: Path) -> int:
     return sum(path.read_text().count("\n") for path in work.glob("*/metrics.jsonl"))
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_study_killed_at_random_moments_ends_with_the_same_table(
     tmp_path: Path, tiny_dataset: Path
 ) -> None:

@@ -46,7 +46,7 @@ def coverage(surface: Surface, noise: float, tables: int) -> tuple[float, float]
     return inside / tables, spread / tables
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.parametrize("noise", [0.003, 0.02])
 @pytest.mark.parametrize("tie", [True, False])
 def test_intervals_hold_what_is_measured(tie: bool, noise: float) -> None:
