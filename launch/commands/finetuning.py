@@ -5,34 +5,15 @@ from typing import Annotated
 
 import typer
 
-from launch.commands.stages import one_kind
-from launch.console import (
-    Average,
-    Hostfile,
-    Json,
-    Minutes,
-    Overrides,
-    RecipePath,
-    Resume,
-    Work,
-    app,
-    print_line,
-    reporting,
+from launch.commands.stages import training_command
+from launch.console import Average, Json, app, print_line, reporting
+
+training_command(
+    "finetune",
+    "finetune",
+    "Trained models and rows with answers to models for tasks, with their figures.",
+    "launch/recipes/finetune.yaml --work runs/finetune",
 )
-
-
-@app.command(epilog="Example: bloomery finetune launch/recipes/finetune.yaml --work runs/finetune")
-def finetune(
-    recipe: RecipePath,
-    sets: Overrides = None,
-    work: Work = None,
-    resume: Resume = False,
-    max_minutes: Minutes = None,
-    hostfile: Hostfile = None,
-    as_json: Json = False,
-) -> None:
-    """Trained models and rows with answers to models for tasks, with their figures."""
-    one_kind("finetune", recipe, sets, work, as_json, max_minutes, hostfile, resume)
 
 
 @app.command(epilog="Example: bloomery predict runs/finetune/topics --input rows.jsonl --out said.jsonl")

@@ -65,12 +65,10 @@ def prep(recipe: RecipePath, sets: Overrides = None, work: Work = None, as_json:
     one_kind("prep", recipe, sets, work, as_json)
 
 
-def _training(name: str, kind: str, about: str, example: str) -> None:
-    """A command that runs every training of a kind."""
+def training_command(name: str, kind: str, about: str, example: str) -> None:
+    """Add a command that runs every training of a kind."""
 
-    @app.command(
-        name, help=about, epilog=f"Example: bloomery {name} launch/recipes/quickstart.yaml {example}"
-    )
+    @app.command(name, help=about, epilog=f"Example: bloomery {name} {example}")
     def command(
         recipe: RecipePath,
         sets: Overrides = None,
@@ -83,17 +81,17 @@ def _training(name: str, kind: str, about: str, example: str) -> None:
         one_kind(kind, recipe, sets, work, as_json, max_minutes, hostfile, resume)
 
 
-_training(
+training_command(
     "train",
     "pretrain",
     "A dataset to a pretrained model; goes on by itself where a process fails.",
-    "--set parallel.tensor=2",
+    "launch/recipes/quickstart.yaml --set parallel.tensor=2",
 )
-_training(
+training_command(
     "tune",
     "instruct",
     "A pretrained model and instructions to a tuned one.",
-    "--set 'tune.data=[pairs.jsonl]'",
+    "launch/recipes/quickstart.yaml --set 'tune.data=[pairs.jsonl]'",
 )
 
 

@@ -12,8 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-Z = 1.959964
-"""Deviations of the 95 % interval of a mean."""
+from pipeline.evaluation.intervals import NORMAL_QUANTILE
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Point:
 def interval(values_P: NDArray[np.float64]) -> tuple[float, float, float]:
     """Mean with its 95 % interval, prompts being drawn."""
     mean, count = float(values_P.mean()), len(values_P)
-    reach = Z * float(values_P.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
+    reach = NORMAL_QUANTILE * float(values_P.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
     return mean, mean - reach, mean + reach
 
 

@@ -8,15 +8,13 @@ BLOOMERY_REWARDS=package.module:function,...; a recipe cannot name code.
 """
 
 import math
-import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
+from data_prep.contract.plugins import from_outside
 from data_prep.contract.settings import InputError
 from pipeline.tuning.instructions import Conversation
 
@@ -92,7 +90,7 @@ OWN: tuple[Rule, ...] = (exact_answer, docstring_style)
 def rules() -> dict[str, Rule]:
     """A rule of each name. `InputError` where one from outside cannot be loaded or its name is taken."""
     found: dict[str, Rule] = {}
-    for place, rule in [*((one.__name__, one) for one in OWN), *_from_outside()]:
+    for place, rule in [*((one.__name__, one) for one in OWN), *from_outside(GROUP, VARIABLE)]:
         name = getattr(rule, "__name__", "")
         if not callable(rule) or not name.isidentifier():
             raise InputError(f"{place}: no rule; a function of a list of answers is expected")
@@ -100,17 +98,6 @@ def rules() -> dict[str, Rule]:
             raise InputError(f"{place}: there is a rule called {name} already")
         found[name] = rule
     return found
-
-
-def _from_outside() -> Iterable[tuple[str, Any]]:
-    for point in entry_points(group=GROUP):
-        yield f"entry point {point.name}", point.load()
-    for place in filter(None, os.environ.get(VARIABLE, "").split(",")):
-        module, _, name = place.strip().partition(":")
-        try:
-            yield place, getattr(import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise InputError(f"{VARIABLE}: {place} cannot be loaded ({error})") from error
 
 
 def rule_called(name: str, where: str) -> Rule:

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.evaluation.intervals import NORMAL_QUANTILE
 from pipeline.scaling.bootstrap import ENDS, draws
 from pipeline.scaling.minimize import Array
 from pipeline.scaling.surface import Columns, Fitted, Surface
-
-NORMAL_QUANTILE = 1.959964
-"""The normal distribution's at 97.5 %."""
 
 
 @dataclass(frozen=True)

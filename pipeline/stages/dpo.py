@@ -5,52 +5,35 @@ aligned: {kind: dpo, from: chat, data: [pairs.jsonl], beta: 0.1, learning_rate: 
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field, PositiveFloat
+from pydantic import PositiveFloat
 
 from data_prep.contract.stages import Stage
-from pipeline.config import OptimizerConfig
-from pipeline.stages.policies import COMPARISONS, FROM, HELD_OUT, by_key, comparison_files, policy_job
-from pipeline.stages.reward import check_comparisons, comparisons
-from pipeline.stages.training import Training, find_start
+from pipeline.stages.comparing import Comparing, ComparingConfig
+from pipeline.stages.training import find_start
 
 if TYPE_CHECKING:
     import torch
 
     from pipeline.distributed.world import World
-    from pipeline.objectives.batches import Batch, BatchSource
+    from pipeline.objectives.batches import Batch
     from pipeline.training.job import Job
     from pipeline.training.task import Companions, MakeTask, Task
 
 REFERENCE = "reference"
 
 
-class DPOConfig(OptimizerConfig):
+class DPOConfig(ComparingConfig):
     beta: PositiveFloat = 0.1
     """How strongly the policy is held to the reference: the factor of log-ratios in its rewards."""
-    comparison_smoothing: float = Field(0.0, ge=0.0, lt=0.5)
-    """Share of the comparisons that are taken to be the wrong way round."""
 
 
-class Dpo(Training):
+class Dpo(Comparing):
     """`dpo`: the run that it starts from is the frozen reference, too."""
 
     name, title = "dpo", "Direct preference optimisation"
     chats = True
-    inputs = (FROM, COMPARISONS, HELD_OUT)
     settings = DPOConfig
     companions = ("from",)
-
-    def job(self, stage: Stage) -> "Job":
-        """Model and tokenizer are those of the run it starts from."""
-        return policy_job(self, stage, by_key(*comparison_files(stage)))
-
-    def check(self, stage: Stage) -> None:
-        """Every row of every file is a comparison."""
-        check_comparisons(stage)
-
-    def batches(self, stage: Stage, job: "Job", world: "World") -> "BatchSource":
-        """Prompts with all their answers."""
-        return comparisons(stage, job, world)
 
     def task(self, stage: Stage, job: "Job") -> "MakeTask":
         """The sigmoid loss on log-ratios to the reference."""

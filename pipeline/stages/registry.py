@@ -4,12 +4,9 @@ Further kinds come from outside as entry points of the group `bloomery.kinds`, o
 that it starts from BLOOMERY_KINDS=package.module:Class,...; a recipe cannot name code.
 """
 
-import os
-from collections.abc import Iterator
 from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
 
+from data_prep.contract.plugins import from_outside
 from data_prep.contract.settings import InputError
 from data_prep.contract.stages import Kind
 from pipeline.stages.attention import AttentionMaps
@@ -54,7 +51,7 @@ OWN: tuple[type[Kind], ...] = (
 def kinds() -> dict[str, Kind]:
     """A kind of each name. `InputError` where one from outside cannot be loaded or its name is taken."""
     found: dict[str, Kind] = {}
-    for place, loaded in [*((one.__name__, one) for one in OWN), *_from_outside()]:
+    for place, loaded in [*((one.__name__, one) for one in OWN), *from_outside(GROUP, VARIABLE)]:
         if not (isinstance(loaded, type) and issubclass(loaded, Kind)):
             raise InputError(
                 f"{place}: no kind of stage; a subclass of data_prep.contract.stages.Kind is expected"
@@ -63,14 +60,3 @@ def kinds() -> dict[str, Kind]:
             raise InputError(f"{place}: there is a kind of stage called {loaded.name} already")
         found[loaded.name] = loaded()
     return found
-
-
-def _from_outside() -> Iterator[tuple[str, object]]:
-    for point in entry_points(group=GROUP):
-        yield f"entry point {point.name}", point.load()
-    for place in filter(None, os.environ.get(VARIABLE, "").split(",")):
-        module, _, name = place.strip().partition(":")
-        try:
-            yield place, getattr(import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise InputError(f"{VARIABLE}: {place} cannot be loaded ({error})") from error

@@ -11,9 +11,7 @@ from pydantic import Field
 from data_prep.contract.receipt import Receipt
 from data_prep.contract.report import Headline, Line, Lines, Section, StageReport, Table, percent
 from data_prep.contract.stages import Stage
-from pipeline.config import OptimizerConfig
-from pipeline.stages.policies import COMPARISONS, FROM, HELD_OUT, by_key, comparison_files, policy_job
-from pipeline.stages.training import Training
+from pipeline.stages.comparing import Comparing, ComparingConfig
 
 if TYPE_CHECKING:
     import torch
@@ -28,31 +26,16 @@ REWARD = "reward"
 """What the kind gives, and what its receipt calls the figures of the model."""
 
 
-class RewardConfig(OptimizerConfig):
-    comparison_smoothing: float = Field(0.0, ge=0.0, lt=0.5)
-    """Share of the comparisons that are taken to be the wrong way round."""
+class RewardConfig(ComparingConfig):
     centering: float = Field(0.0, ge=0.0, le=1e3)
     """Weight of the squared sums of two answers' rewards in the loss, which keeps them near 0."""
 
 
-class Reward(Training):
+class Reward(Comparing):
     """`reward`: a number for each answer, from pairs or rankings of answers to the same prompt."""
 
     name, gives, title = "reward", REWARD, "Reward model"
-    inputs = (FROM, COMPARISONS, HELD_OUT)
     settings = RewardConfig
-
-    def job(self, stage: Stage) -> "Job":
-        """The run's model with a scalar head in place of its words."""
-        return policy_job(self, stage, by_key(*comparison_files(stage)))
-
-    def check(self, stage: Stage) -> None:
-        """Every row of every file is a comparison."""
-        check_comparisons(stage)
-
-    def batches(self, stage: Stage, job: "Job", world: "World") -> "BatchSource":
-        """Prompts with all their answers."""
-        return comparisons(stage, job, world)
 
     def task(self, stage: Stage, job: "Job") -> "MakeTask":
         """The comparisons of the answers' scores."""
@@ -101,21 +84,3 @@ def measured(engine: "Engine", source: "BatchSource") -> dict[str, Any]:
     from pipeline.preferences.measure import figures, judge
 
     return {REWARD: figures(judge(engine, source))}
-
-
-def check_comparisons(stage: Stage) -> None:
-    """`InputError` for a row that is no comparison."""
-    from pipeline.preferences.rankings import read_rankings
-
-    for files in comparison_files(stage):
-        for path in files:
-            for _ in read_rankings(path):
-                pass
-
-
-def comparisons(stage: Stage, job: "Job", world: "World") -> "BatchSource":
-    """The comparisons of a stage as batches."""
-    from pipeline.preferences.comparisons import Comparisons
-
-    files = comparison_files(stage)
-    return Comparisons(job.config, job.vocabulary, *files, world.data_rank, world.data_size)

@@ -8,8 +8,6 @@ answer is said where the least of the windows' scores of <cls> is above the best
 """
 
 import re
-import string
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -23,6 +21,7 @@ from pipeline.objectives.batches import Batch
 from pipeline.tasks.measures import Measure, mean
 from pipeline.tasks.rows import Row
 from pipeline.tasks.settings import TaskSettings
+from pipeline.tasks.squad import normalised, word_f1
 from pipeline.tasks.task import Feature, Learned, Prediction, Task
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from pipeline.models.build import Builder
     from pipeline.models.layer import Flow, Layer
 
-ARTICLES = re.compile(r"\b(a|an|the)\b")
 SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
 FEWEST = 8
 """Tokens of a text that a window must have room for."""
@@ -386,27 +384,12 @@ def spans(
                 yield score, window.places[first][0], window.places[last][1]
 
 
-def normalised(text: str) -> str:
-    """Lower case, without punctuation, articles and needless spaces, as SQuAD's scorer has it."""
-    kept = "".join(one for one in text.lower() if one not in string.punctuation)
-    return " ".join(ARTICLES.sub(" ", kept).split())
-
-
 def score_of(said: str, wanted: Sequence[Answer]) -> tuple[float, float]:
     """Exact match and F1 of words, the best over the answers; where there is none, 1 for saying none."""
     if not wanted:
         return float(not said), float(not said)
     scores = [(float(normalised(said) == normalised(one.text)), word_f1(said, one.text)) for one in wanted]
     return max(exact for exact, _ in scores), max(overlap for _, overlap in scores)
-
-
-def word_f1(said: str, wanted: str) -> float:
-    """F1 of the words of two texts, each as often as it is there."""
-    ours, theirs = normalised(said).split(), normalised(wanted).split()
-    if not ours or not theirs:
-        return float(ours == theirs)
-    same = sum((Counter(ours) & Counter(theirs)).values())
-    return 2 * same / (len(ours) + len(theirs))
 
 
 def best_threshold(

@@ -4,16 +4,12 @@ F1 is SQuAD's (Rajpurkar et al. 2016): words in lower case without punctuation a
 are those of rouge-score and sacrebleu, the definitions that papers report.
 """
 
-import re
-import string
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from data_prep.contract.settings import InputError
+from pipeline.tasks.squad import word_f1
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]")
 ROUGE = ("rouge1", "rouge2", "rougeL")
 
 
@@ -23,18 +19,7 @@ def squad_f1(answer: str, references: Sequence[str]) -> float:
     >>> squad_f1("the red car", ["a red bus"])
     0.5
     """
-    return max(_f1(_words(answer), _words(one)) for one in references)
-
-
-def _f1(answer: list[str], reference: list[str]) -> float:
-    if not answer or not reference:
-        return float(answer == reference)
-    common = sum((Counter(answer) & Counter(reference)).values())
-    return 2 * common / (len(answer) + len(reference))
-
-
-def _words(text: str) -> list[str]:
-    return _ARTICLES.sub(" ", _PUNCTUATION.sub("", text.lower())).split()
+    return max(word_f1(answer, one) for one in references)
 
 
 def rouge(answer: str, references: Sequence[str]) -> dict[str, float]:

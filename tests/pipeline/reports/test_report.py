@@ -145,7 +145,7 @@ def test_a_work_folder_that_was_moved_keeps_the_names_of_its_models(tmp_path: Pa
     path = tmp_path / "work" / "eval" / "results.json"
     results = json.loads(path.read_text())
     names = dict(zip(results["runs"], ("pretrain", "tune"), strict=False))
-    for form in ("../{}", "work/{}", "/gone/work/{}"):  # the last two as they once were written
+    for form in ("../{}", "work/{}", "/gone/before/{}"):  # the last two as they once were written
         results["places"] = {label: form.format(name) for label, name in names.items()}
         path.write_text(json.dumps(results))
         found = found_in((tmp_path / "work").rename(tmp_path / "moved"))
