@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,12 +17,14 @@ from pipeline.evaluation.scoring import batches_by_length
 from pipeline.finetuning.batches import TaskBatches
 from pipeline.generation.beams import Beams, beam_search
 from pipeline.generation.load import LoadedModel, find_checkpoint, open_model
-from pipeline.parallel.engine import Engine
 from pipeline.parallel.examples import tensors
 from pipeline.prompting.text import stop_ids
 from pipeline.tasks.rows import Row
 from pipeline.tasks.saved import read_task
 from pipeline.tasks.task import Feature, Prediction, Task
+
+if TYPE_CHECKING:
+    from pipeline.parallel.engine import Engine
 
 Raw = list[NDArray[Any]]
 
@@ -74,7 +76,7 @@ def load(path: Path, average: bool = False) -> FineTuned:
     return FineTuned(task, open_model(checkpoint, config, vocabulary, average, head))
 
 
-def measure(engine: Engine, source: TaskBatches) -> dict[str, float]:
+def measure(engine: "Engine", source: TaskBatches) -> dict[str, float]:
     """The measures of the validation rows in the layout of a training; all ranks call this together."""
     task, part = source.task, source.prepared.validation
     batches = source.validation_features()
