@@ -93,6 +93,8 @@ class Task:
     """Validations without a better one after which it ends, with the weights that had the best; 0 never."""
     taken: Mapping[str, str] = field(default_factory=dict)
     """Prefixes of weights that a checkpoint to start from may have under other ones, with these."""
+    asked: Callable[[Engine], dict[str, float]] | None = None
+    """The scores of the training's suites, by all ranks together, who all get the same."""
     finish: Callable[[Engine, BatchSource], dict[str, Any]] = nothing
     """What is measured once the last step is done, by all ranks together, for the counts of the receipt."""
 
