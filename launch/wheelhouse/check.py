@@ -37,7 +37,7 @@ def whole(node: Node, extras: list[str], folder: Path, found: Needs) -> Finding:
         for name in there | here.missing:
             wanted = found.wanted.get(name, here.wanted.get(name, SpecifierSet()))
             write_stand_in(Path(scratch), name, node.has.get(name) or some_version(wanted))
-        places = ["--find-links", folder, "--find-links", scratch]
+        places = ["--find-links", str(folder), "--find-links", scratch]
         done = pip("download", "--quiet", "--no-index", "--dest", scratch, *places, *node.pip_options(), what)
     if done.returncode == 0:
         own = f"with {len(there)} packages of the node's own" if there else "with nothing else"

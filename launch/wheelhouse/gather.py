@@ -97,7 +97,7 @@ def _fetch(
     wanted: list[str], place: Path, node: Node, constraints: Path | None, tell: Callable[[str], None]
 ) -> None:
     """Bring wheels; one that pip cannot find for the node is built from its source."""
-    limits = ["--constraint", constraints] if constraints else []
+    limits = ["--constraint", str(constraints)] if constraints else []
     while wanted:
         done = pip("download", "--quiet", "--no-deps", "--dest", place, *limits, *node.pip_options(), *wanted)
         if done.returncode == 0:
@@ -106,7 +106,7 @@ def _fetch(
         if absent is None:
             raise InputError(f"pip could not fetch {', '.join(wanted)}: {_last_error(done.stderr)}")
         tell(f"building {absent} from source")
-        _build([absent, *map(str, limits)], place)
+        _build([absent, *limits], place)
         wanted = [one for one in wanted if one != absent]
 
 

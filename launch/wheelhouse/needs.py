@@ -65,13 +65,13 @@ def needs(root: Requirement, wheels: Mapping[str, Wheel], node: Node) -> Needs:
             to_do += [
                 (one, name) for one in wheels[name].requires if _applies(one.marker, asked.extras, node)
             ]
-    for name, specifier in found.wanted.items():
-        if name in node.has:
-            version = node.has[name]
+    for wanted, specifier in found.wanted.items():
+        if wanted in node.has:
+            version = node.has[wanted]
             if version is not None and not specifier.contains(version, prereleases=True):
-                found.unfit.add(name)
-        elif name not in wheels or not specifier.contains(wheels[name].version, prereleases=True):
-            found.missing.add(name)
+                found.unfit.add(wanted)
+        elif wanted not in wheels or not specifier.contains(wheels[wanted].version, prereleases=True):
+            found.missing.add(wanted)
     return found
 
 
