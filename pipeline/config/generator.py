@@ -30,7 +30,7 @@ def generator_of(model: ModelConfig, objective: ObjectiveConfig) -> ModelConfig:
     width = model.embedding_width
     narrow = {"word_size": width, "word_size_of": "embeddings"}
     same = {"word_size": None, "word_size_of": "words"}
-    sizes = {"hidden_size": hidden, "heads": heads, "feed_forward_size": max(1, round(model.mlp_size * share))}
-    return ModelConfig(
-        **model.model_dump(exclude={"preset", *sizes, *narrow}), **sizes, **(same if width == hidden else narrow)
-    )
+    inner = max(1, round(model.mlp_size * share))
+    values = model.model_dump(exclude={"preset"})
+    values |= {"hidden_size": hidden, "heads": heads, "feed_forward_size": inner}
+    return ModelConfig(**values | (same if width == hidden else narrow))

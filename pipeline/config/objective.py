@@ -22,7 +22,8 @@ class ObjectiveConfig(Settings):
     kind: Literal[
         "causal_lm", "prefix_lm", "masked_lm", "replaced_tokens", "span_corruption", "denoising"
     ] = "causal_lm"
-    """What the model learns to predict: GPT's next token, with a prefix seen whole, BERT, ELECTRA, T5, BART."""
+    """What the model learns to predict: GPT's next token, with a prefix seen whole; BERT's, ELECTRA's, T5's,
+    BART's."""
     noise_density: float | None = Field(None, gt=0.0, lt=1.0)
     """Share of tokens that is hidden; null is 0.15, and 0.3 of the words for denoising, as published."""
     mean_span: float = Field(3.0, ge=1.0)
@@ -37,7 +38,7 @@ class ObjectiveConfig(Settings):
     sentence_task: Literal["none", "next_sentence", "sentence_order"] = "none"
     """masked_lm's second task: BERT's next sentence, or ALBERT's sentence order."""
     generator_share: float = Field(0.25, gt=0.0, le=1.0)
-    """Width, heads and MLP of replaced_tokens' generator as shares of the model's; its depth is the model's."""
+    """Width, heads and MLP of replaced_tokens' generator as shares of the model's, which is as deep."""
     discriminator_weight: float = Field(50.0, gt=0.0)
     """Weight of the discriminator's loss beside the generator's in replaced_tokens."""
     noises: tuple[NoiseKind, ...] = ("permute_sentences", "infill")

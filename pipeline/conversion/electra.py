@@ -1,7 +1,7 @@
 """ELECTRA's two models as two folders: the discriminator, and inside it the generator.
 
-    OUT/            ElectraForPreTraining, which is fine-tuned
-    OUT/generator/  ElectraForMaskedLM
+OUT/            ElectraForPreTraining, which is fine-tuned
+OUT/generator/  ElectraForMaskedLM
 """
 
 from dataclasses import replace
@@ -54,8 +54,9 @@ def write_discriminator(
         if not torch.equal(source[name], tensor):
             raise InputError(f"{folder}: {name} does not come back as it was; nothing was written")
     say(f"{len(source.places)} tensors read back, every number equal")
-    told = {"tensors": len(source.places), "parameters": sum(torch.Size(one).numel() for one in ours.values())}
-    if not agreement.fits(told["parameters"]):
+    parameters = sum(torch.Size(one).numel() for one in ours.values())
+    told = {"tensors": len(source.places), "parameters": parameters}
+    if not agreement.fits(parameters):
         say("two of these models do not fit into memory, so they were not run side by side")
         return told | {"compared_with": "numbers alone"}
     reference = _theirs(read_folder(folder, facts.vocabulary_size, config.name))

@@ -80,14 +80,13 @@ def stack_extras(model: ModelConfig, position_rows: int, heads: int) -> int:
 def parameters(
     model: ModelConfig, vocabulary_rows: int, position_rows: int, objective: ObjectiveConfig | None = None
 ) -> int:
-    """Parameters of a model with the head of its objective, a generator beside it with it; tied words once."""
+    """Parameters of a model with the head of its objective, and of a generator beside it; tied words once."""
     if objective and objective.kind == "replaced_tokens" and model.language_head:
         generator = generator_of(model, objective)
         bare = model.model_copy(update={"language_head": False})
-        both = [parameters(one, vocabulary_rows, position_rows) for one in (bare, generator)]
-        return sum(both) + discriminator_weights(model) - shared_embeddings(
-            model, vocabulary_rows, position_rows
-        )
+        encoders = sum(parameters(one, vocabulary_rows, position_rows) for one in (bare, generator))
+        shared = shared_embeddings(model, vocabulary_rows, position_rows)
+        return encoders + discriminator_weights(model) - shared
     hidden, both = model.hidden_size, model.architecture == "encoder_decoder"
     count = vocabulary_rows * (model.word_size or hidden)
     count *= 2 if model.language_head and not model.tied_output else 1

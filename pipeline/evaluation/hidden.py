@@ -172,5 +172,6 @@ def describe(config: EvaluationConfig, dataset: Dataset, held: Hidden) -> dict[s
         "predicted_tokens": count,
         "whole_split": held.whole_split,
         "about": f"{count:,} hidden tokens of {part} validation text, in {held.samples:,} samples "
-        f"({objective.kind} with a density of {objective.density:g}, the same noise for every model{generator})",
+        f"({objective.kind} with a density of {objective.density:g}, the same noise for every model"
+        f"{generator})",
     }

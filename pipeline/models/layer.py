@@ -27,7 +27,8 @@ Flow: TypeAlias = dict[str, Tensor]
     logits [S, B, V]          this tensor rank's columns
     next_sentence_logits [B, 2]
     discriminator_logits [B, S]
-    drawn [B, S]              tokens of which a generator drew some; generator_losses [B, S] what it lost there
+    drawn [B, S]              tokens of which a generator drew some
+    generator_losses [B, S]   what it lost there
     pooled [B, H]             an encoder's pooled first token
     scores [B or S, B, C]     what a head says of texts or of tokens
     values [B, S]             one number a position, float32

@@ -43,8 +43,10 @@ class ReplacedTokens(MaskedLM):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The parts of the loss; how often the generator draws right; the discriminator's area under the curve
-        of hits over false alarms, a mean over micro batches; the share of tokens that are replaced."""
+        """The parts of the loss; how often the generator draws right; the share of tokens that are replaced.
+
+        The discriminator's area under the curve of hits over false alarms is a mean over micro batches.
+        """
         return (
             "generator_loss",
             "discriminator_loss",

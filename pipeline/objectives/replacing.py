@@ -107,7 +107,8 @@ def drawn(logits_PV: Tensor, draws_P: Tensor) -> Tensor:
     The draw u of 2^31 equally likely ones takes the token in whose part of the sum of probabilities, added up
     in the order of ids, u lies.
     """
-    group, rank = parallel_state.get_tensor_model_parallel_group(), parallel_state.get_tensor_model_parallel_rank()
+    group = parallel_state.get_tensor_model_parallel_group()
+    rank = parallel_state.get_tensor_model_parallel_rank()
     largest_P = logits_PV.amax(1).float()
     dist.all_reduce(largest_P, dist.ReduceOp.MAX, group=group)
     sums_PV = (logits_PV.float() - largest_P.unsqueeze(1)).exp().cumsum(1, dtype=torch.float64)

@@ -42,9 +42,7 @@ class Task:
 
     @property
     def parameters(self) -> int:
-        return flops.parameters(
-            self.model, self.rows, self.config.position_table, self.config.objective
-        )
+        return flops.parameters(self.model, self.rows, self.config.position_table, self.config.objective)
 
     def laid(self, layout: Layout) -> PipelineConfig:
         """The settings in a layout, which must go together with the model."""

@@ -45,8 +45,8 @@ class Distill(Pretrain):
         job, config = super().job(stage), config_of(stage)
         if config.generator:
             raise InputError(
-                f"{stage.name}: objective.kind {config.objective.kind} predicts no words that a teacher could "
-                "say otherwise; masked_lm does"
+                f"{stage.name}: objective.kind {config.objective.kind} predicts no words, which is "
+                "what a teacher is asked for; masked_lm does"
             )
         start, run = self._teacher(stage)
         theirs = read_config(run)

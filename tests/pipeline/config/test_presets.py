@@ -207,7 +207,7 @@ def test_every_published_preset_has_a_count() -> None:
 
 
 ELECTRAS = {
-    # generator's share, discriminator and generator of transformers' classes, with 30,522 words and 512 positions
+    # share of the generator, parameters of transformers' classes, with 30,522 words and 512 positions
     "electra-small": (0.25, 13_549_057, 4_620_026),
     "electra-base": (1 / 3, 109_483_009, None),
     "electra-large": (0.25, 335_142_913, None),

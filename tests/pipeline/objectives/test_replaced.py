@@ -1,4 +1,4 @@
-"""ELECTRA's batches: a literal example of shapes, proportions within binomial bounds; the area by brute force."""
+"""ELECTRA's batches: padding, proportions within binomial bounds; the area under the curve by brute force."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,11 @@ def test_the_area_is_the_share_of_pairs_in_the_right_order() -> None:
 @pytest.mark.parametrize(
     ("model", "objective", "said"),
     [
-        ({"hidden_size": 30, "heads": 3}, {"generator_share": 0.7}, "width 21 with 2 heads, which does not divide"),
+        (
+            {"hidden_size": 30, "heads": 3},
+            {"generator_share": 0.7},
+            "width 21 with 2 heads, which does not divide",
+        ),
         ({"tied_output": False}, {}, "replaced_tokens needs model.tied_output True"),
         ({}, {"sentence_task": "next_sentence"}, "does not go with objective.kind replaced_tokens"),
         ({"architecture": "decoder"}, {}, "does not train a model.architecture decoder"),
