@@ -69,7 +69,7 @@ class Session:
     def select(self, rows: Tensor) -> None:
         """Go on with these rows, in this order; a row may be taken more than once or not at all."""
         self.cache.select(rows)
-        self._padding_B, self._segments = self._padding_B[rows], self._segments[rows]
+        self._pad(self._padding_B[rows])
         self._memory = {
             name: one.index_select(1 if name == "memory" else 0, rows) for name, one in self._memory.items()
         }
@@ -96,10 +96,10 @@ class Session:
 
     def _pad(self, padding_B: Tensor) -> None:
         """So many first columns of each row are padding."""
-        self._padding_B: Tensor = padding_B
+        self._padding_B = padding_B
         self._padded_rows = bool(padding_B.any())
         columns = torch.arange(self.cache.capacity, device=self.device)
-        self._segments: Tensor = (columns >= padding_B.unsqueeze(1)).int()
+        self._segments = (columns >= padding_B.unsqueeze(1)).int()
 
     def _run(self, inputs: Flow) -> Tensor:
         first, last = self.cache.length, self.cache.length + inputs["tokens"].shape[1]
