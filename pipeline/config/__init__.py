@@ -16,6 +16,7 @@ from pipeline.config.rope import RopeScaling
 from pipeline.config.run import EvaluationConfig, PipelineConfig
 from pipeline.config.study import StudyConfig
 from pipeline.config.tracking import TrackingConfig
+from pipeline.config.view import RandAugmentConfig, ViewConfig
 
 __all__ = [
     "TRAINS",
@@ -32,9 +33,11 @@ __all__ = [
     "ParallelConfig",
     "PipelineConfig",
     "RampUp",
+    "RandAugmentConfig",
     "RopeScaling",
     "StudyConfig",
     "TrackingConfig",
     "TrainConfig",
     "TuneConfig",
+    "ViewConfig",
 ]

@@ -17,6 +17,8 @@ def model_layers(
     A bare encoder has no head but its pooled first token.
     """
     objective = objective_of(config.objective)
-    own = objective.head if config.model.language_head else bare
     lengths = objective.shape(config.data).lengths
-    return Builder(config, lengths, vocabulary_size, dtype).layers(head or own)
+    build = Builder(config, lengths, vocabulary_size, dtype)
+    if head is None and config.model.language_head:
+        return objective.layers(build)
+    return build.layers(head or bare)

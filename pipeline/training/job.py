@@ -95,8 +95,8 @@ class Job:
         if self.counted is not None:
             return self.counted
         rows = flops.padded_vocabulary(self.vocabulary.size)
-        sentence_head = self.config.objective.has_sentence_task
-        return flops.parameters(self.config.model, rows, self.config.position_table, sentence_head)
+        config = self.config
+        return flops.parameters(config.model, rows, config.position_table, config.objective)
 
     @property
     def active_parameters(self) -> int:
@@ -109,7 +109,8 @@ class Job:
         """Model FLOPs of training on one sample, by the formula of `pipeline.costs.flops`."""
         rows = flops.padded_vocabulary(self.vocabulary.size)
         lengths = objective_of(self.config.objective).shape(self.config.data).lengths
-        return flops.training_per_sample(self.config.model, lengths, rows)
+        objective = self.config.objective if self.counted is None else None
+        return flops.training_per_sample(self.config.model, lengths, rows, objective)
 
     def is_done(self) -> bool:
         """Whether the run's receipt is of this very job."""
