@@ -16,6 +16,7 @@ from pipeline.config.rope import RopeScaling
 from pipeline.config.run import EvaluationConfig, PipelineConfig
 from pipeline.config.study import StudyConfig
 from pipeline.config.tracking import TrackingConfig
+from pipeline.config.vision import VisionConfig
 
 __all__ = [
     "TRAINS",
@@ -37,4 +38,5 @@ __all__ = [
     "TrackingConfig",
     "TrainConfig",
     "TuneConfig",
+    "VisionConfig",
 ]

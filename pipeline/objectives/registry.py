@@ -6,6 +6,8 @@ from pipeline.objectives.denoising import Denoising
 from pipeline.objectives.masked import MaskedLM
 from pipeline.objectives.objective import Objective
 from pipeline.objectives.spans import SpanCorruption
+from pipeline.objectives.vision.classes import ImageClasses
+from pipeline.objectives.vision.masked_patches import MaskedPatches
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "causal_lm": CausalLM,
@@ -13,6 +15,8 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "masked_lm": MaskedLM,
     "span_corruption": SpanCorruption,
     "denoising": Denoising,
+    "image_classes": ImageClasses,
+    "masked_patches": MaskedPatches,
 }
 
 
