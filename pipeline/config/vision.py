@@ -79,9 +79,7 @@ class VisionConfig(Settings):
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
         if self.image_size % self.patch_size:
-            raise ValueError(
-                f"image_size {self.image_size} is not divisible by patch_size {self.patch_size}"
-            )
+            raise ValueError(f"image_size {self.image_size} is not divisible by patch_size {self.patch_size}")
         sizes = {"hidden_size": self.hidden_size, "decoder_hidden_size": self.decoder_hidden_size}
         heads = {"hidden_size": self.heads, "decoder_hidden_size": self.decoder_heads}
         for name, size in sizes.items():
@@ -127,7 +125,9 @@ class VisionConfig(Settings):
         """Those of a masked autoencoder's decoder."""
         return self._blocks(self.decoder_layers, self.decoder_hidden_size, self.decoder_heads, None)
 
-    def _blocks(self, layers: int, hidden_size: int, heads: int, feed_forward_size: int | None) -> ModelConfig:
+    def _blocks(
+        self, layers: int, hidden_size: int, heads: int, feed_forward_size: int | None
+    ) -> ModelConfig:
         return ModelConfig(
             architecture="encoder",
             layers=layers,

@@ -22,6 +22,7 @@ from pipeline.stages.grpo import Grpo
 from pipeline.stages.instruct import Instruct
 from pipeline.stages.ppo import Ppo
 from pipeline.stages.pretrain import Pretrain
+from pipeline.stages.pretrain_images import PretrainImages
 from pipeline.stages.reward import Reward
 from pipeline.stages.rows import Rows
 from pipeline.stages.scaling import Scaling
@@ -29,6 +30,7 @@ from pipeline.stages.scaling import Scaling
 GROUP, VARIABLE = "bloomery.kinds", "BLOOMERY_KINDS"
 OWN: tuple[type[Kind], ...] = (
     Pretrain,
+    PretrainImages,
     Distill,
     Instruct,
     Rows,

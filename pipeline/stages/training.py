@@ -148,7 +148,10 @@ def inherited(run: Path) -> dict[str, dict[str, Any]]:
     if config.model.positions == "learned":
         model["max_positions"] = config.position_table
     model["context_length"] = config.context_length
-    return {"model": model, "objective": config.objective.model_dump(mode="json")}
+    found = {"model": model, "objective": config.objective.model_dump(mode="json")}
+    if config.vision is not None:
+        found["vision"] = config.vision.model_dump(mode="json", exclude={"preset"})
+    return found
 
 
 def check_model(config: PipelineConfig, run: Path, label: str) -> None:
@@ -166,6 +169,8 @@ def check_model(config: PipelineConfig, run: Path, label: str) -> None:
 
 def check_layout(job: "Job") -> None:
     """`InputError` where tensor parallelism cannot cut the token embedding evenly."""
+    if not job.config.reads_text:
+        return
     check_rows(job.config.parallel.tensor, job.vocabulary.size)
 
 
@@ -202,6 +207,8 @@ def objective_line(receipt: Receipt) -> str:
     if "objective" not in receipt.config or "model" not in receipt.config:
         return ""
     words = objective_in(receipt).describe()
+    if receipt.config.get("vision"):
+        return f"Learned: {objective_in(receipt).describe()}."
     architecture = receipt.config["model"].get("architecture", "decoder").replace("_", "-").capitalize()
     return f"{architecture}, trained by {words}."
 

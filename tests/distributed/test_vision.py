@@ -22,8 +22,8 @@ from tests.distributed.test_families import whole_gradients
 from tests.pipeline.conversion.references import close
 from tests.pipeline.vision import references as ref
 
-NAMES = ("vit", "mae")
-SAID = {"vit": "scores", "mae": "restored", "clip": "cosines"}
+NAMES = ("vit", "mae", "clip")
+SAID = {"vit": ("scores",), "mae": ("restored",), "clip": ("image_features", "text_features")}
 
 
 class Part(NamedTuple):
@@ -50,7 +50,7 @@ def one(name: str, parallel: dict[str, Any]) -> Part:
 
     class Recorded(type(objective_of(given.objective))):  # type: ignore[misc]
         def __call__(self, outputs: Any, labels: Any) -> Any:
-            seen["said"] = outputs[SAID[name]].detach().numpy().copy()
+            seen["said"] = torch.cat([outputs[one].detach() for one in SAID[name]], -1).numpy()
             return super().__call__(outputs, labels)
 
     size = ref.BATCH // here.data_size

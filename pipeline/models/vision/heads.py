@@ -65,5 +65,3 @@ def features(vision: VisionConfig, megatron: ModelParallelConfig) -> Layer:
     """What a tower says of an image without a head."""
     given = ("image_features",)
     return Layer("features", Features, (vision, megatron), gives=given, ends=("hidden",))
-
-

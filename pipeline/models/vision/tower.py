@@ -39,5 +39,3 @@ def tower(vision: VisionConfig, megatron: ModelParallelConfig, tokens: int | Non
         arguments = (*common, False, kind)
         found.append(Layer(name, Block, arguments, cost, ends=(KEPT,) if last else (), block=True))
     return [*found, Layer(f"{TOWER}norm", Norm, common, forward=normalise)]
-
-

@@ -20,9 +20,9 @@ from pipeline.objectives.vision.objective import (
 
 if TYPE_CHECKING:
     import torch
+    from data_prep.contract.pictures import ImageDataset
     from torch import Tensor
 
-    from data_prep.contract.pictures import ImageDataset
     from pipeline.models.layer import Flow, Layer
     from pipeline.objectives.pictures import ImageSamples
 
@@ -44,7 +44,9 @@ class ImageClasses(ImageObjective):
 
     def describe(self) -> str:
         """What is predicted, and what is done to images."""
-        mixes = [f"{name} {value:g}" for name in ("mixup", "cutmix") if (value := getattr(self.settings, name))]
+        mixes = [
+            f"{name} {value:g}" for name in ("mixup", "cutmix") if (value := getattr(self.settings, name))
+        ]
         return " with ".join(["the classes of images", *([" and ".join(mixes)] if mixes else [])])
 
     def picture_batches(self, config: PipelineConfig, dataset: "ImageDataset") -> MakeImages:

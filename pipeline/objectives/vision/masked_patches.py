@@ -25,9 +25,9 @@ from pipeline.objectives.vision.objective import (
 
 if TYPE_CHECKING:
     import torch
+    from data_prep.contract.pictures import ImageDataset
     from torch import Tensor
 
-    from data_prep.contract.pictures import ImageDataset
     from pipeline.models.layer import Flow, Layer
     from pipeline.objectives.pictures import ImageSamples
 
@@ -90,9 +90,7 @@ class MaskedPatches(ImageObjective):
         return (errors_BN * labels["patch_weights"]).sum(), {}
 
 
-def masked_images(
-    samples: "ImageSamples", vision: VisionConfig, density: float, normalise: bool
-) -> Batch:
+def masked_images(samples: "ImageSamples", vision: VisionConfig, density: float, normalise: bool) -> Batch:
     """A batch of images of which patches are hidden, drawn from each one's key."""
     noise = uniform(samples.keys, vision.patches, HIDDEN)
     masks = masks_of(noise, visible_patches(vision, density))

@@ -17,8 +17,8 @@ from pipeline.objectives.special import SpecialTokens
 
 if TYPE_CHECKING:
     import torch
-
     from data_prep.contract.pictures import ImageDataset
+
     from pipeline.models.layer import Layer
     from pipeline.objectives.pictures import ImageSamples
 

@@ -96,7 +96,6 @@ def weights(name: str) -> dict[str, Tensor]:
 
 
 IN_MEMORY = (
-    ("decoder.decoder_layers.", "decoder.decoder_layers."),
     ("vit.encoder.layer.", "vit.layers."),
     (".attention.attention.query.", ".attention.q_proj."),
     (".attention.attention.key.", ".attention.k_proj."),
@@ -185,7 +184,7 @@ def theirs(name: str, model: Any) -> tuple[Tensor, Tensor]:
         found = model(pixel_values=values, noise=torch.from_numpy(NOISE))
         return found.logits, found.loss
     found = model(pixel_values=values, input_ids=torch.from_numpy(given["tokens"]), return_loss=True)
-    return found.logits_per_image, found.loss
+    return torch.cat((found.image_embeds, found.text_embeds), 1), found.loss
 
 
 def gradients_by_ours(name: str, ours: dict[str, Tensor], model: Any) -> Iterator[tuple[str, Tensor, Tensor]]:
