@@ -1,4 +1,4 @@
-"""The recipe's `vision` section: what reads images. ViT, MAE's encoder and CLIP's image tower are values of it."""
+"""The recipe's `vision` section: what reads images; ViT and the towers of MAE and CLIP are values of it."""
 
 from typing import Any, Literal, Self
 

@@ -22,7 +22,8 @@ import numpy as np
 
 from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
-from pipeline.data.maker import BatchMaker
+from pipeline.data.maker import Maker
+from pipeline.data.making import maker_of
 from pipeline.objectives.batches import Batch
 
 ATTEMPTS = 3
@@ -95,7 +96,7 @@ class Worker:
 class WorkerPool:
     """Several workers; any of them can make any step."""
 
-    def __init__(self, job: WorkerJob, count: int, maker: BatchMaker) -> None:
+    def __init__(self, job: WorkerJob, count: int, maker: Maker) -> None:
         self.maker = maker
         self.workers = [Worker(job) for _ in range(count)]
 
@@ -194,7 +195,7 @@ def main() -> None:
     maker = None
     for line in sys.stdin:
         try:
-            maker = maker or BatchMaker(job.config, job.dataset, job.data_rank, job.data_size)
+            maker = maker or maker_of(job.config, job.dataset, job.data_rank, job.data_size)
             batches = maker.step(int(line))
         except InputError as error:
             _write_header(answers, {"error": str(error)})

@@ -103,8 +103,7 @@ class Block(nn.Module):
         if self.kind.cross:
             x_SBH = self._branch(x_SBH, "cross", attend_memory)
         through = through_experts if isinstance(self.mlp, Experts) else self.mlp
-        through = thinned(through, flow, self.kind.depth, 1)
-        return {"hidden": self._branch(x_SBH, "mlp", through), **beside}
+        return {"hidden": self._branch(x_SBH, "mlp", thinned(through, flow, self.kind.depth, 1)), **beside}
 
     def _branch(self, x_SBH: Tensor, name: str, branch: Callable[[Tensor], Tensor]) -> Tensor:
         norm = getattr(self, f"{name}_norm")

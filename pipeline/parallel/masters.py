@@ -189,7 +189,7 @@ class Masters:
 
     @torch.no_grad()
     def bound(self) -> None:
-        """Keep parameters that have a bound, `most`, below it: the masters and what the model computes with."""
+        """Keep parameters that have a bound, `most`, below it, and their masters."""
         for parameter in self.parameters.values():
             most = getattr(parameter, "most", None)
             if most is None:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from data_prep.contract.pictures import VALIDATION, ImageDataset
-
 from data_prep.contract.receipt import Receipt, file_hash
 from data_prep.contract.report import Curves, Headline, Section, StageReport, Table, Text
 from data_prep.contract.settings import InputError
@@ -174,8 +173,8 @@ def fitted_config(stage: Stage, config: PipelineConfig, dataset: ImageDataset) -
         vision = vision.model_copy(update={"classes": count})
     if config.objective.kind == "contrastive" and vision.joint_size is None:
         raise InputError(
-            "vision.joint_size is missing; objective.kind contrastive needs the width of the space that images "
-            "and texts share, such as 512"
+            "vision.joint_size is missing; objective.kind contrastive needs the width of the space that "
+            "images and texts share, such as 512"
         )
     if isinstance(stage.settings, ImageTrainConfig) and stage.settings.probe:
         train = train.model_copy(update={"freeze": [*train.freeze, "image.*"]})
@@ -203,9 +202,9 @@ def check_whole_batch(config: PipelineConfig, data_size: int) -> None:
     if config.objective.kind == "contrastive" and config.train.accumulation(data_size) > 1:
         whole = config.train.global_batch // data_size
         raise InputError(
-            f"micro_batch {config.train.micro_batch}: objective.kind contrastive tells a pair from all others "
-            f"of the global batch {config.train.global_batch}, which {data_size} ranks have at once with "
-            f"micro_batch {whole}"
+            f"micro_batch {config.train.micro_batch}: objective.kind contrastive tells a pair from all "
+            f"others of the global batch {config.train.global_batch}, which {data_size} ranks "
+            f"have at once with micro_batch {whole}"
         )
 
 

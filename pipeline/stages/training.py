@@ -37,7 +37,7 @@ class Training(Kind):
 
     gives = RUN
     inputs: ClassVar[tuple[Input, ...]] = (DATA, START)
-    sections = ("model", "objective", "data", "parallel", "tracking")
+    sections: ClassVar[tuple[str, ...]] = ("model", "objective", "data", "parallel", "tracking")
     inherits = "from"
     settings: ClassVar[type[Settings]] = OptimizerConfig
     trains = True

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from data_prep.contract.dataset import TOKENIZER, Dataset
+from data_prep.contract.pictures import ImageDataset
 from data_prep.contract.receipt import fingerprint, is_done, write_atomic
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
@@ -39,7 +40,7 @@ class Job:
     """The recipe's work folder."""
     config: PipelineConfig
     """The whole configuration."""
-    dataset: Dataset | None
+    dataset: Dataset | ImageDataset | None
     """The dataset that it reads, where it reads one."""
     inputs: dict[str, str]
     """Fingerprints of what goes in."""

@@ -115,8 +115,8 @@ def check(
     difference = float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1e-30))
     if not difference <= TOLERANCE:
         raise InputError(
-            f"{folder}: what the two models say differs by {difference:.1e} of the largest; the conversion is "
-            "wrong and nothing was written"
+            f"{folder}: what the two models say differs by {difference:.1e} of the largest; the "
+            "conversion is wrong and nothing was written"
         )
     say(f"both models on one batch (transformers): largest difference {difference:.1e} of the largest value")
     return {"compared_with": "transformers", "difference": difference}

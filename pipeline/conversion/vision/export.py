@@ -71,8 +71,9 @@ def said_in(run: Path, config: PipelineConfig) -> Said:
 
 
 def processor(family: ImageFamily, vision: VisionConfig) -> dict[str, Any]:
-    """How transformers makes of a picture what the model reads: the short side resized, the middle cut out."""
+    """How transformers makes of a picture what the model reads."""
     side = vision.image_size
+    cut = family.processor == "CLIPImageProcessor"
     return {
         "image_processor_type": family.processor,
         "do_resize": True,
@@ -85,4 +86,4 @@ def processor(family: ImageFamily, vision: VisionConfig) -> dict[str, Any]:
         "do_normalize": True,
         "image_mean": list(vision.mean),
         "image_std": list(vision.std),
-    } | ({"do_center_crop": True, "crop_size": side} if family.processor == "CLIPImageProcessor" else {})
+    } | ({"do_center_crop": True, "crop_size": side} if cut else {})

@@ -1,4 +1,4 @@
-"""What a family of image models is called in a Hugging Face folder: its class, its configuration, its tensors."""
+"""What a family of image models is called in a Hugging Face folder: its class, configuration and tensors."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -116,9 +116,7 @@ def checked_links(family: ImageFamily, config: PipelineConfig, said: Said, sourc
     for name, table in fixed.items():
         found = source[name]
         if found.shape != table.shape or not torch.allclose(found, table, atol=SINES_OFF):
-            raise InputError(
-                f"{folder}: {name} are no fixed sines and cosines, which {family.model_type} has"
-            )
+            raise InputError(f"{folder}: {name} are not the sines and cosines of {family.model_type}")
     return links
 
 

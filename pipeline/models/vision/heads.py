@@ -13,7 +13,7 @@ CLASSIFIER = "classifier"
 
 
 class Pooled(nn.Module):
-    """A linear map of an image's class token, or of the mean over its patches; each rank computes all of it."""
+    """A linear map of an image's class token or of its patches' mean; each rank computes all of it."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ def pooled(hidden_SBH: Tensor, vision: VisionConfig, parts: bool) -> Tensor:
 
 
 def classifier(vision: VisionConfig, megatron: ModelParallelConfig) -> Layer:
-    """The head that tells classes apart: `scores` [B, classes]. It starts at zero, so that classes begin even."""
+    """The head that tells classes apart: `scores` [B, classes]; it starts at zero."""
     assert vision.classes is not None
     arguments = (vision, megatron, vision.classes, "scores", True, 0.0)
     return Layer(CLASSIFIER, Pooled, arguments, gives=("scores",), ends=("hidden",))

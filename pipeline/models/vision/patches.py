@@ -12,7 +12,7 @@ from pipeline.models.vision.pixels import normalised, patched
 
 
 class PatchEmbedding(nn.Module):
-    """A linear map of each patch's colours (Dosovitskiy et al. 2021, section 3.1); every rank has all of it."""
+    """A linear map of each patch's colours (Dosovitskiy et al. 2021, section 3.1), whole on every rank."""
 
     def __init__(self, vision: VisionConfig, megatron: ModelParallelConfig) -> None:
         super().__init__()

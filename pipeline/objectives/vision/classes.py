@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data_prep.contract.pictures import ImageDataset
 from data_prep.contract.settings import InputError
 from pipeline.config import ObjectiveConfig, PipelineConfig
 from pipeline.config.vision import VisionConfig
 from pipeline.objectives.batches import Batch
+from pipeline.objectives.objective import MakePictureBatch
+from pipeline.objectives.pictures import ImageSamples
 from pipeline.objectives.vision.mixing import mixed
 from pipeline.objectives.vision.objective import (
     ImageObjective,
-    MakeImages,
     kept_branches,
     vision_of,
     weights_of,
@@ -20,11 +22,9 @@ from pipeline.objectives.vision.objective import (
 
 if TYPE_CHECKING:
     import torch
-    from data_prep.contract.pictures import ImageDataset
     from torch import Tensor
 
     from pipeline.models.layer import Flow, Layer
-    from pipeline.objectives.pictures import ImageSamples
 
 TOP = 5
 
@@ -49,7 +49,7 @@ class ImageClasses(ImageObjective):
         ]
         return " with ".join(["the classes of images", *([" and ".join(mixes)] if mixes else [])])
 
-    def picture_batches(self, config: PipelineConfig, dataset: "ImageDataset") -> MakeImages:
+    def picture_batches(self, config: PipelineConfig, dataset: ImageDataset) -> MakePictureBatch:
         """Images with their classes."""
         if not dataset.has("label"):
             raise InputError(f"{dataset.folder}: its images have no classes, which image_classes learns")
@@ -85,16 +85,17 @@ class ImageClasses(ImageObjective):
         return -(wanted_B * weights_B).sum(), {"accuracy": accuracy, "top5": top5}
 
 
-def classified(samples: "ImageSamples", settings: ObjectiveConfig, vision: VisionConfig) -> Batch:
+def classified(samples: ImageSamples, settings: ObjectiveConfig, vision: VisionConfig) -> Batch:
     """A batch of images with their classes, mixed in pairs in training where the settings say so."""
     pixels, others = samples.pixels, np.arange(len(samples.pixels))
     shares = np.ones(len(pixels), np.float32)
     if samples.train and (settings.mixup or settings.cutmix):
         pixels, others, shares = mixed(pixels, samples.keys, settings.mixup, settings.cutmix)
-    return {
+    batch: Batch = {
         "pixels": pixels,
         "classes": samples.labels,
         "other_classes": samples.labels[others],
         "shares": shares,
         "weights": weights_of(samples),
-    } | kept_branches(samples, vision.layers, vision.stochastic_depth)
+    }
+    return batch | kept_branches(samples, vision.layers, vision.stochastic_depth)

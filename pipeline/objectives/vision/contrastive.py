@@ -1,22 +1,25 @@
 """Which text goes with which image (Radford et al. 2021): every other pair of the global batch says no.
 
-Each rank has the rows of its own pairs against the columns of all ranks' pairs, and gradients flow through what
-it has gathered: so the mean over ranks is, to rounding, the gradient of one process with the whole batch, and
-a rank holds B x R B scores. Gathering without gradients is wrong with local rows, and with whole ones each
-rank computes (R B)^2 scores for features' gradients of which a factor R is missing.
+Each rank has the rows of its own pairs against the columns of all ranks' pairs, and gradients flow through
+what it has gathered: so the mean over ranks is, to rounding, the gradient of one process with the whole
+batch, and a rank holds B x R B scores. Gathering without gradients is wrong with local rows; with whole ones
+each rank computes (R B)^2 scores for features' gradients of which a factor R is missing.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data_prep.contract.pictures import ImageDataset
 from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
 from pipeline.objectives.batches import Batch
+from pipeline.objectives.objective import MakePictureBatch
+from pipeline.objectives.pictures import ImageSamples
 from pipeline.objectives.vision.objective import (
     ImageObjective,
-    MakeImages,
     kept_branches,
     vision_of,
     weights_of,
@@ -24,13 +27,11 @@ from pipeline.objectives.vision.objective import (
 
 if TYPE_CHECKING:
     import torch
-    from data_prep.contract.pictures import ImageDataset
     from torch import Tensor
 
     from data_prep.contract.vocabulary import Vocabulary
     from pipeline.config.vision import VisionConfig
     from pipeline.models.layer import Flow, Layer
-    from pipeline.objectives.pictures import ImageSamples
 
 
 class Contrastive(ImageObjective):
@@ -50,7 +51,7 @@ class Contrastive(ImageObjective):
         """What is learned."""
         return "which text of a batch goes with which image"
 
-    def picture_batches(self, config: PipelineConfig, dataset: "ImageDataset") -> MakeImages:
+    def picture_batches(self, config: PipelineConfig, dataset: ImageDataset) -> MakePictureBatch:
         """Images with their captions. `InputError` where there are none."""
         if not dataset.has("caption"):
             raise InputError(f"{dataset.folder}: its images have no captions, which contrastive learns from")
@@ -80,17 +81,15 @@ class Contrastive(ImageObjective):
         return total, dict(zip(self.metrics, (*shares, scale), strict=True))
 
 
-def paired(samples: "ImageSamples", vocabulary: "Vocabulary", length: int, vision: "VisionConfig") -> Batch:
+def paired(samples: ImageSamples, vocabulary: "Vocabulary", length: int, vision: "VisionConfig") -> Batch:
     """A batch of images with the tokens of their captions."""
-    return (
-        {"pixels": samples.pixels, "weights": weights_of(samples)}
-        | caption_tokens(samples.captions, vocabulary, length)
-        | kept_branches(samples, vision.layers, vision.stochastic_depth)
-    )
+    batch: Batch = {"pixels": samples.pixels, "weights": weights_of(samples)}
+    depth = kept_branches(samples, vision.layers, vision.stochastic_depth)
+    return batch | caption_tokens(samples.captions, vocabulary, length) | depth
 
 
-def caption_tokens(captions: "tuple[str, ...] | list[str]", vocabulary: "Vocabulary", length: int) -> Batch:
-    """`tokens` [B, length]: a start, the text, cut where it is too long, an end, which `last` [B] points at."""
+def caption_tokens(captions: Sequence[str], vocabulary: "Vocabulary", length: int) -> Batch:
+    """`tokens` [B, length]: a start, the text, perhaps cut, and an end, which `last` [B] is at."""
     tokens = np.full((len(captions), length), vocabulary.pad, np.int64)
     last = np.empty(len(captions), np.int64)
     for row, ids in enumerate(vocabulary.encode_batch(captions)):

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.contract.pictures import ImageDataset
 from pipeline.config import PipelineConfig
 from pipeline.config.vision import CHANNELS, VisionConfig
 from pipeline.costs.vision import visible_patches
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.draws import uniform
+from pipeline.objectives.objective import MakePictureBatch
+from pipeline.objectives.pictures import ImageSamples
 from pipeline.objectives.vision.objective import (
     ImageObjective,
-    MakeImages,
     kept_branches,
     vision_of,
     weights_of,
@@ -25,11 +27,9 @@ from pipeline.objectives.vision.objective import (
 
 if TYPE_CHECKING:
     import torch
-    from data_prep.contract.pictures import ImageDataset
     from torch import Tensor
 
     from pipeline.models.layer import Flow, Layer
-    from pipeline.objectives.pictures import ImageSamples
 
 HIDDEN = 5  # what a number is drawn for
 PATCH_EPSILON = 1e-6
@@ -64,7 +64,7 @@ class MaskedPatches(ImageObjective):
         """Images that have a weight."""
         return int((batch["patch_weights"] > 0).any(1).sum())
 
-    def picture_batches(self, config: PipelineConfig, dataset: "ImageDataset") -> MakeImages:
+    def picture_batches(self, config: PipelineConfig, dataset: ImageDataset) -> MakePictureBatch:
         """Images with some patches hidden."""
         del dataset
         normalise = self.settings.normalised_patches
@@ -90,17 +90,18 @@ class MaskedPatches(ImageObjective):
         return (errors_BN * labels["patch_weights"]).sum(), {}
 
 
-def masked_images(samples: "ImageSamples", vision: VisionConfig, density: float, normalise: bool) -> Batch:
+def masked_images(samples: ImageSamples, vision: VisionConfig, density: float, normalise: bool) -> Batch:
     """A batch of images of which patches are hidden, drawn from each one's key."""
     noise = uniform(samples.keys, vision.patches, HIDDEN)
     masks = masks_of(noise, visible_patches(vision, density))
-    return {
+    batch: Batch = {
         "pixels": samples.pixels,
         "visible": masks.visible,
         "restore": masks.restore,
         "wanted": wanted(samples.pixels, vision, normalise),
         "patch_weights": masks.hidden * weights_of(samples)[:, None],
-    } | kept_branches(samples, vision.layers, vision.stochastic_depth)
+    }
+    return batch | kept_branches(samples, vision.layers, vision.stochastic_depth)
 
 
 def masks_of(noise: NDArray[np.float64], visible: int) -> Masks:

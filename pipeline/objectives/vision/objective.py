@@ -1,35 +1,33 @@
 """What an objective on images is: it has the layers from pixels on, and makes batches of decoded pictures."""
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.contract.pictures import ImageDataset
 from pipeline.config import DataConfig, PipelineConfig
 from pipeline.config.vision import VisionConfig
 from pipeline.models.stochastic_depth import KEPT, rates
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.draws import uniform
-from pipeline.objectives.objective import MakeBatch, Objective, Shape
+from pipeline.objectives.objective import MakeBatch, MakePictureBatch, Objective, Shape
+from pipeline.objectives.pictures import ImageSamples
 from pipeline.objectives.special import SpecialTokens
 
 if TYPE_CHECKING:
     import torch
-    from data_prep.contract.pictures import ImageDataset
 
     from pipeline.models.layer import Layer
-    from pipeline.objectives.pictures import ImageSamples
 
-MakeImages = Callable[["ImageSamples"], Batch]
 DEPTH = 1  # what a number is drawn for
 
 
 class ImageObjective(Objective):
     """An objective on images."""
 
-    form: ClassVar[str] = "pictures"
+    form = "pictures"
     fills = False
 
     def shape(self, data: DataConfig) -> Shape:
@@ -41,7 +39,7 @@ class ImageObjective(Objective):
         raise AssertionError(f"{self.settings.kind} is learned on images")
 
     @abstractmethod
-    def picture_batches(self, config: PipelineConfig, dataset: "ImageDataset") -> MakeImages:
+    def picture_batches(self, config: PipelineConfig, dataset: ImageDataset) -> MakePictureBatch:
         """The function from decoded images to batches, a pure one. `InputError` where a dataset has not what
         it needs."""
 
@@ -50,7 +48,7 @@ class ImageObjective(Objective):
         """Every layer, from pixels to what the loss takes."""
 
     def tokens(self, batch: Batch) -> int:
-        """Images that have a weight; what a token is for text a patch is here, and all images have as many."""
+        """Images that have a weight: all of them have as many patches."""
         return int((batch["weights"] > 0).sum())
 
 
@@ -60,12 +58,12 @@ def vision_of(config: PipelineConfig) -> VisionConfig:
     return config.vision
 
 
-def weights_of(samples: "ImageSamples") -> NDArray[np.float32]:
+def weights_of(samples: ImageSamples) -> NDArray[np.float32]:
     """[B] 1 where an image is real."""
     return samples.real.astype(np.float32)
 
 
-def kept_branches(samples: "ImageSamples", layers: int, last: float) -> Batch:
+def kept_branches(samples: ImageSamples, layers: int, last: float) -> Batch:
     """`kept` [B, 2 L], drawn for each image of a training where layers leave out branches; else nothing."""
     if not last or not samples.train:
         return {}
