@@ -1,6 +1,5 @@
 """Stages that learn from images: one world runs a chain of them, as a recipe would."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from data_prep.contract.receipt import read_receipt
 from data_prep.contract.settings import InputError
 from pipeline.checkpoints.format import Checkpoint
 from pipeline.checkpoints.run_folder import checkpoint_folder
+from pipeline.stages.training import Training
 from tests.distributed.processes import run_world
 from tests.pictures import write_pictures
 from tests.pipeline.stages.in_process import recipe_graph, train
@@ -67,12 +67,12 @@ STAGES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all of them trained, on two data-parallel ranks."""
     folder = tmp_path_factory.mktemp("images")
     write_pictures(folder / "pictures", train=40, validation=12)
     run_world(2, train, folder, plain(folder, **STAGES), list(STAGES))
-    yield folder / "work"
+    return folder / "work"
 
 
 def test_each_leaves_what_it_measured(trained: Path) -> None:
@@ -100,6 +100,14 @@ def test_a_larger_image_has_more_positions(trained: Path) -> None:
     assert shapes == [[17, 32], [37, 32]]
 
 
+def plan(folder: Path, about: dict[str, Any]) -> None:
+    """What a stage would train."""
+    found = recipe_graph(folder, plain(folder, one=about), work="other")
+    kind = found.kind(found.stages["one"])
+    assert isinstance(kind, Training)
+    kind.job(found.stages["one"])
+
+
 @pytest.mark.parametrize(
     ("stage", "sentence"),
     [
@@ -119,5 +127,4 @@ def test_what_does_not_fit(stage: dict[str, Any], sentence: str, trained: Path) 
         given["from"] = str(trained / "vit")
     about = {"kind": "pretrain_images", "objective": CLASSES} | given
     with pytest.raises(InputError, match=sentence):
-        found = recipe_graph(trained.parent, plain(trained.parent, one=about), work="other")
-        found.kind(found.stages["one"]).job(found.stages["one"])  # type: ignore[attr-defined]
+        plan(trained.parent, about)
