@@ -64,5 +64,14 @@ def training_per_sample(config: PipelineConfig) -> float:
     return 3.0 * (forward + _blocks(vision.blocks, seen))
 
 
+def held_bytes(count: int, model_ranks: int, data_ranks: int, zero_stage: int) -> float:
+    """Bytes of float32 weights, gradients and AdamW's moments of so many parameters on a rank.
+
+    The ranks of a model share them; ZeRO shares moments, gradients and weights over data-parallel ones.
+    """
+    shares = [1 if zero_stage < stage else data_ranks for stage in (3, 2, 1)]
+    return count / model_ranks * (4 / shares[0] + 4 / shares[1] + 8 / shares[2])
+
+
 def _blocks(model: ModelConfig, tokens: int) -> float:
     return model.layers * flops.block_cost(model, Lengths(tokens), in_encoder=False)

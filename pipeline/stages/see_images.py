@@ -275,7 +275,7 @@ class RestoreImages(Seeing):
         if found["guess"] is not None:
             words += (
                 f"; a guess of every patch's own mean has {found['guess']:.3f}. The model is asked for "
-                "patches less their own mean over their own deviation, and the sheet has both from the true ones."
+                "patches less their own mean over their own deviation, and the sheet takes both from these."
             )
         return [Text(words), Picture(str(folder / SHEET), "restored pictures")]
 

@@ -240,8 +240,9 @@ def training_headlines(folder: Path, receipt: Receipt) -> Iterable[Headline]:
         yield Headline("active parameters", short(active), f"{folder.name}, of each token")
     _, speeds = metrics.series(lines, "tokens_per_second")
     if speeds:
+        unit = "images" if receipt.config.get("vision") else "tokens"
         yield Headline(
-            "tokens per second", short(sorted(speeds)[len(speeds) // 2]), f"{folder.name}, median step"
+            f"{unit} per second", short(sorted(speeds)[len(speeds) // 2]), f"{folder.name}, median step"
         )
     _, losses = metrics.series(lines, "validation_loss")
     if losses:

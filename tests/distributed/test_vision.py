@@ -3,6 +3,7 @@
 Outputs within 1e-5 of the largest, losses within 1e-5, gradients within 1e-4 of each parameter's largest.
 """
 
+import math
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from pipeline.objectives.model import model_layers
 from pipeline.objectives.registry import objective_of
 from pipeline.parallel import state
 from pipeline.parallel.engine import Engine
+from pipeline.parallel.masters import view
 from tests.distributed.processes import run_world
 from tests.distributed.test_families import whole_gradients
 from tests.pipeline.conversion.references import close
@@ -69,7 +71,21 @@ def one(name: str, parallel: dict[str, Any]) -> Part:
     rows = slice(here.data_rank * size, (here.data_rank + 1) * size)
     loss, norm = engine.train_step([{key: a[rows] for key, a in ref.batch(name).items()}], 0.0)
     cuts = {path: sharding.cut_of(p, here.tensor_size) for path, p in engine.parameters.items()}
+    check_bound(engine)
     return Part(here.tensor_rank, seen["said"], loss, gradients, cuts, norm)
+
+
+def check_bound(engine: Engine) -> None:
+    """A scale past its bound is back at it after a step, in the weights and in the optimizer's copy."""
+    scale = engine.parameters.get("joined.log_scale")
+    if scale is None:
+        return
+    run = engine.masters.run(scale)
+    for tensor in (scale.data, *([view(run.master, run)] if run else [])):
+        tensor.fill_(9.0)
+    engine.masters.bound()
+    assert float(scale) == pytest.approx(math.log(100))
+    assert run is None or float(view(run.master, run)) == pytest.approx(math.log(100))
 
 
 @cache
