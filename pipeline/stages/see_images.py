@@ -35,8 +35,8 @@ class Seeing(Kind):
 
     gives = "figures"
     inputs: ClassVar[tuple[Input, ...]] = (OF, DATA)
-    artifacts = (RESULTS,)
-    libraries = ("torch",)
+    artifacts: ClassVar[tuple[str, ...]] = (RESULTS,)
+    libraries: ClassVar[tuple[str, ...]] = ("torch",)
     title: ClassVar[str]
     """Heading in the report."""
 
