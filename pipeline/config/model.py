@@ -248,7 +248,7 @@ class ModelConfig(Settings):
         if self.word_size_of == "embeddings":
             if self.word_size is None or self.architecture != "encoder":
                 raise ValueError("word_size_of embeddings is for architecture encoder and a word_size")
-            if self.positions not in ("learned", "rope"):
+            if self.positions not in ("learned", "rope", "relative"):
                 raise ValueError(f"word_size_of embeddings does not go with positions {self.positions}")
         if not self.shared_layers:
             return

@@ -10,7 +10,7 @@ NoiseKind = Literal["mask", "delete", "infill", "permute_sentences", "rotate"]
 
 TRAINS: dict[str, tuple[str, ...]] = {
     "decoder": ("causal_lm", "prefix_lm"),
-    "encoder": ("masked_lm",),
+    "encoder": ("masked_lm", "replaced_tokens"),
     "encoder_decoder": ("span_corruption", "denoising"),
 }
 """The objectives that train each architecture."""
@@ -19,20 +19,31 @@ ON_IMAGES = ("image_classes", "masked_patches", "contrastive")
 
 
 class ObjectiveConfig(Settings):
-    later = frozenset({"label_smoothing", "mixup", "cutmix", "normalised_patches"})
+    later = frozenset(
+        {
+            "label_smoothing",
+            "generator_share",
+            "discriminator_weight",
+            "mixup",
+            "cutmix",
+            "normalised_patches",
+        }
+    )
 
     kind: Literal[
         "causal_lm",
         "prefix_lm",
         "masked_lm",
+        "replaced_tokens",
         "span_corruption",
         "denoising",
         "image_classes",
         "masked_patches",
         "contrastive",
     ] = "causal_lm"
-    """What the model learns to predict: GPT's next token, with a prefix seen whole, BERT, T5, BART; of images
-    their classes (ViT), what hidden patches look like (MAE), which text goes with which (CLIP)."""
+    """What the model learns to predict: GPT's next token, with a prefix seen whole; BERT's, ELECTRA's, T5's,
+    BART's; of images their classes (ViT), what hidden patches look like (MAE), which text goes with which
+    (CLIP)."""
     noise_density: float | None = Field(None, gt=0.0, lt=1.0)
     """Share of tokens that is hidden; null is as published: 0.15, 0.3 of the words for denoising, and 0.75 of
     the patches for masked_patches."""
@@ -41,11 +52,16 @@ class ObjectiveConfig(Settings):
     closing_sentinel: bool = False
     """Whether span_corruption targets end with one more sentinel: the paper's figure, not its code."""
     masking: Literal["token", "whole_word", "span"] = "token"
-    """What masked_lm hides together: single tokens, whole words, or SpanBERT's spans of words."""
+    """What masked_lm and replaced_tokens hide together: single tokens, whole words, or SpanBERT's spans of
+    words."""
     static_masks: bool = False
     """Whether every epoch has the same samples with the same noise (BERT), or new ones (RoBERTa)."""
     sentence_task: Literal["none", "next_sentence", "sentence_order"] = "none"
     """masked_lm's second task: BERT's next sentence, or ALBERT's sentence order."""
+    generator_share: float = Field(0.25, gt=0.0, le=1.0)
+    """Width, heads and MLP of replaced_tokens' generator as shares of the model's, which is as deep."""
+    discriminator_weight: float = Field(50.0, gt=0.0)
+    """Weight of the discriminator's loss beside the generator's in replaced_tokens."""
     noises: tuple[NoiseKind, ...] = ("permute_sentences", "infill")
     """What denoising does to the text, in this order; the default is BART's choice."""
 
@@ -63,6 +79,11 @@ class ObjectiveConfig(Settings):
     def has_sentence_task(self) -> bool:
         """Whether there is a second task beside the hidden tokens."""
         return self.sentence_task != "none"
+
+    @property
+    def hides_tokens(self) -> bool:
+        """Whether single tokens of an encoder's text are hidden, each for a token."""
+        return self.kind in ("masked_lm", "replaced_tokens")
 
     @property
     def density(self) -> float:

@@ -48,6 +48,7 @@ ROBERTA: Values = {
 }
 BERT: Values = ROBERTA | {"token_types": 2, "norm_epsilon": 1e-12}
 ALBERT: Values = BERT | {"activation": "gelu_tanh", "shared_layers": True, "word_size_of": "embeddings"}
+ELECTRA: Values = BERT | {"word_size_of": "embeddings"}
 T5: Values = {
     "architecture": "encoder_decoder",
     "positions": "relative",
@@ -188,6 +189,11 @@ PRESETS: dict[str, Values] = {
     "albert-xlarge": ALBERT | sized(24, 2048, 16, word_size=128),
     "albert-xxlarge": ALBERT | sized(12, 4096, 64, word_size=128),
     "albert-tiny": ALBERT | TINY | {"word_size": 24},
+    # Clark et al. 2020, table 6: the discriminators; objective.generator_share is 1/4, of the base model 1/3
+    "electra-small": ELECTRA | sized(12, 256, 4, word_size=128),
+    "electra-base": BERT | sized(12, 768, 12),
+    "electra-large": BERT | sized(24, 1024, 16),
+    "electra-tiny": ELECTRA | TINY | {"word_size": 24},
     # Raffel et al. 2020, section 3.7
     "t5-small": tied_t5(6, 512, 8, 2048),
     "t5-base": tied_t5(12, 768, 12, 3072),

@@ -7,6 +7,7 @@ from pydantic import Field, SerializeAsAny, model_validator
 from data_prep.contract.settings import Settings
 from pipeline.config.data import DataConfig
 from pipeline.config.evaluation import EvalConfig
+from pipeline.config.generator import generator_of
 from pipeline.config.model import ModelConfig
 from pipeline.config.objective import ON_IMAGES, TRAINS, ObjectiveConfig
 from pipeline.config.optimizer import OptimizerConfig, TrainConfig
@@ -77,12 +78,16 @@ class PipelineConfig(Settings):
                 f"objective.kind {self.objective.kind} does not train a model.architecture "
                 f"{self.model.architecture}; {' or '.join(kinds)} does"
             )
+        if self.objective.kind == "replaced_tokens":
+            generator_of(self.model, self.objective)
 
     def _layout_fits_model(self) -> None:
         model, tensor = self.model, self.parallel.tensor
         split = {"model.heads": model.heads, "model.feed_forward_size": model.mlp_size}
         if model.experts:
             split = {"model.heads": model.heads, "model.experts.count": model.experts.count}
+        if self.generator:
+            split["objective.generator_share: the generator's heads"] = self.generator.heads
         if model.kv_heads > 1:
             split["model.key_value_heads"] = model.kv_heads
         if self.parallel.sequence:
@@ -94,6 +99,21 @@ class PipelineConfig(Settings):
             raise ValueError(
                 f"model.layers {model.layers} is fewer than parallel.pipeline {self.parallel.pipeline}"
             )
+
+    @property
+    def generator(self) -> ModelConfig | None:
+        """The model that replaces tokens beside a discriminator, where there is one."""
+        if self.objective.kind != "replaced_tokens" or not self.model.language_head:
+            return None
+        return generator_of(self.model, self.objective)
+
+    @property
+    def speaker(self) -> Self:
+        """What predicts words: the model itself, or the generator beside it as a model of its own."""
+        if self.generator is None:
+            return self
+        objective = self.objective.model_copy(update={"kind": "masked_lm"})
+        return self.model_copy(update={"model": self.generator, "objective": objective})
 
     @property
     def can_answer(self) -> bool:

@@ -26,6 +26,9 @@ Flow: TypeAlias = dict[str, Tensor]
     logit_bias [V]            added to the logits
     logits [S, B, V]          this tensor rank's columns
     next_sentence_logits [B, 2]
+    discriminator_logits [B, S]
+    drawn [B, S]              tokens of which a generator drew some
+    generator_losses [B, S]   what it lost there
     pooled [B, H]             an encoder's pooled first token
     scores [B or S, B, C]     what a head says of texts or of tokens
     values [B, S]             one number a position, float32
@@ -45,6 +48,10 @@ FLOATS = (
     "hidden",
     "value.hidden",
     "values",
+    "generator.hidden",
+    "generator.logit_bias",
+    "generator_losses",
+    "discriminator_logits",
     "memory",
     "logit_bias",
     "next_sentence_logits",

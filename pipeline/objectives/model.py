@@ -19,7 +19,9 @@ def model_layers(
     """
     objective = objective_of(config.objective)
     if isinstance(objective, ImageObjective):
-        return objective.layers(config, vocabulary_size, dtype)
-    own = objective.head if config.model.language_head else bare
+        return objective.image_layers(config, vocabulary_size, dtype)
     lengths = objective.shape(config.data).lengths
-    return Builder(config, lengths, vocabulary_size, dtype).layers(head or own)
+    build = Builder(config, lengths, vocabulary_size, dtype)
+    if head is None and config.model.language_head:
+        return objective.layers(build)
+    return build.layers(head or bare)

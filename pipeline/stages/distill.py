@@ -44,6 +44,11 @@ class Distill(Pretrain):
     def job(self, stage: Stage) -> "Job":
         """Pretraining; the teacher reads and predicts what the student does."""
         job, config = super().job(stage), config_of(stage)
+        if config.generator:
+            raise InputError(
+                f"{stage.name}: objective.kind {config.objective.kind} predicts no words, which is "
+                "what a teacher is asked for; masked_lm does"
+            )
         start, run = self._teacher(stage)
         theirs = read_config(run)
         ours_are = (config.model.architecture, config.objective.kind)

@@ -103,11 +103,10 @@ class Job:
         """Number of the model's parameters."""
         if self.counted is not None:
             return self.counted
-        rows = flops.padded_vocabulary(self.vocabulary_size)
-        if self.config.vision is not None:
-            return images.parameters(self.config, rows)
-        sentence_head = self.config.objective.has_sentence_task
-        return flops.parameters(self.config.model, rows, self.config.position_table, sentence_head)
+        config, rows = self.config, flops.padded_vocabulary(self.vocabulary_size)
+        if config.vision is not None:
+            return images.parameters(config, rows)
+        return flops.parameters(config.model, rows, config.position_table, config.objective)
 
     @property
     def active_parameters(self) -> int:
@@ -122,7 +121,8 @@ class Job:
             return images.training_per_sample(self.config)
         rows = flops.padded_vocabulary(self.vocabulary.size)
         lengths = objective_of(self.config.objective).shape(self.config.data).lengths
-        return flops.training_per_sample(self.config.model, lengths, rows)
+        objective = self.config.objective if self.counted is None else None
+        return flops.training_per_sample(self.config.model, lengths, rows, objective)
 
     def is_done(self) -> bool:
         """Whether the run's receipt is of this very job."""

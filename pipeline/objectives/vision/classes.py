@@ -55,7 +55,9 @@ class ImageClasses(ImageObjective):
             raise InputError(f"{dataset.folder}: its images have no classes, which image_classes learns")
         return partial(classified, settings=self.settings, vision=vision_of(config))
 
-    def layers(self, config: PipelineConfig, vocabulary_size: int, dtype: "torch.dtype") -> "list[Layer]":
+    def image_layers(
+        self, config: PipelineConfig, vocabulary_size: int, dtype: "torch.dtype"
+    ) -> "list[Layer]":
         """The tower and the head."""
         from pipeline.models.linear import megatron_config
         from pipeline.models.vision.heads import classifier

@@ -62,7 +62,9 @@ class Contrastive(ImageObjective):
             vision=vision_of(config),
         )
 
-    def layers(self, config: PipelineConfig, vocabulary_size: int, dtype: "torch.dtype") -> "list[Layer]":
+    def image_layers(
+        self, config: PipelineConfig, vocabulary_size: int, dtype: "torch.dtype"
+    ) -> "list[Layer]":
         """Both towers and what joins them."""
         from pipeline.models.vision.pairs import pairs
 

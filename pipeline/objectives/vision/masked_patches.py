@@ -72,7 +72,9 @@ class MaskedPatches(ImageObjective):
             masked_images, vision=vision_of(config), density=self.settings.density, normalise=normalise
         )
 
-    def layers(self, config: PipelineConfig, vocabulary_size: int, dtype: "torch.dtype") -> "list[Layer]":
+    def image_layers(
+        self, config: PipelineConfig, vocabulary_size: int, dtype: "torch.dtype"
+    ) -> "list[Layer]":
         """The tower over visible patches, and the decoder over all."""
         from pipeline.models.linear import megatron_config
         from pipeline.models.vision.decoder import decoder

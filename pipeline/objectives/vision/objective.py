@@ -44,7 +44,9 @@ class ImageObjective(Objective):
         it needs."""
 
     @abstractmethod
-    def layers(self, config: PipelineConfig, vocabulary_size: int, dtype: "torch.dtype") -> "list[Layer]":
+    def image_layers(
+        self, config: PipelineConfig, vocabulary_size: int, dtype: "torch.dtype"
+    ) -> "list[Layer]":
         """Every layer, from pixels to what the loss takes."""
 
     def tokens(self, batch: Batch) -> int:
