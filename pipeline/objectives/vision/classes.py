@@ -55,15 +55,13 @@ class ImageClasses(ImageObjective):
             raise InputError(f"{dataset.folder}: its images have no classes, which image_classes learns")
         return partial(classified, settings=self.settings, vision=vision_of(config))
 
-    def image_layers(
-        self, config: PipelineConfig, vocabulary_size: int, dtype: "torch.dtype"
-    ) -> "list[Layer]":
+    def image_layers(self, config: PipelineConfig, pieces: int, dtype: "torch.dtype") -> "list[Layer]":
         """The tower and the head."""
         from pipeline.models.linear import megatron_config
         from pipeline.models.vision.heads import classifier
         from pipeline.models.vision.tower import tower
 
-        del vocabulary_size
+        del pieces
         vision, megatron = vision_of(config), megatron_config(dtype, config.parallel.sequence)
         return [*tower(vision, megatron), classifier(vision, megatron)]
 

@@ -62,13 +62,11 @@ class Contrastive(ImageObjective):
             vision=vision_of(config),
         )
 
-    def image_layers(
-        self, config: PipelineConfig, vocabulary_size: int, dtype: "torch.dtype"
-    ) -> "list[Layer]":
+    def image_layers(self, config: PipelineConfig, pieces: int, dtype: "torch.dtype") -> "list[Layer]":
         """Both towers and what joins them."""
         from pipeline.models.vision.pairs import pairs
 
-        return pairs(config, vocabulary_size, dtype)
+        return pairs(config, pieces, dtype)
 
     def __call__(self, outputs: "Flow", labels: "Flow") -> "tuple[Tensor, dict[str, Tensor]]":
         """Sums over this rank's pairs of weight times the mean of both cross-entropies."""

@@ -72,15 +72,13 @@ class MaskedPatches(ImageObjective):
             masked_images, vision=vision_of(config), density=self.settings.density, normalise=normalise
         )
 
-    def image_layers(
-        self, config: PipelineConfig, vocabulary_size: int, dtype: "torch.dtype"
-    ) -> "list[Layer]":
+    def image_layers(self, config: PipelineConfig, pieces: int, dtype: "torch.dtype") -> "list[Layer]":
         """The tower over visible patches, and the decoder over all."""
         from pipeline.models.linear import megatron_config
         from pipeline.models.vision.decoder import decoder
         from pipeline.models.vision.tower import tower
 
-        del vocabulary_size
+        del pieces
         vision, megatron = vision_of(config), megatron_config(dtype)
         seen = visible_patches(vision, self.settings.density) + vision.class_token
         return [*tower(vision, megatron, seen), *decoder(vision, megatron)]

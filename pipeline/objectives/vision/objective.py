@@ -44,9 +44,7 @@ class ImageObjective(Objective):
         it needs."""
 
     @abstractmethod
-    def image_layers(
-        self, config: PipelineConfig, vocabulary_size: int, dtype: "torch.dtype"
-    ) -> "list[Layer]":
+    def image_layers(self, config: PipelineConfig, pieces: int, dtype: "torch.dtype") -> "list[Layer]":
         """Every layer, from pixels to what the loss takes."""
 
     def tokens(self, batch: Batch) -> int:
