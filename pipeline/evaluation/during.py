@@ -76,16 +76,14 @@ def read(job: Job) -> list[Suite]:
         if place != EXAM:
             found.append(read_suite(Path(place)))
             continue
-        suite = _exam(job.dataset, job.config.seed)
+        suite = _exam(job.dataset, job.config.seed) if isinstance(job.dataset, Dataset) else None
         if suite is None:
             raise InputError(f"suites: {EXAM} needs a dataset whose validation split has sentences")
         found.append(suite)
     return found
 
 
-def _exam(dataset: Dataset | None, seed: int) -> Suite | None:
-    if dataset is None:
-        return None
+def _exam(dataset: Dataset, seed: int) -> Suite | None:
     with TemporaryDirectory() as folder:
         return make_exam(dataset, EvalConfig(questions=QUESTIONS), seed, Path(folder) / EXAM)
 

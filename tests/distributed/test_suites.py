@@ -1,4 +1,4 @@
-"""Suites put to a model as it learns: the same scores in every layout, and a training that they leave as it is."""
+"""Suites put to a model as it learns: the same scores in every layout, and nothing of the training changed."""
 
 from pathlib import Path
 from typing import Any
