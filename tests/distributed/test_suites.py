@@ -1,4 +1,4 @@
-"""Suites put to a model as it learns: the same scores in every layout, and nothing of the training changed."""
+"""Suites put to a model as it learns: the same scores in every layout; the training stays as it is."""
 
 from pathlib import Path
 from typing import Any
