@@ -29,6 +29,7 @@ Flow: TypeAlias = dict[str, Tensor]
     discriminator_logits [B, S]
     drawn [B, S]              tokens of which a generator drew some
     generator_losses [B, S]   what it lost there
+    last_states [S, B, H]     those behind the last block, for a loss
     pooled [B, H]             an encoder's pooled first token
     scores [B or S, B, C]     what a head says of texts or of tokens
     values [B, S]             one number a position, float32
@@ -44,6 +45,7 @@ FLOATS = (
     "generator.logit_bias",
     "generator_losses",
     "discriminator_logits",
+    "last_states",
     "memory",
     "logit_bias",
     "next_sentence_logits",

@@ -63,6 +63,11 @@ class MaskedLM(Objective):
         """All but padding, which `segments` mark where there is any."""
         return int(batch["segments"].sum()) if "segments" in batch else batch["tokens"].size
 
+    def every_token(self, batch: Batch) -> NDArray[np.float32]:
+        """All but padding; a row of which nothing is hidden only fills up."""
+        real = batch.get("segments", np.ones(batch["tokens"].shape, np.int32))
+        return (real * (batch["weights"] > 0).any(axis=1, keepdims=True)).astype(np.float32)
+
     def shape(self, data: DataConfig) -> Shape:
         """Reserved tokens take room from the text."""
         length = data.sequence_length

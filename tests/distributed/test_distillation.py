@@ -5,7 +5,7 @@ from megatron.core import parallel_state
 
 from pipeline.distributed import world
 from pipeline.objectives.batches import Batch
-from pipeline.objectives.distillation import Distillation
+from pipeline.objectives.distillation import Distillation, with_last_states
 from pipeline.objectives.registry import objective_of
 from pipeline.parallel.companion import Companion
 from pipeline.stages.distill import with_teacher
@@ -27,19 +27,28 @@ class Labelled:
         return with_teacher(batches, {"teacher": self.teacher})
 
 
+def weighted(batch: Batch) -> Batch:
+    """A batch with weights of all tokens, of which some are none."""
+    return batch | {"token_weights": (batch["tokens"] % 7 > 0).astype(np.float32)}
+
+
 def distil(layout: tuple[int, int, int]) -> list[float]:
     """Loss, norm and metrics of three steps of each student."""
     found: list[float] = []
     for student, teacher in MODELS.values():
         given = config(student, layout)
         here = world.start(given.parallel, given.seed)
-        loss = Distillation(objective_of(given.objective), share=0.4, temperature=2.0)
-        learner, beside = engine(given, here, loss), companion(config(teacher, layout), here)
+        objective = objective_of(given.objective)
+        distilbert = given.model.architecture == "encoder"
+        head = with_last_states(objective.head) if distilbert else None
+        loss = Distillation(objective, 0.4, 2.0, every=distilbert, cosine=0.3 * distilbert)
+        learner = engine(given, here, loss, head)
+        beside = companion(config(teacher, layout), here, head)
         labelled = Labelled(beside)
         for step in range(3):
-            batches = micro_batches(given, here, step)
+            batches = [weighted(batch) for batch in micro_batches(given, here, step)]
             found += [*learner.train_step(labelled(batches), 1e-2), *learner.metrics.values()]
-        held = [*batches, *micro_batches(given, here, 9)]
+        held = [*batches, *(weighted(batch) for batch in micro_batches(given, here, 9))]
         labelled.asked.clear()
         parts = [learner.evaluate(held, labelled), *learner.metrics.values()]
         assert labelled.asked == 2 * [len(batches)]
@@ -54,7 +63,7 @@ def distil(layout: tuple[int, int, int]) -> list[float]:
 def test_a_student_learns_the_same_in_every_layout() -> None:
     """To 1e-4 relative, as gradient norms are."""
     [alone] = run_world(1, distil, (1, 1, 1))
-    assert len(alone) == 3 * (4 + 7) + 3 + 6, "BERT has the metrics of its sentence task too"
+    assert len(alone) == 3 * (4 + 8) + 3 + 7, "BERT has those of its sentence task and of its states too"
     for layout in LAYOUTS[1:]:
         for rank in run_world(2, distil, layout):
             np.testing.assert_allclose(rank, alone, rtol=1e-4, err_msg=str(layout))
