@@ -24,6 +24,7 @@ from pipeline.checkpoints.run_folder import INDEX, checkpoint_folder, write_conf
 from pipeline.conversion import agreement, files
 from pipeline.conversion.agreement import Say
 from pipeline.conversion.reading import read_folder
+from pipeline.conversion.tokenizer_check import compare_files
 
 
 def import_folder(source: Path, out: Path, say: Say) -> dict[str, Any]:
@@ -36,6 +37,7 @@ def import_folder(source: Path, out: Path, say: Say) -> dict[str, Any]:
         say(f"{files.SINGLE} is read, as transformers does; {found.source.passed_over} beside it is not")
     if found.rows > vocabulary.size:
         say(f"{found.rows - vocabulary.size} rows of the word table are of no token and are left out")
+    compare_files(vocabulary, say)
     with files.appearing(out) as run:
         write_config(run, found.config)
         write_atomic(run / TOKENIZER, vocabulary.content)

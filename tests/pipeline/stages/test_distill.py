@@ -36,7 +36,7 @@ def recipe(folder: Path, **student: Any) -> dict[str, Any]:
         "model": {"layers": 3},
     }
     distilled |= {"share": 5 / 7, "positions": "all", "cosine": 1 / 7, "from_teacher": True}
-    distilled["model"] |= {"token_types": 0}
+    distilled["model"] = {"layers": 3, "token_types": 0}
     return {
         "model": {"preset": "bert-tiny", "layers": 5, "max_positions": 32},
         "objective": {"kind": "masked_lm"},
