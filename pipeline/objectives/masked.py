@@ -59,7 +59,7 @@ class MaskedLM(Objective):
     def metrics(self) -> tuple[str, ...]:
         """The parts of a loss that has several, and how often the sentence task is answered right."""
         settings = self.settings
-        parts = ("boundary_loss",) if settings.span_boundary else ()
+        parts: tuple[str, ...] = ("boundary_loss",) if settings.span_boundary else ()
         parts += ("sentence_loss", "sentence_accuracy") if settings.has_sentence_task else ()
         return ("masked_lm_loss", *parts) if parts else ()
 

@@ -154,7 +154,7 @@ def check_start(stage: Stage, config: PipelineConfig, theirs: PipelineConfig, ru
     """`InputError` where a student cannot start with its teacher's weights."""
     if stage.source(START.key) is not None:
         raise InputError(
-            f"{stage.name}: it starts with the weights of `from` or of its teacher; leave one out"
+            f"{stage.name}: a student starts with the weights of `from` or of its teacher; leave one out"
         )
     if config.model.architecture == "encoder_decoder" or config.model.shared_layers:
         raise InputError(f"{stage.name}.from_teacher is for one stack of layers that differ")
