@@ -3,7 +3,9 @@
 import numpy as np
 from megatron.core import parallel_state
 
+from pipeline.config import PipelineConfig
 from pipeline.distributed import world
+from pipeline.distributed.world import World
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.distillation import Distillation, with_last_states
 from pipeline.objectives.registry import objective_of
@@ -27,9 +29,12 @@ class Labelled:
         return with_teacher(batches, {"teacher": self.teacher})
 
 
-def weighted(batch: Batch) -> Batch:
-    """A batch with weights of all tokens, of which some are none."""
-    return batch | {"token_weights": (batch["tokens"] % 7 > 0).astype(np.float32)}
+def asked_at(given: PipelineConfig, here: World, step: int) -> list[Batch]:
+    """The batches of a step; an encoder's have weights of all tokens, of which some are none."""
+    found = micro_batches(given, here, step)
+    if given.model.architecture != "encoder":
+        return found
+    return [one | {"token_weights": (one["tokens"] % 7 > 0).astype(np.float32)} for one in found]
 
 
 def distil(layout: tuple[int, int, int]) -> list[float]:
@@ -46,9 +51,9 @@ def distil(layout: tuple[int, int, int]) -> list[float]:
         beside = companion(config(teacher, layout), here, head)
         labelled = Labelled(beside)
         for step in range(3):
-            batches = [weighted(batch) for batch in micro_batches(given, here, step)]
+            batches = asked_at(given, here, step)
             found += [*learner.train_step(labelled(batches), 1e-2), *learner.metrics.values()]
-        held = [*batches, *(weighted(batch) for batch in micro_batches(given, here, 9))]
+        held = [*batches, *asked_at(given, here, 9)]
         labelled.asked.clear()
         parts = [learner.evaluate(held, labelled), *learner.metrics.values()]
         assert labelled.asked == 2 * [len(batches)]
