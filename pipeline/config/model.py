@@ -76,8 +76,11 @@ class ModelConfig(Settings):
     """Number of key and value heads (grouped queries; 1 is multi-query); null gives every head its own."""
     feed_forward_size: Width | None = None
     """Width inside the MLP; null is 4 times hidden_size."""
-    activation: Literal["gelu", "gelu_tanh", "relu", "swiglu", "geglu", "geglu_exact"] = "gelu_tanh"
-    """Nonlinearity of the MLP: exact GELU, its tanh form, ReLU, or gated by SiLU or either GELU."""
+    activation: Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "swiglu", "geglu", "geglu_exact"] = (
+        "gelu_tanh"
+    )
+    """Nonlinearity of the MLP: exact GELU, its tanh form or its sigmoid form (CLIP), ReLU, or gated by SiLU
+    or either GELU."""
     experts: Experts | None = None
     """Several MLPs a layer, of which each token goes through a few (Mixtral, OLMoE); null has one."""
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"

@@ -14,18 +14,40 @@ TRAINS: dict[str, tuple[str, ...]] = {
     "encoder_decoder": ("span_corruption", "denoising"),
 }
 """The objectives that train each architecture."""
+ON_IMAGES = ("image_classes", "masked_patches", "contrastive")
+"""Those that train what the section `vision` describes."""
 
 
 class ObjectiveConfig(Settings):
-    later = frozenset({"label_smoothing", "generator_share", "discriminator_weight", "span_boundary"})
+    later = frozenset(
+        {
+            "label_smoothing",
+            "generator_share",
+            "discriminator_weight",
+            "span_boundary",
+            "mixup",
+            "cutmix",
+            "normalised_patches",
+        }
+    )
 
     kind: Literal[
-        "causal_lm", "prefix_lm", "masked_lm", "replaced_tokens", "span_corruption", "denoising"
+        "causal_lm",
+        "prefix_lm",
+        "masked_lm",
+        "replaced_tokens",
+        "span_corruption",
+        "denoising",
+        "image_classes",
+        "masked_patches",
+        "contrastive",
     ] = "causal_lm"
     """What the model learns to predict: GPT's next token, with a prefix seen whole; BERT's, ELECTRA's, T5's,
-    BART's."""
+    BART's; of images their classes (ViT), what hidden patches look like (MAE), which text goes with which
+    (CLIP)."""
     noise_density: float | None = Field(None, gt=0.0, lt=1.0)
-    """Share of tokens that is hidden; null is 0.15, and 0.3 of the words for denoising, as published."""
+    """Share of tokens that is hidden; null is as published: 0.15, 0.3 of the words for denoising, and 0.75 of
+    the patches for masked_patches."""
     mean_span: float = Field(3.0, ge=1.0)
     """Mean length of hidden spans: tokens in span_corruption, words in denoising's infilling."""
     closing_sentinel: bool = False
@@ -49,6 +71,13 @@ class ObjectiveConfig(Settings):
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
     """Share of the wanted probability that is spread evenly over the vocabulary, in every cross-entropy."""
 
+    mixup: float = Field(0.0, ge=0.0, le=1.0)
+    """image_classes: parameter of the Beta distribution by which two images are mixed; 0 mixes none."""
+    cutmix: float = Field(0.0, ge=0.0, le=1.0)
+    """image_classes: the same for a box of one image in another; with both each pair has one of them."""
+    normalised_patches: bool = True
+    """masked_patches: whether a patch is wanted less its own mean over its own deviation."""
+
     @property
     def has_sentence_task(self) -> bool:
         """Whether there is a second task beside the hidden tokens."""
@@ -62,4 +91,5 @@ class ObjectiveConfig(Settings):
     @property
     def density(self) -> float:
         """The share of tokens or words that is hidden."""
-        return self.noise_density or (0.3 if self.kind == "denoising" else 0.15)
+        published = {"denoising": 0.3, "masked_patches": 0.75}
+        return self.noise_density or published.get(self.kind, 0.15)

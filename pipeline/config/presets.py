@@ -77,6 +77,8 @@ BART: Values = {
     "max_positions": 1024,
 }
 
+CLIP_TEXT: Values = {"activation": "quick_gelu", "max_positions": 77, "initialization": "plain"}
+
 
 def tied_t5(layers: int, hidden_size: int, heads: int, feed_forward_size: int, **more: int) -> Values:
     """T5 1.0, which shares its words with the output head, scaled by the width's root."""
@@ -218,6 +220,10 @@ PRESETS: dict[str, Values] = {
     "bart-base": BART | sized(6, 768, 12),
     "bart-large": BART | sized(12, 1024, 16),
     "bart-tiny": BART | TINY,
+    # Radford et al. 2021, table 20: the text towers beside the image towers B and L of `vision`
+    "clip-text-b": CLIP_TEXT | sized(12, 512, 8),
+    "clip-text-l": CLIP_TEXT | sized(12, 768, 12),
+    "clip-text-tiny": CLIP_TEXT | TINY,
 }
 
 

@@ -32,6 +32,7 @@ from pipeline.conversion.reading import Found, read_folder
 from pipeline.conversion.skeleton import shapes
 from pipeline.conversion.task_export import export_task
 from pipeline.conversion.tokenizer import write_tokenizer
+from pipeline.conversion.vision.export import export_images
 from pipeline.generation.load import check_speaks, find_checkpoint
 from pipeline.objectives.registry import objective_of
 from pipeline.objectives.replacing import in_generator
@@ -49,8 +50,11 @@ def export(path: Path, out: Path, say: Say, average: bool = False) -> dict[str, 
     damage = checkpoint.damage()
     if damage:
         raise InputError(f"{checkpoint.folder}: {damage}; use an earlier checkpoint")
+    config = read_config(run)
+    if config.vision is not None:
+        return export_images(checkpoint, run, config, out, say, average)
     check_speaks(checkpoint)
-    config, vocabulary = read_config(run), Vocabulary(run / TOKENIZER)
+    vocabulary = Vocabulary(run / TOKENIZER)
     if (task := task_in(run, config, vocabulary)) is not None and not task.generates:
         return export_task(checkpoint, task, facts_of(config, vocabulary), out, say, average)
     chats = task is None and config.can_answer and was_tuned(run, config)

@@ -59,7 +59,10 @@ def load_model(path: Path, average: bool = False) -> LoadedModel:
     """
     checkpoint, run = find_checkpoint(path)
     check_speaks(checkpoint)
-    config, vocabulary = read_config(run), Vocabulary(run / TOKENIZER)
+    config = read_config(run)
+    if config.vision is not None:
+        raise InputError(f"{run}: a model of images, which says no words; a run on texts is expected")
+    vocabulary = Vocabulary(run / TOKENIZER)
     if (task := task_in(run, config, vocabulary)) is not None and not task.generates:
         raise InputError(
             f"{run}: tuned for {task.name}, it predicts no words any more; ask it with `bloomery predict`"

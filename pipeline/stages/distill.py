@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from data_prep.contract.dataset import Dataset
 from data_prep.contract.receipt import file_hash
 from data_prep.contract.settings import InputError
 from data_prep.contract.stages import RUN, Input, Stage
@@ -80,7 +81,7 @@ class Distill(Pretrain):
             )
         if settings.from_teacher:
             check_start(stage, config, theirs, run)
-        assert job.dataset
+        assert isinstance(job.dataset, Dataset)
         check_tokenizer(job.dataset, run)
         job.inputs["teacher"] = file_hash(start / INDEX)
         return job
@@ -122,7 +123,7 @@ class Distill(Pretrain):
             return super().batches(stage, job, world)
         from pipeline.data.every_token import EveryToken
 
-        assert job.dataset
+        assert isinstance(job.dataset, Dataset)
         pinned = world.device.type == "cuda"
         return EveryToken(job.config, job.dataset.folder, world.data_rank, world.data_size, pinned)
 

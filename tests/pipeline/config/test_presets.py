@@ -24,6 +24,8 @@ OBJECTIVES = {"bert": NEXT, "albert": NEXT}
 
 PUBLISHED = {
     # preset: (vocabulary, rows of positions, count, rounded to)
+    "clip-text-b": (49_408, 77, 63_165_952, 1),
+    "clip-text-l": (49_408, 77, 123_060_480, 1),
     "gpt1-117m": (40_478, 512, 116_534_784, 1),
     "gpt2-124m": (50_257, 1024, 124_439_808, 1),
     "gpt2-355m": (50_257, 1024, 354_823_168, 1),
