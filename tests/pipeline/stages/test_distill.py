@@ -54,7 +54,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both stages."""
     folder = tmp_path_factory.mktemp("distilled")
     tiny.dataset(folder / "dataset", {"train": tiny.sentences(60), "validation": tiny.sentences(10, 1)})
-    run_world(1, in_process.train, folder, recipe(folder), ["teacher", "student"])
+    for name in ("teacher", "student"):
+        run_world(1, in_process.train, folder, recipe(folder), [name])
     return folder
 
 
