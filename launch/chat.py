@@ -103,7 +103,7 @@ class Talk:
 
     def set(self, key: str, value: str) -> None:
         """Another value of what an answer is made with. `InputError` where it is none."""
-        known: dict[str, tuple[Callable[[str], float], float, float]] = {
+        known: dict[str, tuple[Callable[[str], Any], float, float]] = {
             "temperature": (float, 0.0, 100.0),
             "top_k": (int, 0, 1 << 31),
             "top_p": (float, 0.01, 1.0),
