@@ -63,7 +63,7 @@ class PictureRules(Settings):
     caption_words: tuple[int, int] = (1, 300)
     """Words of a caption, from and to."""
     caption_letters: float = Field(0.3, ge=0.0, le=1.0)
-    """Share of a caption's characters that are letters, at least: file names and numbers have few."""
+    """Share of a caption's characters that are letters, at least. Names of files are no captions either."""
     once: bool = False
     """Whether a caption that more than ten pictures share stays with none, as those of buttons and logos."""
 
@@ -80,7 +80,9 @@ class DuplicateRules(Settings):
     distance: int = Field(4, ge=0, le=8)
     """Bits of 64 in which two such hashes may differ."""
     colour: float = Field(10.0, ge=0.0)
-    """Mean difference of two pictures' colours in 4 x 4 fields, at most, of 255."""
+    """Mean difference of two pictures' colours in 8 x 8 fields, at most, of 255."""
+    likeness: float = Field(0.985, ge=-1.0, le=1.0)
+    """Correlation of these, at least: simple drawings are alike in most fields, and differ in few."""
 
 
 class ImagesConfig(Settings):

@@ -50,21 +50,24 @@ def find_links(
     masks: list[int],
     distance: int,
     colour: float,
+    likeness: float,
 ) -> dict[str, Any]:
     """The links between pictures that agree in the bits of one of the masks and are near in all."""
     rows = _left(signals, verdicts, exact_drops)
     rows = rows[~rows["signal"]["flat"]]
-    found = [_near(rows, np.uint64(mask), distance, colour) for mask in masks]
+    found = [_near(rows, np.uint64(mask), distance, colour, likeness) for mask in masks]
     edges = np.unique(np.concatenate([np.empty((0, 2), np.uint64), *found]), axis=0)
     write_array(output.with_suffix(".edges.npy"), edges)
     return {"links": len(edges)}
 
 
-def _near(rows: NDArray[Any], mask: np.uint64, distance: int, colour: float) -> NDArray[np.uint64]:
+def _near(
+    rows: NDArray[Any], mask: np.uint64, distance: int, colour: float, likeness: float
+) -> NDArray[np.uint64]:
     hashes = rows["signal"]["perceptual"]
     order = np.lexsort((rows["node"], hashes, hashes & mask))
     rows, hashes = rows[order], hashes[order]
-    keys, colours = hashes & mask, rows["signal"]["colours"].astype(np.int16)
+    keys, colours = hashes & mask, rows["signal"]["colours"]
     found: list[NDArray[np.uint64]] = []
     first = np.arange(len(rows))
     for step in range(1, MOST_COMPARED + 1):
@@ -73,10 +76,22 @@ def _near(rows: NDArray[Any], mask: np.uint64, distance: int, colour: float) -> 
         if not len(first):
             break
         close = first[np.bitwise_count(hashes[first] ^ hashes[first + step]) <= distance]
-        alike = np.abs(colours[close] - colours[close + step]).mean(axis=1) <= colour
-        close = close[alike]
+        close = close[alike(colours[close], colours[close + step], colour, likeness)]
         found.append(np.stack([rows["node"][close], rows["node"][close + step]], axis=1))
     return np.concatenate(found) if found else np.empty((0, 2), np.uint64)
+
+
+def alike(
+    one: NDArray[np.uint8], other: NDArray[np.uint8], colour: float, likeness: float
+) -> NDArray[np.bool_]:
+    """[N] which of N pairs of colours [N, fields] differ by no more than `colour` and correlate."""
+    left, right = one.astype(np.float32), other.astype(np.float32)
+    near = np.abs(left - right).mean(axis=1) <= colour
+    left -= left.mean(axis=1, keepdims=True)
+    right -= right.mean(axis=1, keepdims=True)
+    scale = np.sqrt((left**2).sum(axis=1) * (right**2).sum(axis=1))
+    found: NDArray[np.bool_] = near & ((left * right).sum(axis=1) >= likeness * scale)
+    return found
 
 
 def masks(count: int, distance: int) -> list[int]:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from data_prep.documents import hash128
 
-SIDE, LOW, FIELDS = 32, 8, 4
+SIDE, LOW, FIELDS = 32, 8, 8
 FLAT = 4.0
 """Standard deviation of grey levels below which a picture has no pattern that a hash could tell."""
 

@@ -48,6 +48,8 @@ from data_prep.steps import Steps
 from data_prep.storage import Storage
 from data_prep.tokenize import train
 
+PARTS, LEAST_PART = 64, 1 << 20
+"""Units of work that there are at least, and bytes that each has at least."""
 CHOICES_TOGETHER = 8
 """Choices of bits that one part compares under."""
 ROWS_PER_TASK = 2_000_000
@@ -203,6 +205,7 @@ class PicturePreparation(Steps):
                 "exact_drops": drops.get(DUPLICATES[0], []),
                 "distance": rules.distance,
                 "colour": rules.colour,
+                "likeness": rules.likeness,
             }
             choices = duplicates.masks(count, rules.distance)
             wanted = [
@@ -364,7 +367,7 @@ class PicturePreparation(Steps):
 def grouped(inputs: Sequence[Input], part_bytes: int, seed: int) -> list[list[Input]]:
     """Parts of about `part_bytes`, at least some dozens where there are that many files; a seeded order that
     does not depend on the order they were named in. Scenes are a part for each range."""
-    size = min(part_bytes, max(sum(one.file.size for one in inputs) // 64, 1 << 20))
+    size = min(part_bytes, max(sum(one.file.size for one in inputs) // PARTS, LEAST_PART))
     groups: list[list[Input]] = []
     full = size
     for one in sorted(

@@ -1,11 +1,13 @@
 """Which pictures and captions stay: rules in order, of which the first that is broken rejects a picture."""
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from data_prep.cleaning import normalise
 from data_prep.images.config import PictureRules
 
+_FILE_NAME = re.compile(r"\S+\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg)", re.IGNORECASE)
 SHARED = 10
 """Pictures that may have one caption, where that is asked."""
 
@@ -68,7 +70,7 @@ def fits(caption: str, rules: PictureRules) -> bool:
     >>> fits("A dog on a beach.", PictureRules()), fits("IMG_20190101_1234.jpg", PictureRules())
     (True, False)
     """
-    if not caption:
+    if not caption or _FILE_NAME.fullmatch(caption):
         return False
     letters = sum(sign.isalpha() for sign in caption) / len(caption)
     return (

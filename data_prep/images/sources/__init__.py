@@ -69,7 +69,7 @@ def _of(
     ordered = sorted(files.values(), key=lambda file: (file.name, file.path))
     paired = {"captions": folders.paired, "idx": idx.paired}.get(config.kind)
     wanted = paired(ordered) if paired else [Input(file) for file in ordered]
-    if not wanted:
+    if paths and not wanted:
         raise InputError(f"images.paths: no pictures of kind {config.kind} in {', '.join(paths)[:200]}")
     return [replace(one, split=split) for one in wanted]
 

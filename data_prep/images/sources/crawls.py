@@ -13,8 +13,7 @@ from html import unescape
 from urllib.parse import urldefrag, urljoin
 
 from data_prep.documents import Failure, Page, Passed
-from data_prep.extract.encodings import decode
-from data_prep.extract.sniff import detected
+from data_prep.extract.sniff import decode_page
 from data_prep.images.config import ImagesConfig
 from data_prep.images.sources.items import Found, Input, Item
 from data_prep.sources.http import BodyError, decode_body
@@ -94,7 +93,7 @@ def _described(page: Page) -> Iterator[tuple[str, str]]:
     """The addresses and texts of the pictures of a page. By expressions and not a parser: the time that they
     take grows with the length of a page alone, whatever is in it."""
     assert isinstance(page.content, bytes)
-    content = decode(page.content, page.charset or detected(page.content[: 1 << 20]))
+    content = decode_page(page.content, page.charset)
     for tag in _PICTURE.finditer(content):
         told = {
             found[1].lower(): unescape(found[2].strip("\"'")).strip() for found in _ATTRIBUTE.finditer(tag[1])
