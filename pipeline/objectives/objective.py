@@ -127,6 +127,10 @@ class Objective(Loss):
         """The layers behind the last block: the logits of every position."""
         return [*build.project_out(), build.logits()]
 
+    def layers(self, build: "Builder") -> "list[Layer]":
+        """Every layer: the model's with this head behind it."""
+        return build.layers(self.head)
+
     def __call__(self, outputs: "Flow", labels: "Flow") -> "tuple[Tensor, dict[str, Tensor]]":
         """Sum of weight times cross-entropy over the positions, in nats; no metrics beside it."""
         from pipeline.objectives.losses import weighted_cross_entropy
