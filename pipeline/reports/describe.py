@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.contract.dataset import MANIFEST, Manifest
-from data_prep.contract.pictures import PictureManifest, holds_pictures
 from data_prep.contract.names import printable
+from data_prep.contract.pictures import PictureManifest, holds_pictures
 from data_prep.contract.report import Bars, Code
 from pipeline.reports.card import GAP, card, markdown, words
 from pipeline.reports.findings import (
