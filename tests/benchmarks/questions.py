@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.questions [--at-least 3.0] [--run RUN] [--questions 200] [--repeats 3]
 
-Questions of four choices, by likelihood, and questions answered in eight tokens, of made-up sentences; of a run, or a decoder of the quickstart's size with random weights; one thread. Both ways give the same
-log-likelihoods (1e-4) and the same texts but for ties, or this ends with an error. The ratio is the geometric
-mean of the two kinds'.
+Questions of four choices, by likelihood, and ones answered in eight tokens, of made-up sentences; a run, or
+a decoder of the quickstart's size with random weights; one thread. Both ways give the same log-likelihoods
+(1e-4) and the same texts but for ties, or this ends with an error. The ratio is the geometric mean of the two
+kinds'.
 """
 
 import argparse
@@ -55,11 +56,8 @@ def tasks(folder: Path, count: int) -> dict[str, LoadedTask]:
     ]
     said: dict[str, Any] = {"choices": None, "score": "f1", "generate": {"max_tokens": 8, "stop": ["\n\n"]}}
     told = [{"question": one["question"], "answer": one["choices"][0]} for one in rows]
-    paths = {
-        "choices": write_task(folder, rows, "chosen"),
-        "generated": write_task(folder, told, "said", **said),
-    }
-    return {name: load(path) for name, path in paths.items()}
+    chosen, generated = write_task(folder, rows, "chosen"), write_task(folder, told, "said", **said)
+    return {"choices": load(chosen), "generated": load(generated)}
 
 
 def one_by_one(task: LoadedTask, encoder: Encoder) -> list[Record]:
