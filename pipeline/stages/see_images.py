@@ -259,23 +259,23 @@ class RestoreImages(Seeing):
                 f"{model.run}: it has learned {model.config.objective.kind}; masked_patches restores"
             )
         samples = next(pictures(model, dataset, VALIDATION, settings.pictures))
-        rows, loss = restored(model, samples)
+        rows, loss, guess = restored(model, samples)
         sheet(rows, stage.folder / SHEET, settings.scale)
         notify(f"{stage.name}: {stage.folder / SHEET}")
-        numbers = model.vision.patch_numbers
         own = model.config.objective.normalised_patches
-        return {"loss": loss, "guess": (numbers - 1) / numbers if own else None}
+        return {"loss": loss, "guess": guess, "normalised": own}
 
     def parts(self, folder: Path, found: Mapping[str, Any]) -> list[Part]:
         """The sheet with its legend."""
         words = (
             "Above held-out pictures, in the middle what the model sees of them, below what it makes of "
-            f"that; patches that it sees stay as they are. Mean square error on these: {found['loss']:.3f}"
+            f"that; patches that it sees stay as they are. Mean square error on these: {found['loss']:.3f}; "
+            f"a guess of every patch's own mean has {found['guess']:.3f}."
         )
-        if found["guess"] is not None:
+        if found["normalised"]:
             words += (
-                f"; a guess of every patch's own mean has {found['guess']:.3f}. The model is asked for "
-                "patches less their own mean over their own deviation, and the sheet takes both from these."
+                " The model is asked for patches less their own mean over their own deviation, and the sheet "
+                "takes both from these."
             )
         return [Text(words), Picture(str(folder / SHEET), "restored pictures")]
 
