@@ -20,11 +20,8 @@ from data_prep.contract.receipt import file_hash
 from data_prep.contract.settings import InputError, Settings
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.checkpoints.run_folder import read_config
-from pipeline.finetuning.batches import TaskBatches
 from pipeline.finetuning.prepared import Files, prepare
 from pipeline.tasks.saved import read_task
-from pipeline.training.loss_guard import read_skipped
-from pipeline.training.loss_spikes import batch_of
 
 ROWS = "rows.json"
 SCHEMA = 1
@@ -55,6 +52,10 @@ def trace_rows(run: Path, step: int) -> list[dict[str, Any]]:
 
     `InputError` where there is no such step, or where the files are not there or not as they were.
     """
+    from pipeline.finetuning.batches import TaskBatches
+    from pipeline.training.loss_guard import read_skipped
+    from pipeline.training.loss_spikes import batch_of
+
     config = read_config(run)
     if not 1 <= step <= config.train.steps:
         raise InputError(f"--step {step}: the run {run} has the steps 1 to {config.train.steps}")
