@@ -33,6 +33,7 @@ from data_prep.amounts import (
     shard_size,
     split_size,
 )
+from data_prep.checking import sound
 from data_prep.collect import collect
 from data_prep.config import PrepConfig
 from data_prep.contract.dataset import TOKENIZER, Manifest
@@ -113,7 +114,7 @@ class Preparation:
     def step(self, work: Work, wanted: Iterable[Part], size: Callable[[Part], Amount]) -> list[Part]:
         """Run the parts of one step; `size` says what a finished part looked at."""
         wanted = list(wanted)
-        done = finished(wanted)
+        done = sound(self.execute, self.storage, finished(wanted), self.notify)
         if len(done) < len(wanted):
             self.progress.begin(START, 0)
             self.start()

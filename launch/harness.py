@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from data_prep.contract.lock import locked
 from data_prep.contract.receipt import write_atomic
 from pipeline.evaluation.harness.run import Request, run_harness
 from pipeline.generation.load import load_model
@@ -26,14 +27,14 @@ def evaluate_run(
         told = ", ".join(f"{name.removesuffix(',none')} {value:.4g}" for name, value in one.items())
         notify(f"{task}: {told}")
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomic(
-            out / RESULTS, json.dumps({"results": scores, "versions": found.get("versions", {})}, indent=2)
-        )
         lines = (
             json.dumps({"task": task, **one}, default=str)
             for task, samples in found.get("samples", {}).items()
             for one in samples
         )
-        write_atomic(out / SAMPLES, "".join(f"{line}\n" for line in lines))
+        results = {"results": scores, "versions": found.get("versions", {})}
+        with locked(out, "writing", leave=False):
+            out.mkdir(parents=True, exist_ok=True)
+            write_atomic(out / RESULTS, json.dumps(results, indent=2))
+            write_atomic(out / SAMPLES, "".join(f"{line}\n" for line in lines))
     return scores
