@@ -8,7 +8,7 @@ from itertools import count
 from data_prep.contract.names import printable
 from data_prep.contract.report import Bar, Bars, Cell, Code, Heatmaps, Lines, Part, Table, Text
 
-MARKS = re.compile(r"(«.*?»|&lt;mask&gt;|&lt;extra_id_\d+&gt;)", re.DOTALL)
+MARKS = re.compile(r"(«[^«»]*»|&lt;mask&gt;|&lt;extra_id_\d+&gt;)")
 """Blanks and what fills them, in text made HTML."""
 
 
