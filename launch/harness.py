@@ -26,7 +26,19 @@ def evaluate_run(
     for task, one in scores.items():
         told = ", ".join(f"{name.removesuffix(',none')} {value:.4g}" for name, value in one.items())
         notify(f"{task}: {told}")
+    if found["cut"]:
+        notify(f"{found['cut']} prompts are longer than the model reads, and lost their beginning")
     if out is not None:
+<<<<<<< HEAD
+=======
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomic(
+            out / RESULTS,
+            json.dumps(
+                {"results": scores, "versions": found.get("versions", {}), "cut": found["cut"]}, indent=2
+            ),
+        )
+>>>>>>> main
         lines = (
             json.dumps({"task": task, **one}, default=str)
             for task, samples in found.get("samples", {}).items()

@@ -30,6 +30,7 @@ from pipeline.config import (
     TrackingConfig,
     TrainConfig,
     TuneConfig,
+    VisionConfig,
 )
 
 PATHS = (
@@ -59,6 +60,7 @@ class Recipe(Settings):
     corpus: CorpusConfig = CorpusConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     model: ModelConfig = ModelConfig()
+    vision: VisionConfig = VisionConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     data: DataConfig = DataConfig()
     parallel: ParallelConfig = ParallelConfig()
@@ -99,8 +101,9 @@ class Recipe(Settings):
         return self.model.architecture != "encoder"
 
     def pipeline(self) -> PipelineConfig:
-        """What pretraining is given. A ValidationError where the sections do not go together."""
-        return PipelineConfig(**{name: getattr(self, name) for name in PipelineConfig.model_fields})
+        """What pretraining on text is given. A ValidationError where the sections do not go together."""
+        names = PipelineConfig.model_fields.keys() - {"vision"}
+        return PipelineConfig(**{name: getattr(self, name) for name in names})
 
 
 def load(path: Path, overrides: Iterable[str] = (), quiet: bool = False) -> Recipe:

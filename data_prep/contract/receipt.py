@@ -104,7 +104,7 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def write_receipt(folder: Path, receipt: Receipt) -> None:
-    """Mark the stage in `folder` as done. The addresses in its configuration are told without their secrets."""
+    """Mark the stage in `folder` as done; addresses in its configuration are told without their secrets."""
     told = receipt.model_copy(update={"config": without_passwords(receipt.config)})
     write_atomic(folder / RECEIPT, told.model_dump_json(indent=2) + "\n")
 

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from data_prep.contract.dataset import MANIFEST, Dataset
 from data_prep.contract.lock import locked
+from data_prep.contract.pictures import ImageDataset, holds_pictures
 from data_prep.contract.receipt import (
     Receipt,
     file_hash,
@@ -33,8 +34,9 @@ from data_prep.contract.settings import InputError, Settings
 
 Notify = Callable[[str], None]
 
-DATASET, RUN, FILES = "dataset", "run", "files"
-"""What stages give and take: a dataset, in a folder or at an address, a run of a training, files."""
+DATASET, RUN, FILES, PICTURES = "dataset", "run", "files", "pictures"
+"""What stages give and take: a dataset of text, in a folder or at an address, a run of a training, files, a
+dataset of pictures."""
 
 
 class Input(NamedTuple):
@@ -192,6 +194,8 @@ def identify(source: Source) -> str:
     receipt = read_receipt(source.path)
     if receipt is not None:
         return receipt.fingerprint
+    if holds_pictures(source.path):
+        return ImageDataset(source.path).manifest.fingerprint
     if (source.path / MANIFEST).is_file():
         return Dataset(source.path).manifest.fingerprint
     if source.path.is_file():

@@ -54,18 +54,54 @@ def doctor(
     sets: Overrides = None,
     work: Work = None,
     hostfile: Hostfile = None,
+    wheelhouse: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Gather here what nodes without a network need, and check that instead."
+        ),
+    ] = None,
+    python: Annotated[str, typer.Option(help="Of a wheelhouse: the nodes' Python.")] = "3.12",
+    platform: Annotated[
+        str, typer.Option(help="Of a wheelhouse: the nodes' platform, as wheels name it.")
+    ] = "manylinux_2_28_x86_64",
+    has: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE|NAME==VERSION",
+            help="Of a wheelhouse: what the nodes have, as `pip freeze` prints it there.",
+        ),
+    ] = None,
+    extra: Annotated[
+        list[str] | None, typer.Option(help="Of a wheelhouse: engine where left out, train, prep, ...")
+    ] = None,
+    constraint: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of a wheelhouse: pip's constraints.")
+    ] = None,
+    at_most: Annotated[
+        float | None, typer.Option(metavar="MB", min=0.0, help="Of a wheelhouse: its largest size.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Whether machines, network, storage and a recipe go together; status 1 where something fails."""
-    with reporting(as_json) as result:
-        from launch import recipe as recipes
-        from launch.doctor.diagnose import diagnose
-        from launch.work import work_folder
+    """Whether machines, network, storage and a recipe go together; status 1 where something fails.
 
-        read = recipes.load(recipe, sets or []) if recipe else None
-        folder = work_folder(read, work) if read else Path(work or ".")
+    With --wheelhouse: whether nodes that reach no package index get all they need from that folder.
+    """
+    with reporting(as_json) as result:
+        if wheelhouse is not None:
+            from launch.wheelhouse.check import make
+            from launch.wheelhouse.node import read_node
+
+            node = read_node(python, platform, has or [])
+            told = make(node, extra or ["engine"], wheelhouse, constraint, at_most, print_line)
+        else:
+            from launch import recipe as recipes
+            from launch.doctor.diagnose import diagnose
+            from launch.work import work_folder
+
+            read = recipes.load(recipe, sets or []) if recipe else None
+            told = diagnose(read, work_folder(read, work) if read else Path(work or "."), hostfile)
         findings = []
-        for finding in diagnose(read, folder, hostfile):
+        for finding in told:
             findings.append(finding)
             print_line(finding.line())
         result |= {

@@ -55,15 +55,21 @@ def packages(extra: str) -> Finding:
         return fail(name, f"another version: {', '.join(wrong)}", advice)
     if {"torch", "ray"} & set(missing):
         return warn(name, f"not installed: {', '.join(missing)}", f"{advice}, where this machine is to do it")
+    if missing and extra == "train" and not {one.name for one in requirements("engine")} & set(missing):
+        return warn(name, f"trains, but lacks {', '.join(missing)}", f"{advice}, where reports are made")
     if missing:
         return fail(name, f"missing: {', '.join(missing)}", advice)
     return ok(name, ", ".join(there))
 
 
 def requirements(extra: str) -> list[Requirement]:
-    """What an extra of Bloomery adds to what it always needs."""
+    """What an extra of Bloomery adds to what it always needs, with the extras that it has in it."""
     found = [Requirement(line) for line in requires("bloomery") or []]
-    return [one for one in found if one.marker and one.marker.evaluate({"extra": extra})]
+    added = [one for one in found if one.marker and one.marker.evaluate({"extra": extra})]
+    inside = [
+        one for own in added if own.name == "bloomery" for name in own.extras for one in requirements(name)
+    ]
+    return [one for one in added if one.name != "bloomery"] + inside
 
 
 def gpus() -> Finding:

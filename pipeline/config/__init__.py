@@ -16,6 +16,8 @@ from pipeline.config.rope import RopeScaling
 from pipeline.config.run import EvaluationConfig, PipelineConfig
 from pipeline.config.study import StudyConfig
 from pipeline.config.tracking import TrackingConfig
+from pipeline.config.view import RandAugmentConfig, ViewConfig
+from pipeline.config.vision import VisionConfig
 
 __all__ = [
     "TRAINS",
@@ -32,9 +34,12 @@ __all__ = [
     "ParallelConfig",
     "PipelineConfig",
     "RampUp",
+    "RandAugmentConfig",
     "RopeScaling",
     "StudyConfig",
     "TrackingConfig",
     "TrainConfig",
     "TuneConfig",
+    "ViewConfig",
+    "VisionConfig",
 ]

@@ -7,6 +7,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from data_prep.contract.settings import Settings
 from pipeline.config.objective import ObjectiveConfig
+from pipeline.config.view import ViewConfig
 
 
 class MixtureEntry(Settings):
@@ -20,6 +21,7 @@ class MixtureEntry(Settings):
 
 class DataConfig(Settings):
     not_in_fingerprint = frozenset({"prefetch", "workers", "cache", "cache_bytes"})
+    later = frozenset({"view"})
 
     sequence_length: int = Field(256, ge=1, le=2**31)
     """Tokens in one sample; with an encoder and a decoder, those of the encoder."""
@@ -37,6 +39,8 @@ class DataConfig(Settings):
     """A run that would read the recipe's own dataset more often is refused; null allows any number."""
     mixture: list[MixtureEntry] = Field(default_factory=list)
     """Further datasets to train on. Validation is on the recipe's own."""
+    view: ViewConfig = ViewConfig()
+    """Of pictures: what of each the model is given."""
     prefetch: int = Field(2, ge=0)
     """Optimizer steps whose batches are made ahead in the background; 0 makes each when it is asked for."""
     workers: int = Field(0, ge=0)

@@ -9,9 +9,12 @@ import json
 import random
 import sysconfig
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from data_prep.contract.library import open_tokenizer
+from data_prep.contract.roles import TOKENIZER_JSON
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import RESERVED, Vocabulary
 from pipeline.conversion.agreement import Say
@@ -69,6 +72,29 @@ def compare(content: dict[str, Any], vocabulary: Vocabulary, say: Say) -> None:
         if known and tokenizer.decode(ours) != vocabulary.decode(ours):
             raise InputError(f"tokenizer.json would decode the ids of {text[:40]!r} to another text")
     say(f"tokenizer.json: the same ids as SentencePiece on {tokens:,} tokens, but for {ties} ties of scores")
+
+
+PLAIN = (
+    "A sentence, and (12 or 345) more.",
+    "two  spaces,\ta tab\nand a line",
+    "\ufb01ve \u2460 na\u00efve \u65e5\u672c\u8a9e",
+)
+"""Texts that any two tokenizers of one model agree on."""
+
+
+def compare_files(vocabulary: Vocabulary, say: Say) -> None:
+    """Say where a published folder's tokenizer.json gives other ids than its SentencePiece model."""
+    read = next(iter(vocabulary.files), TOKENIZER_JSON)  # what makes the ids is the first of them
+    if read == TOKENIZER_JSON or TOKENIZER_JSON not in vocabulary.files or find_spec("tokenizers") is None:
+        return
+    tokenizer = open_tokenizer(Path(TOKENIZER_JSON), json.loads(vocabulary.files[TOKENIZER_JSON]))
+    for text in PLAIN:
+        if vocabulary.encode(text) != tokenizer.encode(text, add_special_tokens=False).ids:
+            say(
+                f"{TOKENIZER_JSON} gives {text!r} other ids than {read}, which is read here: "
+                "transformers reads the former, and its scores will be others"
+            )
+            return
 
 
 def count_ties(ours: list[str], theirs: list[str], scores: dict[str, float]) -> int | None:

@@ -6,7 +6,8 @@ same samples whatever the layout, and a run that goes on with another number of 
 leaves out a sample.
 """
 
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
 from pipeline.config import PipelineConfig
+from pipeline.data.mixed import MixedStream, Stream
 from pipeline.data.mixture import Mixture
 from pipeline.data.remote import open_dataset
-from pipeline.data.stream import Cutting, MixedStream, SampleStream
+from pipeline.data.stream import Cutting, SampleStream
 from pipeline.data.tables import special_tokens
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.registry import objective_of
@@ -35,38 +37,34 @@ def cutting(config: PipelineConfig) -> Cutting:
     )
 
 
-class BatchMaker:
-    """The batches of rank `data_rank` of `data_size` over a dataset and the recipe's mixture.
+class Maker(ABC):
+    """The batches of rank `data_rank` of `data_size`, whatever the samples are.
 
-    Raises `InputError` where a folder is no dataset, a split is empty, tokenizers differ, the run would
-    pass an epoch limit, or a block is corrupt.
+    train       the endless sequence that is trained on
+    held_out    the one that is validated on
+    make_batch  samples in, a batch out
     """
 
-    def __init__(self, config: PipelineConfig, dataset: str, data_rank: int, data_size: int) -> None:
+    train: MixedStream[Any, Any]
+    held_out: Stream[Any]
+    make_batch: Callable[[Any], Batch]
+
+    def __init__(self, config: PipelineConfig, data_rank: int, data_size: int) -> None:
         self.config, self.data_rank, self.data_size = config, data_rank, data_size
         config.train.accumulation(data_size)  # refuses what does not divide
-        own = open_dataset(dataset, config.data)
-        others = [open_dataset(entry.dataset, config.data) for entry in config.data.mixture]
-        check_tokenizers(own, others)
-        streams = [self._stream(one, "train") for one in (own, *others)]
-        weights = [config.data.weight, *(entry.weight for entry in config.data.mixture)]
-        self.train = MixedStream(streams, Mixture(weights))
-        self.held_out = self._stream(own, "validation")
-        special = special_tokens(own.vocabulary)
-        self.make_batch = objective_of(config.objective).batches(config.data, special)
-        self._check_epochs()
 
-    def _stream(self, dataset: Dataset, split: str) -> SampleStream:
-        skip = self.config.data.corrupt_blocks == "skip"
-        return SampleStream(dataset, split, cutting(self.config), self.config.seed, skip)
+    @abstractmethod
+    def describe(self, stream: Any) -> dict[str, Any]:
+        """Numbers on the samples of one dataset."""
 
-    def _check_epochs(self) -> None:
+    def check_epochs(self) -> None:
+        """`InputError` where the run would read a dataset more often than the recipe allows."""
         limits = [self.config.data.max_epochs, *(entry.max_epochs for entry in self.config.data.mixture)]
         total = self.config.train.samples_before(self.config.train.steps)
         for stream, limit, epochs in zip(self.train.streams, limits, self.epochs(total), strict=True):
             if limit is not None and epochs > limit:
                 raise InputError(
-                    f"{stream.reader.place}: the run's {total} samples take {epochs:.2f} epochs of it "
+                    f"{stream.place}: the run's {total} samples take {epochs:.2f} epochs of it "
                     f"where max_epochs is {limit:g}; lower its weight or train.steps, or raise the limit"
                 )
 
@@ -111,9 +109,38 @@ class BatchMaker:
         total = self.config.train.samples_before(steps)
         shares, epochs = self.train.mixture.shares, self.epochs(total)
         return [
-            describe(stream) | {"share": share, "epochs": passed}
+            self.describe(stream) | {"share": share, "epochs": passed}
             for stream, share, passed in zip(self.train.streams, shares, epochs, strict=True)
         ]
+
+
+class BatchMaker(Maker):
+    """The batches of tokens over a dataset and the recipe's mixture.
+
+    Raises `InputError` where a folder is no dataset, a split is empty, tokenizers differ, the run would
+    pass an epoch limit, or a block is corrupt.
+    """
+
+    def __init__(self, config: PipelineConfig, dataset: str, data_rank: int, data_size: int) -> None:
+        super().__init__(config, data_rank, data_size)
+        own = open_dataset(dataset, config.data)
+        others = [open_dataset(entry.dataset, config.data) for entry in config.data.mixture]
+        check_tokenizers(own, others)
+        streams = [self._stream(one, "train") for one in (own, *others)]
+        weights = [config.data.weight, *(entry.weight for entry in config.data.mixture)]
+        self.train = MixedStream(streams, Mixture(weights))
+        self.held_out = self._stream(own, "validation")
+        special = special_tokens(own.vocabulary)
+        self.make_batch = objective_of(config.objective).batches(config.data, special)
+        self.check_epochs()
+
+    def _stream(self, dataset: Dataset, split: str) -> SampleStream:
+        skip = self.config.data.corrupt_blocks == "skip"
+        return SampleStream(dataset, split, cutting(self.config), self.config.seed, skip)
+
+    def describe(self, stream: SampleStream) -> dict[str, Any]:
+        """As `describe` has it."""
+        return describe(stream)
 
 
 def describe(stream: SampleStream) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import PipelineConfig
-from pipeline.data.maker import BatchMaker
+from pipeline.data.making import maker_of
 from pipeline.data.workers import WorkerJob, WorkerPool
 from pipeline.objectives.batches import Batch
 
@@ -22,7 +22,7 @@ class PretrainingBatches:
     pin_memory  whether the arrays lie in page-locked memory, from where a GPU copies without waiting
 
     `seconds_waited` is the time that `step` kept its caller waiting, over `steps_served` calls. Raises
-    `InputError` as `BatchMaker` does, and where workers keep dying.
+    `InputError` as `maker_of` does, and where workers keep dying.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class PretrainingBatches:
         pin_memory: bool = False,
     ) -> None:
         self.dataset = str(dataset)
-        self.maker = BatchMaker(config, self.dataset, data_rank, data_size)
+        self.maker = maker_of(config, self.dataset, data_rank, data_size)
         self.pin_memory = pin_memory
         self.seconds_waited = 0.0
         self.steps_served = 0

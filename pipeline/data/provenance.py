@@ -8,23 +8,30 @@ position of a sample the document it was cut from.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.contract.dataset import DOCUMENTS
+from data_prep.contract.dataset import DOCUMENTS, Dataset
+from data_prep.contract.pictures import ImageDataset
 from pipeline.config import PipelineConfig
-from pipeline.data.maker import BatchMaker
+from pipeline.data.making import maker_of
 from pipeline.data.remote import RemoteDataset
 from pipeline.data.stream import SampleStream
 from pipeline.data.windows import StreamSlice, document_heads
 from pipeline.objectives.batches import Batch
 
+if TYPE_CHECKING:
+    from pipeline.data.images.stream import ImageStream
+
 
 @dataclass(frozen=True)
 class Excerpt:
-    """What a sample holds of one document. `source` and `url` are None where the dataset does not tell."""
+    """What a sample holds of one document: tokens of its text, or a picture with no tokens and its caption.
+
+    `source` and `url` are None where the dataset does not tell.
+    """
 
     document: int
     source: str | None
@@ -61,17 +68,19 @@ def trace_step(config: PipelineConfig, dataset: str, step: int) -> list[TracedSa
     `config` is the run's resolved configuration, `dataset` the folder or address it trained on. Raises
     `InputError` where that is not there.
     """
-    maker = BatchMaker(config.model_copy(update={"train": _one_process(config, step)}), dataset, 0, 1)
+    maker = maker_of(config.model_copy(update={"train": _one_process(config, step)}), dataset, 0, 1)
     (indices,) = maker.indices(step)
     found = [
-        sample for stream, places, own in maker.train.deal(indices) for sample in _trace(stream, places, own)
+        sample
+        for stream, places, own in maker.train.deal(indices)
+        for sample in (_pictures if isinstance(stream.dataset, ImageDataset) else _trace)(stream, places, own)
     ]
     return sorted(found, key=lambda sample: sample.number)
 
 
 def step_batch(config: PipelineConfig, dataset: str, step: int) -> Batch:
     """The global batch of a step, over all ranks, as the model was given it: with the very same noise."""
-    maker = BatchMaker(config.model_copy(update={"train": _one_process(config, step)}), dataset, 0, 1)
+    maker = maker_of(config.model_copy(update={"train": _one_process(config, step)}), dataset, 0, 1)
     [batch] = maker.step(step)
     return batch
 
@@ -92,7 +101,7 @@ def _trace(
         for place, row in zip(places[some].tolist(), rows.tolist(), strict=True):
             runs = cut_by_document(window.tokens[row], found.document[row])
             traced.append((place, epoch, [(int(found.ids[which]), tokens) for which, tokens in runs]))
-    origins = origins_of(stream, {document for _, _, parts in traced for document, _ in parts})
+    origins = origins_of(stream.dataset, {document for _, _, parts in traced for document, _ in parts})
     decode = stream.dataset.vocabulary.decode
     for place, epoch, parts in traced:
         excerpts = [
@@ -100,6 +109,21 @@ def _trace(
             for document, tokens in parts
         ]
         yield TracedSample(place, stream.reader.place, epoch, excerpts)
+
+
+def _pictures(
+    stream: "ImageStream", places: NDArray[np.int64], indices: NDArray[np.int64]
+) -> Iterator[TracedSample]:
+    """The same for a dataset of pictures, of which each is a document."""
+    rows, keys = stream.locate(indices)
+    ids = stream.rows["id"][rows].tolist()
+    origins = origins_of(stream.dataset, set(ids))
+    epochs = indices // stream.order.samples
+    for place, epoch, document, row, key in zip(
+        places.tolist(), epochs.tolist(), ids, rows, keys, strict=True
+    ):
+        excerpt = Excerpt(document, *origins.get(document, (None, None)), 0, stream.caption(int(row), key))
+        yield TracedSample(place, stream.place, epoch, [excerpt])
 
 
 def sources_of(stream: SampleStream, epoch: int, window: int) -> Sources:
@@ -132,9 +156,10 @@ def cut_by_document(tokens: NDArray[Any], document: NDArray[np.int64]) -> Iterat
             yield int(document[part[0]]), tokens[part]
 
 
-def origins_of(stream: SampleStream, documents: set[int]) -> dict[int, tuple[str | None, str | None]]:
+def origins_of(
+    dataset: Dataset | ImageDataset, documents: set[int]
+) -> dict[int, tuple[str | None, str | None]]:
     """Source and URL of each document, from the dataset's documents.parquet; empty where it has none."""
-    dataset = stream.dataset
     if isinstance(dataset, RemoteDataset) and dataset.has(DOCUMENTS):
         dataset.copy(DOCUMENTS)
     path = dataset.folder / DOCUMENTS

@@ -1,4 +1,4 @@
-"""The endless sequence of samples of one dataset, or of a mixture: sample indices in, `Samples` out."""
+"""The endless sequence of samples of one dataset: sample indices in, `Samples` out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from data_prep.contract.dataset import Dataset
 from data_prep.contract.settings import InputError
-from pipeline.data.mixture import Mixture
 from pipeline.data.order import SampleOrder
 from pipeline.data.reader import BlockReader
 from pipeline.data.windows import StreamSlice, Window, joined, packed, read_stretch
@@ -114,40 +113,21 @@ class SampleStream:
             window.tokens[rows], window.following[rows], window.lengths[rows], keys, breaks, partners, paired
         )
 
+    @property
+    def place(self) -> str:
+        """The dataset's folder or address."""
+        return self.reader.place
+
+    def merge(self, places: Sequence[NDArray[np.int64]], parts: Sequence[Samples]) -> Samples:
+        """One batch of several, the samples of each part at its places."""
+        return merge(places, parts)
+
     def shards(self, indices: NDArray[np.int64]) -> set[str]:
         """The shards that the windows of some samples are read from."""
         names = set()
         for epoch, number, _, _ in self.order.locate(indices):
             names |= {self.reader.shard_name(block) for block in self._blocks(epoch, number)}
         return names
-
-
-class MixedStream:
-    """Samples dealt out to several streams by weight; all must have the same width and token type."""
-
-    def __init__(self, streams: Sequence[SampleStream], mixture: Mixture) -> None:
-        self.streams, self.mixture = streams, mixture
-
-    def samples(self, indices: NDArray[np.int64]) -> Samples:
-        """The samples with these indices [B], in this order."""
-        if len(self.streams) == 1:
-            return self.streams[0].samples(indices)
-        shares = self.deal(indices)
-        return merge([places for _, places, _ in shares], [stream.samples(own) for stream, _, own in shares])
-
-    def deal(
-        self, indices: NDArray[np.int64]
-    ) -> list[tuple[SampleStream, NDArray[np.int64], NDArray[np.int64]]]:
-        """(stream, places, own): `indices[places]` are the samples `own` of that stream."""
-        datasets, own = self.mixture.assign(indices)
-        places = [np.flatnonzero(datasets == number) for number in range(len(self.streams))]
-        return [
-            (stream, some, own[some]) for stream, some in zip(self.streams, places, strict=True) if len(some)
-        ]
-
-    def shards(self, indices: NDArray[np.int64]) -> set[str]:
-        """The shards that the windows of some samples are read from."""
-        return set().union(*(stream.shards(own) for stream, _, own in self.deal(indices)))
 
 
 def merge(places: Sequence[NDArray[np.int64]], parts: Sequence[Samples]) -> Samples:

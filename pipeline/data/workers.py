@@ -21,8 +21,9 @@ from typing import IO, Any
 import numpy as np
 
 from data_prep.contract.settings import InputError
-from pipeline.config import PipelineConfig
-from pipeline.data.maker import BatchMaker
+from pipeline.config import OptimizerConfig, PipelineConfig
+from pipeline.data.maker import Maker
+from pipeline.data.making import maker_of
 from pipeline.objectives.batches import Batch
 
 ATTEMPTS = 3
@@ -41,7 +42,10 @@ class WorkerJob:
     def to_line(self) -> str:
         """One line of JSON."""
         parts = {"dataset": self.dataset, "data_rank": self.data_rank, "data_size": self.data_size}
-        return json.dumps({"config": self.config.model_dump(mode="json"), **parts})
+        config = self.config.model_dump(mode="json")
+        # What a kind of training adds to these keys makes no batch, and nothing here knows the kind.
+        config["train"] = {key: config["train"][key] for key in OptimizerConfig.model_fields}
+        return json.dumps({"config": config, **parts})
 
     @staticmethod
     def from_line(line: str) -> "WorkerJob":
@@ -95,7 +99,7 @@ class Worker:
 class WorkerPool:
     """Several workers; any of them can make any step."""
 
-    def __init__(self, job: WorkerJob, count: int, maker: BatchMaker) -> None:
+    def __init__(self, job: WorkerJob, count: int, maker: Maker) -> None:
         self.maker = maker
         self.workers = [Worker(job) for _ in range(count)]
 
@@ -194,7 +198,7 @@ def main() -> None:
     maker = None
     for line in sys.stdin:
         try:
-            maker = maker or BatchMaker(job.config, job.dataset, job.data_rank, job.data_size)
+            maker = maker or maker_of(job.config, job.dataset, job.data_rank, job.data_size)
             batches = maker.step(int(line))
         except InputError as error:
             _write_header(answers, {"error": str(error)})

@@ -131,13 +131,8 @@ def masked_lm(
         targets 4 10 11 12 5
         weights 0  0  1  0 0
     """
-    tokens, ordinary = arranged.tokens, arranged.ordinary
-    if masking == "token":
-        hidden, groups = hide_tokens(ordinary, keys, density)
-    elif masking == "whole_word":
-        hidden, groups = hide_words(ordinary, special.starts_word(tokens), keys, density)
-    else:
-        hidden, groups = hide_spans(ordinary, special.starts_word(tokens), keys, density)
+    tokens = arranged.tokens
+    hidden, groups = chosen(arranged, keys, special, masking, density)
     return {
         "tokens": replace(tokens, hidden, groups, keys, special),
         "targets": tokens,
@@ -147,6 +142,15 @@ def masked_lm(
 
 Hidden = tuple[NDArray[np.bool_], NDArray[np.int64] | None]
 """Which positions are hidden [B, S], and which draw decides what replaces each; None is a draw of its own."""
+
+
+def chosen(arranged: Arranged, keys: Words, special: SpecialTokens, masking: str, density: float) -> Hidden:
+    """What is hidden by one of the three ways."""
+    tokens, ordinary = arranged.tokens, arranged.ordinary
+    if masking == "token":
+        return hide_tokens(ordinary, keys, density)
+    hide = hide_words if masking == "whole_word" else hide_spans
+    return hide(ordinary, special.starts_word(tokens), keys, density)
 
 
 def hide_tokens(ordinary: NDArray[np.bool_], keys: Words, density: float) -> Hidden:

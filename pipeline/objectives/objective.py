@@ -7,14 +7,16 @@ One class a kind, each in its own file; `pipeline.objectives.registry` finds it 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+from data_prep.contract.pictures import ImageDataset
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import SENTINELS, Vocabulary
-from pipeline.config import DataConfig, ObjectiveConfig
+from pipeline.config import DataConfig, ObjectiveConfig, PipelineConfig
 from pipeline.costs.lengths import Lengths
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.loss import Loss
+from pipeline.objectives.pictures import ImageSamples
 from pipeline.objectives.samples import Samples
 from pipeline.objectives.special import ABSENT, SpecialTokens
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from pipeline.models.layer import Flow, Layer
 
 MakeBatch = Callable[[Samples], Batch]
+MakePictureBatch = Callable[[ImageSamples], Batch]
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,9 @@ class Shape:
 
 class Objective(Loss):
     """A training objective with its settings."""
+
+    form: ClassVar[Literal["tokens", "pictures"]] = "tokens"
+    """What its samples are: `make_batch` is for tokens, `picture_batches` for pictures."""
 
     needs: ClassVar[tuple[str, ...]] = ()
     """Special tokens that not every published tokenizer has."""
@@ -79,6 +85,10 @@ class Objective(Loss):
     @abstractmethod
     def make_batch(self, data: DataConfig, special: SpecialTokens) -> MakeBatch:
         """The function from samples to batches: a pure one, whose noise follows from the samples' keys."""
+
+    def picture_batches(self, config: PipelineConfig, dataset: ImageDataset) -> MakePictureBatch:
+        """The same for an objective whose `form` is pictures."""
+        raise AssertionError(f"{self.settings.kind} has no batches of pictures")
 
     def batches(self, data: DataConfig, special: SpecialTokens) -> MakeBatch:
         """The same for a vocabulary that may not do. `InputError` where it lacks a special token."""
@@ -116,6 +126,10 @@ class Objective(Loss):
     def head(self, build: "Builder") -> "list[Layer]":
         """The layers behind the last block: the logits of every position."""
         return [*build.project_out(), build.logits()]
+
+    def layers(self, build: "Builder") -> "list[Layer]":
+        """Every layer: the model's with this head behind it."""
+        return build.layers(self.head)
 
     def __call__(self, outputs: "Flow", labels: "Flow") -> "tuple[Tensor, dict[str, Tensor]]":
         """Sum of weight times cross-entropy over the positions, in nats; no metrics beside it."""

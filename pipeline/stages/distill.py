@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from data_prep.contract.dataset import Dataset
 from data_prep.contract.receipt import file_hash
 from data_prep.contract.settings import InputError
 from data_prep.contract.stages import RUN, Input, Stage
@@ -43,6 +44,11 @@ class Distill(Pretrain):
     def job(self, stage: Stage) -> "Job":
         """Pretraining; the teacher reads and predicts what the student does."""
         job, config = super().job(stage), config_of(stage)
+        if config.generator:
+            raise InputError(
+                f"{stage.name}: objective.kind {config.objective.kind} predicts no words, which is "
+                "what a teacher is asked for; masked_lm does"
+            )
         start, run = self._teacher(stage)
         theirs = read_config(run)
         ours_are = (config.model.architecture, config.objective.kind)
@@ -51,7 +57,7 @@ class Distill(Pretrain):
                 f"{stage.name}.teacher: {run} is {theirs.model.architecture} on {theirs.objective.kind}, and "
                 f"the student {ours_are[0]} on {ours_are[1]}; a teacher predicts what its student does"
             )
-        assert job.dataset
+        assert isinstance(job.dataset, Dataset)
         check_tokenizer(job.dataset, run)
         job.inputs["teacher"] = file_hash(start / INDEX)
         return job

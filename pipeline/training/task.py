@@ -93,6 +93,8 @@ class Task:
     """Validations without a better one after which it ends, with the weights that had the best; 0 never."""
     taken: Mapping[str, str] = field(default_factory=dict)
     """Prefixes of weights that a checkpoint to start from may have under other ones, with these."""
+    fitted: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    """What makes a weight of another shape fit, by its name."""
     finish: Callable[[Engine, BatchSource], dict[str, Any]] = nothing
     """What is measured once the last step is done, by all ranks together, for the counts of the receipt."""
 
@@ -103,5 +105,5 @@ MakeTask = Callable[[Job, World, torch.dtype], Task]
 def own_objective(job: Job, world: World, dtype: torch.dtype) -> Task:
     """The recipe's model and objective."""
     del world
-    layers = model_layers(job.config, job.vocabulary.size, dtype)
+    layers = model_layers(job.config, job.vocabulary_size, dtype)
     return Task(layers, objective_of(job.config.objective))

@@ -22,7 +22,6 @@ os.environ["DS_ACCELERATOR"] = "cpu"
 
 import numpy as np
 import torch
-import transformers
 from torch import Tensor, nn
 
 from launch.quiet import quieten
@@ -35,6 +34,7 @@ from pipeline.optim.build import build
 from pipeline.optim.groups import group_keys
 from pipeline.parallel.engine import Engine
 from pipeline.parallel.stack import Stack
+from tests.benchmarks.references import reference
 
 VOCABULARY, LENGTH, TARGETS, BATCH = 8192, 256, 64, 8
 MODELS: dict[str, tuple[dict[str, Any], str]] = {
@@ -78,44 +78,6 @@ def batch(name: str) -> Batch:
     return found
 
 
-def reference(name: str, config: PipelineConfig) -> nn.Module:
-    """transformers' model of the same sizes, its attention by the same kernels where it has them."""
-    model = config.model
-    common = {"vocab_size": VOCABULARY}
-    if name == "gpt":
-        sizes = {"n_embd": model.hidden_size, "n_layer": model.layers, "n_head": model.heads}
-        drops = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
-        return transformers.GPT2LMHeadModel(
-            transformers.GPT2Config(n_positions=LENGTH, **common, **sizes, **drops)
-        )
-    if name == "bert":
-        return transformers.BertForMaskedLM(
-            transformers.BertConfig(
-                hidden_size=model.hidden_size,
-                num_hidden_layers=model.layers,
-                num_attention_heads=model.heads,
-                intermediate_size=model.mlp_size,
-                hidden_act="gelu_new",
-                max_position_embeddings=LENGTH,
-                hidden_dropout_prob=0.0,
-                attention_probs_dropout_prob=0.0,
-                **common,
-            )
-        )
-    return transformers.T5ForConditionalGeneration(
-        transformers.T5Config(
-            d_model=model.hidden_size,
-            d_kv=model.head_width,
-            d_ff=model.mlp_size,
-            num_layers=model.layers,
-            num_heads=model.heads,
-            dropout_rate=0.0,
-            decoder_start_token_id=0,
-            **common,
-        )
-    )
-
-
 def plain_loop(
     parameters: dict[str, nn.Parameter], config: PipelineConfig, compute: Callable[[], Tensor]
 ) -> Callable[[], object]:
@@ -141,7 +103,7 @@ def ways(name: str, config: PipelineConfig, here: world.World) -> dict[str, Call
     layers = model_layers(config, VOCABULARY, torch.float32)
     objective = objective_of(config.objective)
     engine = Engine(layers, objective, here, config.parallel, config.train, torch.float32, config.seed)
-    stack, theirs = Stack(layers), reference(name, config)
+    stack, theirs = Stack(layers), reference(config.model, VOCABULARY, LENGTH)
 
     def of_ours() -> Tensor:
         return objective(stack(dict(inputs)), {"targets": tensors["targets"], "weights": weights})[0]

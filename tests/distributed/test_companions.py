@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from megatron.core import parallel_state
 
 from pipeline.config import PipelineConfig
 from pipeline.distributed import world
@@ -19,7 +18,7 @@ from pipeline.parallel.companion import Companion
 from pipeline.parallel.engine import Engine
 from tests.distributed import toy
 from tests.distributed.distillation import Distillation, with_teacher
-from tests.distributed.processes import run_world
+from tests.distributed.processes import leave_groups, run_world
 
 LAYOUTS = [(1, 1, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2)]
 """Tensor, pipeline and data parallel size."""
@@ -73,7 +72,7 @@ def outputs_of(layout: tuple[int, int, int], kind: str) -> dict[str, Seen | None
         chosen = [one.numpy() for one in asked.log_probabilities(batches)]
         if logits:
             found[name] = Seen(here.tensor_rank, here.data_rank, logits, chosen)
-        parallel_state.destroy_model_parallel()
+        leave_groups(layout=False)
     world.stop()
     return found
 
@@ -126,7 +125,7 @@ def distill(layout: tuple[int, int, int], zero_stages: list[int]) -> list[list[f
         seen.append(learner.evaluate(with_teacher(micro_batches(given, here, 9), teacher)))
         assert learner.metrics["divergence"] == pytest.approx(seen[-1], rel=1e-6)
         found.append(seen)
-        parallel_state.destroy_model_parallel()
+        leave_groups(layout=False)
     world.stop()
     return found
 
@@ -160,7 +159,7 @@ def two_at_once(layout: tuple[int, int, int]) -> tuple[list[float], list[float]]
                 second.train_step(micro_batches(config(toy.BERT, layout), here, step), 1e-2)
             seen += learner.train_step(batches, 1e-2)
         found.append(seen)
-        parallel_state.destroy_model_parallel()
+        leave_groups(layout=False)
     world.stop()
     return found[0], found[1]
 

@@ -1,7 +1,6 @@
 """A student beside a teacher: the same losses, norms and metrics in every layout."""
 
 import numpy as np
-from megatron.core import parallel_state
 
 from pipeline.distributed import world
 from pipeline.objectives.batches import Batch
@@ -10,7 +9,7 @@ from pipeline.objectives.registry import objective_of
 from pipeline.parallel.companion import Companion
 from pipeline.stages.distill import with_teacher
 from tests.distributed import toy
-from tests.distributed.processes import run_world
+from tests.distributed.processes import leave_groups, run_world
 from tests.distributed.test_companions import LAYOUTS, companion, config, engine, micro_batches
 
 MODELS = {"gpt": (toy.GPT, toy.LLAMA | {"layers": 4}), "bert": (toy.BERT, toy.BERT | {"layers": 4})}
@@ -46,7 +45,7 @@ def distil(layout: tuple[int, int, int]) -> list[float]:
         together = [learner.evaluate(labelled(held)), *learner.metrics.values()]
         np.testing.assert_allclose(parts, together, rtol=1e-6)
         found += parts
-        parallel_state.destroy_model_parallel()
+        leave_groups()
     world.stop()
     return found
 

@@ -1,9 +1,10 @@
-"""BERT, RoBERTa and ALBERT."""
+"""BERT, RoBERTa, ALBERT and ELECTRA."""
 
 from dataclasses import replace
+from typing import Any
 
 from pipeline.conversion.families.common import GELUS, TIED, within
-from pipeline.conversion.family import Family, Key, Table
+from pipeline.conversion.family import LARGEST_SIZE, Family, Key, Table, whole
 
 BERT_BLOCK: Table = {
     "attention.qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
@@ -119,3 +120,41 @@ ALBERT = replace(
     copies=("albert.embeddings.position_ids", "predictions.decoder.bias", "albert.pooler.*"),
     sentence_task="sentence_order",
 )
+
+ELECTRA_TABLE: Table = _bert_body("electra.") | {
+    "project_in": "electra.embeddings_project",
+    "masked_head.dense": "generator_predictions.dense",
+    "masked_head.norm": "generator_predictions.LayerNorm",
+    "masked_head": "generator_lm_head",
+    "head.table": "generator_lm_head",
+}
+
+
+def _embedding_size(ours: dict[str, Any]) -> dict[str, Any]:
+    return {"embedding_size": ours["word_size"] or ours["hidden_size"]}
+
+
+def _word_size(theirs: dict[str, Any], place: str) -> dict[str, Any]:
+    size = whole(place, "embedding_size", theirs.get("embedding_size", 128), 1, LARGEST_SIZE)
+    return {} if size == theirs["hidden_size"] else {"word_size": size, "word_size_of": "embeddings"}
+
+
+ELECTRA = replace(
+    BERT,
+    model_type="electra",
+    classes=("ElectraForMaskedLM",),
+    bare="ElectraModel",
+    bared=("ElectraForPreTraining",),
+    base="electra.",
+    outside=("generator_predictions.", "generator_lm_head.", "discriminator_predictions."),
+    table=lambda model: ELECTRA_TABLE,
+    keys=(
+        *(key for key in BERT_KEYS if key.ours != "activation"),
+        Key("activation", "hidden_act", "gelu", {"gelu": "gelu"}),
+        Key("token_types", "type_vocab_size", 2),
+    ),
+    copies=("electra.embeddings.position_ids", "discriminator_predictions.*"),
+    write_more=_embedding_size,
+    read_more=_word_size,
+)
+"""Its generator; its discriminator without a head is the bare model."""

@@ -3,6 +3,12 @@
 What is asked is cut into tokens as the harness's own Hugging Face model does it, and scored in batches of
 similar length. An empty context is the start of a document; an encoder reads a text in what its objective has
 around it. Imports the harness, so it is itself imported where that is needed alone.
+
+Equal to the harness's own model but for four things: rows of a published word table that are of no token get
+no share of the probability; a folder whose two tokenizers give other ids is read by the SentencePiece model;
+our own runs' empty context is the end of a document, as in training, which the harness's own model takes with
+`prefix_token_id`; and an encoder-decoder says at most `max_gen_toks` tokens, where the harness's own may say
+as many more as its encoder reads.
 """
 
 from collections import defaultdict
@@ -32,6 +38,8 @@ class HarnessModel(TemplateLM):
         super().__init__()
         self.model, self.vocabulary, self.seed = model, model.vocabulary, seed
         self.backend = "seq2seq" if has_encoder(model) else "causal"
+        self.cut = 0
+        """How many contexts and answers had no room, and lost their beginning."""
 
     @property
     def eot_token_id(self) -> int:
@@ -40,8 +48,8 @@ class HarnessModel(TemplateLM):
 
     @property
     def prefix_token_id(self) -> int:
-        """What stands in the place of an empty context."""
-        return self.vocabulary.start
+        """What stands in the place of an empty context: a published tokenizer's `bos_token` if it has one."""
+        return self.vocabulary.eos if self.vocabulary.frame is None else self.vocabulary.bos
 
     @property
     def max_length(self) -> int:
@@ -71,6 +79,7 @@ class HarnessModel(TemplateLM):
         """What fits of both: each loses its beginning."""
         said = list(answer)[-self.max_length :]
         room = self.max_length if has_encoder(self.model) else self.max_length + 1 - len(said)
+        self.cut += len(said) < len(answer) or room < len(context)
         return Continuation(list(context)[-room:], said)
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
@@ -108,7 +117,9 @@ class HarnessModel(TemplateLM):
         stops = how.get("until") or []
         stops = [stops] if isinstance(stops, str) else [one for one in stops if one]
         room = self.max_length if has_encoder(self.model) else max(1, self.max_length - most)
-        prompts = [self.tok_encode(one)[-room:] or [self.prefix_token_id] for one in contexts]
+        encoded = [self.tok_encode(one) or [self.prefix_token_id] for one in contexts]
+        self.cut += sum(len(one) > room for one in encoded)
+        prompts = [one[-room:] for one in encoded]
         sampled = how.get("do_sample", False)
         sampling = Sampling(
             temperature=float(how.get("temperature", 1.0)) if sampled else 0.0,

@@ -30,6 +30,8 @@ class Request:
 def run_harness(model: LanguageModel, request: Request) -> dict[str, Any]:
     """The harness's own results: `results`, `versions`, `samples` of every question, and so on.
 
+    `cut` says how many prompts had no room in the model, and lost their beginning.
+
     `InputError` where it is not installed, knows no such task, or cannot get a task's data.
     """
     try:
@@ -41,6 +43,7 @@ def run_harness(model: LanguageModel, request: Request) -> dict[str, Any]:
         raise InputError(f"{MISSING} ({one_line(str(error))})") from None
     if not model.config.can_answer:
         raise InputError("a lone encoder gives no answers; --harness takes decoders and encoder-decoders")
+    asked = HarnessModel(model, request.seed)
     manager = TaskManager(include_path=str(request.include) if request.include else None)
     names = [one for one in request.tasks if not Path(one).is_file()]
     unknown = [one for one in names if not manager.match_tasks([one])]
@@ -50,7 +53,7 @@ def run_harness(model: LanguageModel, request: Request) -> dict[str, Any]:
         )
     try:
         found = simple_evaluate(
-            model=HarnessModel(model, request.seed),
+            model=asked,
             tasks=list(request.tasks),
             num_fewshot=request.shots,
             limit=request.limit,
@@ -64,5 +67,4 @@ def run_harness(model: LanguageModel, request: Request) -> dict[str, Any]:
     except (OSError, ValueError, RuntimeError) as error:
         reason = one_line(str(error))[:300]
         raise InputError(f"--harness {','.join(request.tasks)}: cannot be run ({reason})") from None
-    result: dict[str, Any] = found
-    return result
+    return {**found, "cut": asked.cut}

@@ -149,11 +149,16 @@ def t5(folder: Path) -> None:
     save(folder, "T5ForConditionalGeneration", "T5Config", **sizes, **ids)
 
 
-def llama(folder: Path) -> None:
-    """With both tokenizers, which have the same ids, and texts that begin with <s>."""
+def llama(folder: Path, **sentences: Any) -> None:
+    """With both tokenizers and texts that begin with <s>.
+
+    Their ids are the same where a text has no characters or spaces for SentencePiece to make others of; with
+    the published models' own `sentences` settings everywhere.
+    """
     folder.mkdir(parents=True)
-    (folder / "tokenizer.model").write_bytes(sentence_model("bpe"))
-    rows = sentencepiece.SentencePieceProcessor(model_proto=sentence_model("bpe")).GetPieceSize()
+    model = sentence_model("bpe", **sentences)
+    (folder / "tokenizer.model").write_bytes(model)
+    rows = sentencepiece.SentencePieceProcessor(model_proto=model).GetPieceSize()
     said = {
         "tokenizer_class": "LlamaTokenizer",
         "add_bos_token": True,
