@@ -29,22 +29,12 @@ def evaluate_run(
     if found["cut"]:
         notify(f"{found['cut']} prompts are longer than the model reads, and lost their beginning")
     if out is not None:
-<<<<<<< HEAD
-=======
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomic(
-            out / RESULTS,
-            json.dumps(
-                {"results": scores, "versions": found.get("versions", {}), "cut": found["cut"]}, indent=2
-            ),
-        )
->>>>>>> main
         lines = (
             json.dumps({"task": task, **one}, default=str)
             for task, samples in found.get("samples", {}).items()
             for one in samples
         )
-        results = {"results": scores, "versions": found.get("versions", {})}
+        results = {"results": scores, "versions": found.get("versions", {}), "cut": found["cut"]}
         with locked(out, "writing", leave=False):
             out.mkdir(parents=True, exist_ok=True)
             write_atomic(out / RESULTS, json.dumps(results, indent=2))
