@@ -21,7 +21,8 @@ def on_loopback() -> Iterator[None]:
     keeps it. Everywhere else nothing happens.
     """
     host, port = os.environ.get("MASTER_ADDR", ""), os.environ.get("MASTER_PORT", "")
-    if os.environ.get("RANK") != "0" or not _is_loopback(host) or not port.isdigit():
+    first = os.environ.get("RANK") == "0" and not dist.is_initialized()  # nor has joined one already
+    if not first or not _is_loopback(host) or not port.isdigit():
         yield
         return
     listening = socket.create_server(("127.0.0.1", int(port)))

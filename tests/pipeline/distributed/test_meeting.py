@@ -40,6 +40,20 @@ def test_it_listens_on_loopback_alone(host: str, rank: str, monkeypatch: pytest.
     assert listening(port) == {"127.0.0.1"}
 
 
+def test_a_process_that_has_joined_joins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings of several models follow one another in the same world."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for name, value in (
+            ("MASTER_ADDR", "127.0.0.1"),
+            ("MASTER_PORT", taken.getsockname()[1]),
+            ("RANK", 0),
+        ):
+            monkeypatch.setenv(name, str(value))
+        monkeypatch.setattr(dist, "is_initialized", lambda: True)
+        with on_loopback():
+            pass
+
+
 @pytest.mark.parametrize("host", ["10.0.0.1", "example.test", ""])
 def test_what_spans_hosts_is_left_to_torch(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
