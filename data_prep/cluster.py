@@ -38,7 +38,7 @@ at once, and a cluster that can grow sees what waits."""
 
 
 class Cluster:
-    """Runs parts on Ray. Ray starts with the first part, so a run in which all is done never starts it."""
+    """Runs parts on Ray. Ray starts with the first part, so where a dataset is done it never starts."""
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers, self.started = workers, False

@@ -141,11 +141,11 @@ def test_a_full_disk_names_the_folder_and_goes_on_when_there_is_room(
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How many parts of each step have run."""
+    """How many parts of each step have run, beside those that look at what an earlier run left."""
     counts: Counter[str] = Counter()
 
     def counting(step: str, work: Any, parts: Any) -> Any:
-        counts.update([step] * len(parts))
+        counts.update([step] * len(parts) if step != "check" else [])
         yield from original(step, work, parts)
 
     original = helpers.here
