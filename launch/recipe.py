@@ -17,6 +17,7 @@ from data_prep.config import CorpusConfig, TokenizerConfig
 from data_prep.contract.problems import Problem, did_you_mean, first_problem
 from data_prep.contract.reading import plain_name, printable, read_yaml, without_password
 from data_prep.contract.settings import InputError, Settings
+from data_prep.images.config import ImagesConfig
 from launch.settings import SuperviseConfig
 from pipeline.config import (
     DataConfig,
@@ -35,6 +36,8 @@ from pipeline.config import (
 
 PATHS = (
     ("corpus", "paths"),
+    ("images", "paths"),
+    ("images", "validation_paths"),
     ("corpus", "filters", "url", "blocklist"),
     ("corpus", "filters", "c4", "bad_words"),
     ("corpus", "decontaminate", "paths"),
@@ -59,6 +62,7 @@ class Recipe(Settings):
     """Seed of every random choice."""
     corpus: CorpusConfig = CorpusConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
+    images: ImagesConfig = ImagesConfig()
     model: ModelConfig = ModelConfig()
     vision: VisionConfig = VisionConfig()
     objective: ObjectiveConfig = ObjectiveConfig()

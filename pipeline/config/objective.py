@@ -24,6 +24,7 @@ class ObjectiveConfig(Settings):
             "label_smoothing",
             "generator_share",
             "discriminator_weight",
+            "span_boundary",
             "mixup",
             "cutmix",
             "normalised_patches",
@@ -58,6 +59,8 @@ class ObjectiveConfig(Settings):
     """Whether every epoch has the same samples with the same noise (BERT), or new ones (RoBERTa)."""
     sentence_task: Literal["none", "next_sentence", "sentence_order"] = "none"
     """masked_lm's second task: BERT's next sentence, or ALBERT's sentence order."""
+    span_boundary: bool = False
+    """Whether masked_lm's hidden spans are predicted from the tokens at their borders, too (SpanBERT)."""
     generator_share: float = Field(0.25, gt=0.0, le=1.0)
     """Width, heads and MLP of replaced_tokens' generator as shares of the model's, which is as deep."""
     discriminator_weight: float = Field(50.0, gt=0.0)
@@ -87,6 +90,6 @@ class ObjectiveConfig(Settings):
 
     @property
     def density(self) -> float:
-        """The share of tokens or words that is hidden."""
+        """The share of tokens, words or patches that is hidden."""
         published = {"denoising": 0.3, "masked_patches": 0.75}
         return self.noise_density or published.get(self.kind, 0.15)

@@ -56,6 +56,13 @@ class PipelineConfig(Settings):
     def _vision_fits(self, vision: VisionConfig) -> None:
         sizes = self.parallel
         vision.check_layout(sizes.tensor, sizes.pipeline, sizes.sequence)
+        if self.objective.kind == "masked_patches" and (
+            vision.architecture != "vit" or self.parallel.sequence
+        ):
+            raise ValueError(
+                "objective.kind masked_patches hides patches from a sequence of them; it needs "
+                "vision.architecture vit and parallel.sequence false"
+            )
         mixes = [name for name in ("mixup", "cutmix") if getattr(self.objective, name)]
         if mixes and self.train.micro_batch % 2:
             raise ValueError(
@@ -77,6 +84,11 @@ class PipelineConfig(Settings):
             raise ValueError(
                 f"objective.kind {self.objective.kind} does not train a model.architecture "
                 f"{self.model.architecture}; {' or '.join(kinds)} does"
+            )
+        if self.objective.span_boundary and self.model.word_size:
+            raise ValueError(
+                f"objective.span_boundary predicts words from states of their width; model.word_size is "
+                f"{self.model.word_size}, leave it out"
             )
         if self.objective.kind == "replaced_tokens":
             generator_of(self.model, self.objective)
@@ -109,9 +121,10 @@ class PipelineConfig(Settings):
 
     @property
     def speaker(self) -> Self:
-        """What predicts words: the model itself, or the generator beside it as a model of its own."""
+        """What predicts words: the model without heads beside it, or a generator as a model of its own."""
         if self.generator is None:
-            return self
+            alone = self.objective.model_copy(update={"span_boundary": False})
+            return self.model_copy(update={"objective": alone}) if self.objective.span_boundary else self
         objective = self.objective.model_copy(update={"kind": "masked_lm"})
         return self.model_copy(update={"model": self.generator, "objective": objective})
 

@@ -104,7 +104,7 @@ def test_a_damaged_file_of_a_finished_part_is_made_again(
 ) -> None:
     """Of the right size, so that only who reads it can tell; read in a part or between two steps, after what
     an earlier run left was looked through."""
-    monkeypatch.setattr("data_prep.preparation.sound", lambda execute, storage, done, notify: done)
+    monkeypatch.setattr("data_prep.steps.sound", lambda execute, storage, done, notify: done)
     config, out = prep_config([corpus], tokenizer={"sample_bytes": 20_000}), tmp_path / "out"
     prepare_here(config, out)
     before, told = fingerprints(out), list[str]()
