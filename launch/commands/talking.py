@@ -13,6 +13,36 @@ from launch.console import Average, Json, app, print_line, reporting
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run or its checkpoints/step-N.")]
 
 
+@app.command(epilog="Example: bloomery chat runs/quickstart/tune")
+def chat(
+    run: Run,
+    system: Annotated[str, typer.Option(metavar="TEXT", help="What is said before the conversation.")] = "",
+    tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 256,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token.")] = 0.8,
+    top_k: Annotated[int, typer.Option(min=0, help="Draw from the k likeliest tokens; 0 from all.")] = 0,
+    top_p: Annotated[float, typer.Option(min=0.01, max=1.0, help="Draw from this much probability.")] = 0.95,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds draw equal answers.")] = 0,
+    average: Average = False,
+    as_json: Json = False,
+) -> None:
+    """A conversation with a model in the terminal; /help lists what can be done in it."""
+    with reporting(as_json) as result:
+        from rich.console import Console
+
+        from launch.chat import Talk, converse, reader
+        from launch.serving.served import open_served
+        from pipeline.generation.sampling import Sampling
+
+        served = open_served(run, None, average)
+        talk = Talk(served, Sampling(temperature, top_k, top_p, seed), tokens, system)
+        console = Console()
+        if sys.stdin.isatty():
+            does = "answers; /help says what else" if served.tuned else "was not tuned: it goes on with texts"
+            console.print(f"{served.name} {does}", style="dim", markup=False, highlight=False)
+        converse(talk, console, reader(console))
+        result |= talk.row()
+
+
 @app.command(epilog="Example: bloomery serve runs/quickstart/tune")
 def serve(
     run: Run,

@@ -68,7 +68,9 @@ class Api:
             Route(one.path, self._counting(one.path, one.endpoint), methods=[*(one.methods or ())])
             for one in routes
         ]
-        return Starlette(routes=counted, exception_handlers={HTTPException: _no_route})
+        app = Starlette(routes=counted, exception_handlers={HTTPException: _no_route})
+        app.router.redirect_slashes = False
+        return app
 
     def _counting(
         self, route: str, endpoint: Callable[[Request], Awaitable[Response]]

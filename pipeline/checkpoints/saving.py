@@ -119,6 +119,18 @@ def load_part(engine: Engine, checkpoint: Checkpoint, prefix: str) -> str:
     return summary(set().union(*gathered(missing)))
 
 
+def load_called(engine: Engine, checkpoint: Checkpoint, called: Callable[[str], str]) -> str:
+    """Take every weight from that which is `called` so in a checkpoint; `InputError` where it lacks one.
+
+    Returns which ones of the checkpoint were not taken.
+    """
+    wanted = {called(name): shape for name, shape in engine.whole_shapes().items()}
+    together(lambda: checkpoint.check_fits(wanted))
+    state.restore_weights(engine, lambda name: checkpoint.merged(called(name)))
+    taken = set().union(*gathered(set(wanted)))
+    return summary({name for name in checkpoint.index.tensors if ADAPTER not in name} - taken)
+
+
 def check_files(checkpoint: Checkpoint, world: World) -> None:
     """`InputError` on all ranks where a file is damaged; each rank reads its share of them."""
 

@@ -24,6 +24,7 @@ class ObjectiveConfig(Settings):
             "label_smoothing",
             "generator_share",
             "discriminator_weight",
+            "span_boundary",
             "mixup",
             "cutmix",
             "normalised_patches",
@@ -58,6 +59,8 @@ class ObjectiveConfig(Settings):
     """Whether every epoch has the same samples with the same noise (BERT), or new ones (RoBERTa)."""
     sentence_task: Literal["none", "next_sentence", "sentence_order"] = "none"
     """masked_lm's second task: BERT's next sentence, or ALBERT's sentence order."""
+    span_boundary: bool = False
+    """Whether masked_lm's hidden spans are predicted from the tokens at their borders, too (SpanBERT)."""
     generator_share: float = Field(0.25, gt=0.0, le=1.0)
     """Width, heads and MLP of replaced_tokens' generator as shares of the model's, which is as deep."""
     discriminator_weight: float = Field(50.0, gt=0.0)

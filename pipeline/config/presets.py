@@ -47,6 +47,7 @@ ROBERTA: Values = {
     "max_positions": 512,
 }
 BERT: Values = ROBERTA | {"token_types": 2, "norm_epsilon": 1e-12}
+DISTILBERT: Values = BERT | {"token_types": 0}
 ALBERT: Values = BERT | {"activation": "gelu_tanh", "shared_layers": True, "word_size_of": "embeddings"}
 ELECTRA: Values = BERT | {"word_size_of": "embeddings"}
 T5: Values = {
@@ -183,6 +184,9 @@ PRESETS: dict[str, Values] = {
     "roberta-base": ROBERTA | sized(12, 768, 12),
     "roberta-large": ROBERTA | sized(24, 1024, 16),
     "roberta-tiny": ROBERTA | TINY,
+    # Sanh et al. 2019
+    "distilbert-base": DISTILBERT | sized(6, 768, 12),
+    "distilbert-tiny": DISTILBERT | TINY,
     # Lan et al. 2020, table 1
     "albert-base": ALBERT | sized(12, 768, 12, word_size=128),
     "albert-large": ALBERT | sized(24, 1024, 16, word_size=128),

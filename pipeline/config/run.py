@@ -78,6 +78,11 @@ class PipelineConfig(Settings):
                 f"objective.kind {self.objective.kind} does not train a model.architecture "
                 f"{self.model.architecture}; {' or '.join(kinds)} does"
             )
+        if self.objective.span_boundary and self.model.word_size:
+            raise ValueError(
+                f"objective.span_boundary predicts words from states of their width; model.word_size is "
+                f"{self.model.word_size}, leave it out"
+            )
         if self.objective.kind == "replaced_tokens":
             generator_of(self.model, self.objective)
 
@@ -109,9 +114,10 @@ class PipelineConfig(Settings):
 
     @property
     def speaker(self) -> Self:
-        """What predicts words: the model itself, or the generator beside it as a model of its own."""
+        """What predicts words: the model without heads beside it, or a generator as a model of its own."""
         if self.generator is None:
-            return self
+            alone = self.objective.model_copy(update={"span_boundary": False})
+            return self.model_copy(update={"objective": alone}) if self.objective.span_boundary else self
         objective = self.objective.model_copy(update={"kind": "masked_lm"})
         return self.model_copy(update={"model": self.generator, "objective": objective})
 

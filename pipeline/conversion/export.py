@@ -59,6 +59,9 @@ def export(path: Path, out: Path, say: Say, average: bool = False) -> dict[str, 
         return export_task(checkpoint, task, facts_of(config, vocabulary), out, say, average)
     chats = task is None and config.can_answer and was_tuned(run, config)
     template = ChatTemplate(vocabulary) if chats else None
+    if config.objective.span_boundary:
+        say("the head of the span boundary objective, of which transformers has none, is left out")
+        config = config.speaker
     facts = facts_of(config, vocabulary, template)
     weight = partial(checkpoint.merged, average=average)
     with files.appearing(out) as folder:

@@ -34,6 +34,8 @@ HEADS: dict[tuple[str, str], Named] = {
     ("roberta", "tokens"): Named("RobertaForTokenClassification", {OUT: "classifier"}),
     ("roberta", "spans"): Named("RobertaForQuestionAnswering", {OUT: "qa_outputs"}),
     ("roberta", "choices"): Named("RobertaForMultipleChoice", ROBERTA_POOL | {OUT: "classifier"}),
+    ("distilbert", "tokens"): Named("DistilBertForTokenClassification", {OUT: "classifier"}),
+    ("distilbert", "spans"): Named("DistilBertForQuestionAnswering", {OUT: "qa_outputs"}),
     ("electra", "tokens"): Named("ElectraForTokenClassification", {OUT: "classifier"}),
     ("electra", "spans"): Named("ElectraForQuestionAnswering", {OUT: "qa_outputs"}),
     ("gpt2", "text"): Named("GPT2ForSequenceClassification", {OUT: "score"}),

@@ -9,6 +9,8 @@ from pipeline.config import ModelConfig, ObjectiveConfig
 from pipeline.config.generator import generator_of
 from pipeline.costs.lengths import Lengths
 
+PLACE_SIZE, BOUNDARY_PLACES = 200, 15
+"""Width of the embedding of places in a span, and how many there are (SpanBERT's code)."""
 VOCABULARY_MULTIPLE = 128
 """Word tables are padded to a multiple of this: their shape does not depend on the parallel layout."""
 
@@ -100,9 +102,17 @@ def parameters(
         count += width * (hidden + model.bias) + norm_size(model, width) + vocabulary_rows
     if model.pooler:
         count += hidden * (hidden + 1)
+    if objective and objective.span_boundary:
+        count += boundary_weights(model) + BOUNDARY_PLACES * PLACE_SIZE + vocabulary_rows
+        count += 2 * (hidden + norm_size(model))
     if objective and objective.has_sentence_task:
         count += hidden * (hidden + 1) + 2 * (hidden + 1)
     return count
+
+
+def boundary_weights(model: ModelConfig) -> int:
+    """Matrix entries between the states at a span's borders and the words (SpanBERT)."""
+    return (2 * model.hidden_size + PLACE_SIZE) * model.hidden_size + model.hidden_size**2
 
 
 def discriminator_weights(model: ModelConfig) -> int:
@@ -187,6 +197,10 @@ def heads_cost(
     A generator predicts at hidden tokens alone, the discriminator at all.
     """
     if objective is None or objective.kind != "replaced_tokens":
-        return head_cost(model, lengths, vocabulary_rows)
+        found = head_cost(model, lengths, vocabulary_rows)
+        if objective and objective.span_boundary:
+            per_token = 2.0 * boundary_weights(model) + 2.0 * vocabulary_rows * model.hidden_size
+            found += objective.density * lengths.inputs * per_token
+        return found
     narrow = head_cost(generator_of(model, objective), lengths, vocabulary_rows)
     return objective.density * narrow + lengths.inputs * discriminator_cost(model)

@@ -29,6 +29,8 @@ Flow: TypeAlias = dict[str, Tensor]
     discriminator_logits [B, S]
     drawn [B, S]              tokens of which a generator drew some
     generator_losses [B, S]   what it lost there
+    boundary_losses [B, S]    of hidden tokens by what stands at the borders of their spans
+    last_states [S, B, H]     those behind the last block, for a loss
     pooled [B, H]             an encoder's pooled first token
     scores [B or S, B, C]     what a head says of texts or of tokens
     values [B, S]             one number a position, float32
@@ -52,6 +54,10 @@ FLOATS = (
     "generator.logit_bias",
     "generator_losses",
     "discriminator_logits",
+    "last_states",
+    "boundary.states",
+    "boundary.logit_bias",
+    "boundary_losses",
     "memory",
     "logit_bias",
     "next_sentence_logits",

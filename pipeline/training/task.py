@@ -84,7 +84,7 @@ class Task:
     experience: Callable[[Engine, Notify], Experience] | None = None
     """What makes the batches where the model's own outputs decide them; None takes the stage's."""
     begin: Callable[[Engine], str] = as_loaded
-    """What else is loaded where a run starts with the weights of another; tells of it in a line."""
+    """What else is loaded where a run begins, behind the weights of another if any; tells of it in a line."""
     measure: Callable[[Engine, BatchSource], dict[str, float]] | None = None
     """What else is measured at a validation, by all ranks together, who all get the same."""
     best_by: str = ""

@@ -9,6 +9,7 @@ import torch
 from pipeline.config import PipelineConfig
 from pipeline.distributed import world
 from pipeline.distributed.world import World
+from pipeline.models.build import Head
 from pipeline.models.initialize import draw
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.loss import Loss
@@ -32,16 +33,16 @@ def config(model: dict[str, Any], layout: tuple[int, int, int], zero_stage: int 
     return toy.config(model, layout[0], layout[1], zero_stage)
 
 
-def companion(given: PipelineConfig, here: World) -> Companion:
+def companion(given: PipelineConfig, here: World, head: Head | None = None) -> Companion:
     """One with the same random weights in every layout, large enough that logits differ."""
-    found = Companion(model_layers(given, toy.VOCABULARY, torch.float32), here, given.parallel)
+    found = Companion(model_layers(given, toy.VOCABULARY, torch.float32, head), here, given.parallel)
     shapes = found.whole_shapes()
     found.restore(lambda name: draw(name, 7, torch.Size(shapes[name]), 0.2))
     return found
 
 
-def engine(given: PipelineConfig, here: World, loss: Loss | None = None) -> Engine:
-    layers = model_layers(given, toy.VOCABULARY, torch.float32)
+def engine(given: PipelineConfig, here: World, loss: Loss | None = None, head: Head | None = None) -> Engine:
+    layers = model_layers(given, toy.VOCABULARY, torch.float32, head)
     loss = loss or objective_of(given.objective)
     return Engine(layers, loss, here, given.parallel, given.train, torch.float32, given.seed)
 

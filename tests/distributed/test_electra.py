@@ -6,31 +6,27 @@ largest, and of the norm of all.
 """
 
 from collections.abc import Iterator
-from functools import cache, partial
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 import transformers
-from megatron.core import parallel_state
 from torch import Tensor
 
-from pipeline.config import DataConfig, ModelConfig, ObjectiveConfig, PipelineConfig, TrainConfig
+from pipeline.config import DataConfig, ModelConfig, ObjectiveConfig, PipelineConfig
 from pipeline.conversion.electra import DISCRIMINATOR
 from pipeline.conversion.families.encoders import ELECTRA
 from pipeline.conversion.family import Facts
 from pipeline.conversion.links import exported, links
 from pipeline.conversion.skeleton import shapes
-from pipeline.distributed import sharding, world
+from pipeline.distributed import world
 from pipeline.objectives.batches import Batch
-from pipeline.objectives.model import model_layers
 from pipeline.objectives.registry import objective_of
-from pipeline.objectives.replaced import ReplacedTokens
 from pipeline.objectives.replacing import discriminator, drawn, in_generator
-from pipeline.parallel import state
-from pipeline.parallel.engine import Engine
+from tests.distributed.one_step import Part, one_step, whole_gradients
 from tests.distributed.processes import run_world
 from tests.pipeline.conversion import references as ref
 from tests.pipeline.objectives.rows import samples, special
@@ -64,53 +60,9 @@ def batch() -> Batch:
     return {name: np.ascontiguousarray(array) for name, array in found.items()}
 
 
-class Part(NamedTuple):
-    """What one rank has."""
-
-    tensor_rank: int
-    outputs: dict[str, Any]
-    loss: float
-    metrics: dict[str, float]
-    gradients: dict[str, Any]
-    cuts: dict[str, sharding.Cut]
-    norm: float
-
-
 def in_each(layouts: list[dict[str, Any]]) -> list[Part]:
     """One layout after the other in this process."""
-    found = []
-    for parallel in layouts:
-        found.append(one(parallel))
-        parallel_state.destroy_model_parallel()
-    return found
-
-
-def one(parallel: dict[str, Any]) -> Part:
-    """One training step at a learning rate of zero."""
-    given = config(**parallel)
-    here = world.start(given.parallel, given.seed)
-    seen: dict[str, Any] = {}
-
-    class Recorded(ReplacedTokens):
-        def __call__(self, outputs: Any, labels: Any) -> Any:
-            seen.update({key: one.detach().numpy().copy() for key, one in outputs.items()})
-            return super().__call__(outputs, labels)
-
-    optim = TrainConfig(steps=1, global_batch=3, micro_batch=3, clip_gradient_norm=0.0)
-    layers = model_layers(given, ref.VOCABULARY, torch.float32)
-    engine = Engine(layers, Recorded(given.objective), here, given.parallel, optim, torch.float32, given.seed)
-    wholes = engine.whole_shapes()
-    state.restore_weights(engine, lambda path: ref.weight(path, torch.Size(wholes[path])))
-    gradients: dict[str, Any] = {}
-
-    def add(path: str, gradient: Tensor) -> None:
-        gradients[path] = gradients.get(path, 0.0) + gradient.numpy()
-
-    for path, parameter in engine.parameters.items():
-        parameter.register_hook(partial(add, path))
-    loss, norm = engine.train_step([batch()], 0.0)
-    cuts = {path: sharding.cut_of(p, here.tensor_size) for path, p in engine.parameters.items()}
-    return Part(here.tensor_rank, seen, loss, engine.metrics, gradients, cuts, norm)
+    return [one_step(config(**parallel), batch(), ref.VOCABULARY) for parallel in layouts]
 
 
 def weights() -> dict[str, Tensor]:
@@ -212,19 +164,6 @@ def compare(ours: dict[str, Tensor], there: dict[str, Tensor], layout: str) -> N
         assert apart <= 1e-4 * float(there[path].abs().max().clamp(min=1e-3)), f"{layout} {path}: {apart}"
         compared += 1
     assert compared > 60
-
-
-def whole_gradients(parts: list[Part]) -> dict[str, Tensor]:
-    """Shards put together, and what each stage adds to a tied one summed."""
-    found: dict[str, Tensor] = {}
-    size = 1 + max(part.tensor_rank for part in parts)
-    for start in range(0, len(parts), size):
-        stage = parts[start : start + size]
-        for path, cut in stage[0].cuts.items():
-            shards = [torch.from_numpy(part.gradients[path]) for part in stage]
-            whole = sharding.unshard(shards if cut.shards > 1 else shards[:1], cut)
-            found[path] = found[path] + whole if path in found else whole
-    return found
 
 
 def test_draws_are_those_of_the_probabilities() -> None:

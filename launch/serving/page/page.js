@@ -153,7 +153,7 @@ function toolsOf(turn, one) {
   const again = button("again", "Ask again", () => regenerate(turn));
   again.disabled = Boolean(running);
   tools.append(again);
-  const notes = { length: "cut at the most tokens", stopped: "stopped" };
+  const notes = { length: "ended at the most tokens", stopped: "stopped" };
   tools.append(make("span", { className: "note", textContent: [notes[one.finish], `seed ${one.seed}`].filter(Boolean).join(" · ") }));
   return tools;
 }
@@ -329,7 +329,7 @@ async function begin() {
   const kinds = { decoder: "decoder", encoder_decoder: "encoder and decoder" };
   $("model").textContent = facts.model;
   $("facts").textContent = `${kinds[facts.architecture] ?? "model"} · step ${facts.step} · reads ${facts.context} tokens`;
-  $("hint").textContent = `${facts.model} makes things up.`;
+  $("hint").textContent = `${facts.model} can be wrong.`;
   document.title = `${facts.model} · Bloomery`;
   render();
   $("text").focus();

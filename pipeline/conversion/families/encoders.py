@@ -1,4 +1,4 @@
-"""BERT, RoBERTa, ALBERT and ELECTRA."""
+"""BERT, RoBERTa, DistilBERT, ALBERT and ELECTRA."""
 
 from dataclasses import replace
 from typing import Any
@@ -79,6 +79,46 @@ ROBERTA = Family(
     position_offset=lambda facts: (facts.pad or 0) + 1,
     offset_counted=True,
     copies=("roberta.embeddings.position_ids", "lm_head.decoder.bias", "roberta.pooler.dense.*"),
+)
+
+DISTILBERT_BLOCK: Table = {
+    "attention.qkv": ("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+    "attention.output": "attention.out_lin",
+    "attention_norm": "sa_layer_norm",
+    "mlp.up": "ffn.lin1",
+    "mlp.down": "ffn.lin2",
+    "mlp_norm": "output_layer_norm",
+}
+DISTILBERT_TABLE: Table = {
+    "words.table": "distilbert.embeddings.word_embeddings",
+    "positions": "distilbert.embeddings.position_embeddings",
+    "embedding_norm": "distilbert.embeddings.LayerNorm",
+    **within("blocks.*.", "distilbert.transformer.layer.*.", DISTILBERT_BLOCK),
+    "masked_head.dense": "vocab_transform",
+    "masked_head.norm": "vocab_layer_norm",
+    "masked_head": "vocab_projector",
+    "head.table": "vocab_projector",
+}
+
+DISTILBERT = Family(
+    model_type="distilbert",
+    classes=("DistilBertForMaskedLM",),
+    bare="DistilBertModel",
+    base="distilbert.",
+    outside=("vocab_transform.", "vocab_layer_norm.", "vocab_projector."),
+    table=lambda model: DISTILBERT_TABLE,
+    keys=(
+        Key("layers", "n_layers"),
+        Key("hidden_size", "dim"),
+        Key("heads", "n_heads"),
+        Key("feed_forward_size", "hidden_dim"),
+        Key("activation", "activation", "gelu", {**GELUS, "relu": "relu"}),
+        Key("dropout", ("dropout", "attention_dropout"), 0.1),
+        TIED,
+    ),
+    ours=BERT_VALUES | {"token_types": 0, "norm_epsilon": 1e-12},
+    theirs={"sinusoidal_pos_embds": False},
+    copies=("distilbert.embeddings.position_ids",),
 )
 
 ALBERT_LAYER = "albert.encoder.albert_layer_groups.0.albert_layers.0."

@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,15 @@ FLAGS = (
     "--remote-debugging-pipe",
 )
 
+PLACED = """
+import fcntl, os, sys
+given = [fcntl.fcntl(int(one), fcntl.F_DUPFD, 10) for one in sys.argv[1:3]]
+for place, one in enumerate(given, 3):
+    os.dup2(one, place)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Runs a command whose descriptors 3 and 4 are the given ones, where Chromium looks for its pipes."""
+
 
 class Browser:
     """One browser with one page. What goes wrong in the page is in `problems`."""
@@ -33,7 +43,7 @@ class Browser:
         self._from, theirs_out = os.pipe()
         command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", *command],
+            [sys.executable, "-c", PLACED, str(theirs_in), str(theirs_out), *command],
             pass_fds=(theirs_in, theirs_out),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
