@@ -90,6 +90,6 @@ class ObjectiveConfig(Settings):
 
     @property
     def density(self) -> float:
-        """The share of tokens or words that is hidden."""
+        """The share of tokens, words or patches that is hidden."""
         published = {"denoising": 0.3, "masked_patches": 0.75}
         return self.noise_density or published.get(self.kind, 0.15)

@@ -56,6 +56,13 @@ class PipelineConfig(Settings):
     def _vision_fits(self, vision: VisionConfig) -> None:
         sizes = self.parallel
         vision.check_layout(sizes.tensor, sizes.pipeline, sizes.sequence)
+        if self.objective.kind == "masked_patches" and (
+            vision.architecture != "vit" or self.parallel.sequence
+        ):
+            raise ValueError(
+                "objective.kind masked_patches hides patches from a sequence of them; it needs "
+                "vision.architecture vit and parallel.sequence false"
+            )
         mixes = [name for name in ("mixup", "cutmix") if getattr(self.objective, name)]
         if mixes and self.train.micro_batch % 2:
             raise ValueError(

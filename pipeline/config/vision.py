@@ -17,16 +17,24 @@ Colours = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
 class VisionConfig(Settings):
     preset: str | None = None
     """A published model, such as vit-b16: it gives every key of this section that the recipe leaves out."""
+    architecture: Literal["vit", "swin"] = "vit"
+    """Attention over all patches, or in windows of maps that halve from stage to stage."""
     image_size: int = Field(32, ge=1, le=1 << 14)
     """Side of the square images that the model reads, in pixels."""
     patch_size: int = Field(4, ge=1, le=1 << 10)
     """Side of a patch in pixels: a patch is what a token is for text."""
     layers: Layers = 4
-    """Number of transformer layers."""
+    """Number of transformer layers; a Swin has those of `depths`."""
     hidden_size: Width = 128
-    """Width of the residual stream."""
+    """Width of the residual stream; a Swin's doubles from stage to stage."""
     heads: Width = 4
-    """Number of attention heads."""
+    """Number of attention heads; a Swin has `stage_heads`."""
+    depths: tuple[Layers, ...] = Field((), max_length=16)
+    """Layers of each stage of a Swin."""
+    stage_heads: tuple[Width, ...] = Field((), max_length=16)
+    """Heads of each stage of a Swin."""
+    window: int = Field(7, ge=1, le=1 << 10)
+    """Side of a Swin's windows, in places of its map."""
     feed_forward_size: Width | None = None
     """Width inside the MLP; null is 4 times hidden_size."""
     activation: Literal["gelu", "gelu_tanh", "quick_gelu"] = "gelu"
@@ -37,8 +45,8 @@ class VisionConfig(Settings):
     """Whether a learned token stands before the patches."""
     pooling: Literal["class", "mean"] = "class"
     """What the head sees of the last layer: the class token, or the mean over the patches."""
-    positions: Literal["learned", "sinusoidal"] = "learned"
-    """Learned positions, or fixed sines and cosines of row and column (MAE)."""
+    positions: Literal["learned", "sinusoidal", "none"] = "learned"
+    """Learned positions, fixed sines and cosines of row and column (MAE), or none (Swin)."""
     embedding_norm: bool = False
     """Whether the embeddings are normalised before the first layer (CLIP)."""
     patch_bias: bool = True
@@ -86,6 +94,7 @@ class VisionConfig(Settings):
             if size % heads[name]:
                 key = "heads" if name == "hidden_size" else "decoder_heads"
                 raise ValueError(f"{name} {size} is not divisible by {key} {heads[name]}")
+        self._stages_go_together()
         if self.pooling == "class" and not self.class_token:
             raise ValueError("pooling class needs class_token true; pooling mean does not")
         if self.positions == "sinusoidal" and (self.hidden_size % 4 or self.decoder_hidden_size % 4):
@@ -94,6 +103,47 @@ class VisionConfig(Settings):
                 f"{self.hidden_size} and {self.decoder_hidden_size}"
             )
         return self
+
+    def _stages_go_together(self) -> None:
+        if self.architecture == "vit":
+            for name in ("depths", "stage_heads"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} is for architecture swin; architecture is vit")
+            return
+        if not self.depths or len(self.depths) != len(self.stage_heads):
+            raise ValueError(
+                f"architecture swin needs as many stage_heads as depths; there are {len(self.stage_heads)} "
+                f"and {len(self.depths)}"
+            )
+        wanted = {"class_token": False, "pooling": "mean", "positions": "none", "embedding_norm": True}
+        for name, value in wanted.items():
+            if getattr(self, name) != value:
+                raise ValueError(f"architecture swin needs {name} {str(value).lower()}")
+        for width, heads in zip(self.widths, self.stage_heads, strict=True):
+            if width % heads:
+                raise ValueError(f"the width {width} of a stage is not divisible by its stage_heads {heads}")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Width of each stage."""
+        stages = len(self.depths) if self.architecture == "swin" else 1
+        return tuple(self.hidden_size << stage for stage in range(stages))
+
+    @property
+    def width(self) -> int:
+        """Width of what the tower gives."""
+        return self.widths[-1]
+
+    @property
+    def depth(self) -> int:
+        """Layers of all stages."""
+        return sum(self.depths) if self.architecture == "swin" else self.layers
+
+    @property
+    def stages(self) -> tuple[ModelConfig, ...]:
+        """The transformer layers of each stage of a Swin, as any other model's are described."""
+        parts = zip(self.depths, self.widths, self.stage_heads, strict=True)
+        return tuple(self._blocks(layers, width, heads, None) for layers, width, heads in parts)
 
     @property
     def side(self) -> int:
@@ -144,15 +194,18 @@ class VisionConfig(Settings):
 
     def check_layout(self, tensor: int, pipeline: int, sequence: bool) -> None:
         """ValueError where a layout does not fit."""
-        blocks = self.blocks
-        split = {"vision.heads": blocks.heads, "vision.feed_forward_size": blocks.mlp_size}
-        for key, value in split.items():
+        swin = self.architecture == "swin"
+        heads = [("vision.stage_heads", one) for one in self.stage_heads] if swin else []
+        split = heads or [("vision.heads", self.heads), ("vision.feed_forward_size", self.blocks.mlp_size)]
+        for key, value in split:
             if value % tensor:
                 raise ValueError(f"{key} {value} is not divisible by parallel.tensor {tensor}")
+        if sequence and swin:
+            raise ValueError("parallel.sequence is for vision.architecture vit; a Swin's maps are not shared")
         if sequence and self.tokens % tensor:
             raise ValueError(
                 f"parallel.sequence shares {self.tokens} tokens of an image over parallel.tensor {tensor}, "
                 "which does not divide them; vision.class_token false has one fewer, with pooling mean"
             )
-        if self.layers < pipeline:
-            raise ValueError(f"vision.layers {self.layers} is fewer than parallel.pipeline {pipeline}")
+        if self.depth < pipeline:
+            raise ValueError(f"vision.layers {self.depth} is fewer than parallel.pipeline {pipeline}")

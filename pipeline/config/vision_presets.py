@@ -38,6 +38,24 @@ def vit(layers: int, hidden_size: int, heads: int, patch_size: int, image_size: 
     }
 
 
+SWIN: Values = {
+    "architecture": "swin",
+    "patch_size": 4,
+    "image_size": 224,
+    "class_token": False,
+    "pooling": "mean",
+    "positions": "none",
+    "embedding_norm": True,
+    "norm_epsilon": 1e-5,
+    **IMAGENET,
+}
+
+
+def swin(hidden_size: int, depths: tuple[int, ...], heads: tuple[int, ...], window: int = 7) -> Values:
+    """A Swin of these sizes."""
+    return SWIN | {"hidden_size": hidden_size, "depths": depths, "stage_heads": heads, "window": window}
+
+
 VISION_PRESETS: dict[str, Values] = {
     # Dosovitskiy et al. 2021, table 1, and Steiner et al. 2022, table 2
     "vit-ti16": vit(12, 192, 3, 16),
@@ -54,6 +72,12 @@ VISION_PRESETS: dict[str, Values] = {
     "mae-tiny": MAE
     | TINY
     | {"hidden_size": 48, "decoder_layers": 2, "decoder_hidden_size": 32, "decoder_heads": 4},
+    # Liu et al. 2021, section 3.3
+    "swin-t": swin(96, (2, 2, 6, 2), (3, 6, 12, 24)),
+    "swin-s": swin(96, (2, 2, 18, 2), (3, 6, 12, 24)),
+    "swin-b": swin(128, (2, 2, 18, 2), (4, 8, 16, 32)),
+    "swin-l": swin(192, (2, 2, 18, 2), (6, 12, 24, 48)),
+    "swin-tiny": swin(16, (2, 2), (2, 4), window=4) | {"image_size": 40},
     # Radford et al. 2021, table 20; the text towers have the same names among the presets of `model`
     "clip-b32": CLIP | vit(12, 768, 12, 32) | {"joint_size": 512},
     "clip-b16": CLIP | vit(12, 768, 12, 16) | {"joint_size": 512},

@@ -11,8 +11,14 @@ def tower_parameters(vision: VisionConfig) -> int:
     width, blocks = vision.hidden_size, vision.blocks
     count = (vision.patch_numbers + vision.patch_bias) * width + vision.class_token * width
     count += vision.tokens * width * (vision.positions == "learned")
-    count += vision.layers * flops.block_parameters(blocks)
-    return count + (1 + vision.embedding_norm) * flops.norm_size(blocks)
+    count += vision.embedding_norm * flops.norm_size(blocks) + flops.norm_size(blocks, vision.width)
+    if vision.architecture == "vit":
+        return count + vision.layers * flops.block_parameters(blocks)
+    table = (2 * vision.window - 1) ** 2
+    for model in vision.stages:
+        count += model.layers * (flops.block_parameters(model) + table * model.heads)
+    merged = vision.stages[:-1]
+    return count + sum(flops.norm_size(one, 4 * one.hidden_size) + 8 * one.hidden_size**2 for one in merged)
 
 
 def decoder_parameters(vision: VisionConfig) -> int:
@@ -35,7 +41,7 @@ def parameters(config: PipelineConfig, vocabulary_rows: int = 0) -> int:
     assert vision is not None
     count, kind = tower_parameters(vision), config.objective.kind
     if kind == "image_classes":
-        return count + (vision.hidden_size + 1) * (vision.classes or 0)
+        return count + (vision.width + 1) * (vision.classes or 0)
     if kind == "masked_patches":
         return count + decoder_parameters(vision)
     joint = vision.joint_size or 0
@@ -43,7 +49,7 @@ def parameters(config: PipelineConfig, vocabulary_rows: int = 0) -> int:
         config.model
     )
     text += flops.stack_extras(config.model, config.position_table, config.model.heads)
-    return count + text + (vision.hidden_size + config.model.hidden_size) * joint + 1
+    return count + text + (vision.width + config.model.hidden_size) * joint + 1
 
 
 def training_per_sample(config: PipelineConfig) -> float:
@@ -57,11 +63,32 @@ def training_per_sample(config: PipelineConfig) -> float:
         ends = 2.0 * vision.decoder_hidden_size * (vision.hidden_size + vision.patch_numbers)
         forward += _blocks(vision.decoder, vision.tokens) + vision.tokens * ends
     elif objective.kind == "image_classes":
-        forward += 2.0 * vision.hidden_size * (vision.classes or 0)
+        forward += 2.0 * vision.width * (vision.classes or 0)
     else:
         forward += _blocks(config.model, config.data.sequence_length)
-        forward += 2.0 * (vision.hidden_size + config.model.hidden_size) * (vision.joint_size or 0)
-    return 3.0 * (forward + _blocks(vision.blocks, seen))
+        forward += 2.0 * (vision.width + config.model.hidden_size) * (vision.joint_size or 0)
+    return 3.0 * (forward + _tower(vision, seen))
+
+
+def _tower(vision: VisionConfig, seen: int) -> float:
+    """FLOPs forward of the layers of a tower that see so many tokens, or of a Swin's windows."""
+    if vision.architecture == "vit":
+        return _blocks(vision.blocks, seen)
+    side, total = vision.side, 0.0
+    for number, model in enumerate(vision.stages):
+        if number:
+            side = -(-side // 2)
+            total += side * side * 4.0 * model.hidden_size**2
+        total += model.layers * window_cost(model, side, vision.window)
+    return total
+
+
+def window_cost(model: ModelConfig, side: int, window: int) -> float:
+    """FLOPs forward of a layer that sees windows of a map of this side, filled up to whole ones."""
+    window = min(side, window)
+    filled = -(-side // window) * window
+    weights, products = flops.block_weights(model), flops.attention_products(model, window**2, causal=False)
+    return side * side * 2.0 * weights + filled * filled * products
 
 
 def held_bytes(count: int, model_ranks: int, data_ranks: int, zero_stage: int) -> float:

@@ -10,7 +10,7 @@ from data_prep.contract.problems import first_problem
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import ModelConfig, ObjectiveConfig, PipelineConfig, VisionConfig
-from pipeline.config.vision_presets import CLIP_PIXELS, IMAGENET
+from pipeline.config.vision_presets import CLIP_PIXELS, IMAGENET, SWIN
 from pipeline.conversion.family import shown, whole
 from pipeline.conversion.links import Link
 from pipeline.conversion.vision import tables
@@ -33,6 +33,14 @@ DECODER: Keys = {
     "decoder_layers": ("decoder_num_hidden_layers", 8),
     "decoder_hidden_size": ("decoder_hidden_size", 512),
     "decoder_heads": ("decoder_num_attention_heads", 16),
+}
+STAGES: Keys = {
+    "hidden_size": ("embed_dim", 96),
+    "window": ("window_size", 7),
+    "image_size": ("image_size", 224),
+    "patch_size": ("patch_size", 4),
+    "activation": ("hidden_act", "gelu"),
+    "norm_epsilon": ("layer_norm_eps", 1e-5),
 }
 CLIP_SIZES: Keys = {
     **SIZES,
@@ -89,7 +97,9 @@ class ImageFamily:
     processor: str
     """The class that makes of a picture what the model reads."""
     ignored: tuple[str, ...] = ()
-    """How names begin or end of tensors that we have no use for."""
+    """How names begin of tensors that we have no use for."""
+    computed: tuple[str, ...] = ()
+    """How names end of tensors that only hold what is computed."""
     renamed: tuple[tuple[str, str], ...] = ()
     """Parts of names as some versions of transformers write them, and as they are published."""
 
@@ -102,6 +112,9 @@ class ImageFamily:
         if self.objective == "contrastive":
             return found | _write_pair(config, said, own)
         found |= own | {"num_channels": 3, "qkv_bias": True, "hidden_dropout_prob": vision.dropout}
+        if vision.architecture == "swin":
+            stages = {"depths": list(vision.depths), "num_heads": list(vision.stage_heads)}
+            found |= stages | {"mlp_ratio": 4.0, "drop_path_rate": vision.stochastic_depth}
         if self.objective == "masked_patches":
             objective = config.objective
             return found | {
@@ -131,6 +144,7 @@ class ImageFamily:
                     "normalised_patches": bool(theirs.get("norm_pix_loss", False)),
                 }
             else:
+                values |= _stages(theirs, place) if self.model_type == "swin" else {}
                 labels = theirs.get("id2label")
                 values["classes"] = len(labels) if isinstance(labels, dict) else theirs.get("num_labels", 2)
             _same(theirs, "num_channels", 3, place)
@@ -167,6 +181,22 @@ def read(keys: Keys, theirs: dict[str, Any], place: str) -> dict[str, Any]:
         elif name != "norm_epsilon":
             value = whole(place, called, value, 1, 1 << 20)
         found[name] = value
+    return found
+
+
+def _stages(theirs: dict[str, Any], place: str) -> dict[str, Any]:
+    """A Swin's stages."""
+    _same(theirs, "mlp_ratio", 4.0, place)
+    _same(theirs, "use_absolute_embeddings", False, place)
+    found = {}
+    for ours, (called, default) in {
+        "depths": ("depths", [2, 2, 6, 2]),
+        "stage_heads": ("num_heads", [3, 6, 12, 24]),
+    }.items():
+        value = theirs.get(called, default)
+        if not isinstance(value, list) or not 1 <= len(value) <= 16:
+            raise InputError(f"{place}: {called} is {shown(value)}; a list of a number a stage is expected")
+        found[ours] = tuple(whole(place, called, one, 1, 1 << 16) for one in value)
     return found
 
 
@@ -223,6 +253,19 @@ VIT = ImageFamily(
     "ViTImageProcessor",
     ignored=("vit.pooler.",),
 )
+SWIN_TOWER = {name: SWIN[name] for name in ("architecture", "class_token", "pooling", "positions")}
+SWINS = ImageFamily(
+    "swin",
+    "SwinForImageClassification",
+    "image_classes",
+    SWIN_TOWER | {"embedding_norm": True, **IMAGENET},
+    frozenset({"layers", "heads", "feed_forward_size"}),
+    STAGES,
+    lambda config, pieces: list(tables.swin(config)),
+    "ViTImageProcessor",
+    ignored=("swin.pooler.",),
+    computed=(".relative_position_index",),
+)
 MAE = ImageFamily(
     "vit_mae",
     "ViTMAEForPreTraining",
@@ -245,12 +288,14 @@ CLIP = ImageFamily(
     "CLIPImageProcessor",
     ignored=("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids"),
 )
-IMAGE_FAMILIES = (VIT, MAE, CLIP)
+IMAGE_FAMILIES = (VIT, SWINS, MAE, CLIP)
 
 
 def image_family_of(config: PipelineConfig, said: Said) -> ImageFamily:
     """The family of a run. `InputError` with the key that no class of transformers has."""
-    family = next(one for one in IMAGE_FAMILIES if one.objective == config.objective.kind)
+    swin = _vision(config).architecture == "swin"
+    same = [one for one in IMAGE_FAMILIES if one.objective == config.objective.kind]
+    family = next((one for one in same if swin == (one.model_type == "swin")), same[0])
     back = family.read(family.write(config, said), config.name, family.class_name, {})
     for section in ("vision", "model") if config.objective.kind == "contrastive" else ("vision",):
         ours, theirs = getattr(config, section), getattr(back, section)

@@ -80,7 +80,7 @@ class Source:
         self.files = files.Tensors(folder)
         self.names: dict[str, str] = {}
         for name in self.files.places:
-            if name.startswith(family.ignored) and family.ignored:
+            if name.startswith(family.ignored) or name.endswith(family.computed):
                 continue
             published = name
             for before, after in family.renamed:

@@ -22,6 +22,9 @@ VIT_BLOCK: Modules = {
     "mlp.up": "intermediate.dense",
     "mlp.down": "output.dense",
 }
+SWIN_BLOCK: Modules = VIT_BLOCK | {
+    "attention.qkv": tuple(f"attention.self.{one}" for one in ("query", "key", "value")),
+}
 CLIP_BLOCK: Modules = {
     "attention_norm": "layer_norm1",
     "attention.qkv": tuple(f"self_attn.{one}_proj" for one in "qkv"),
@@ -51,8 +54,8 @@ def same(ours: str, theirs: str, kinds: tuple[str, ...] = BOTH) -> Iterator[Link
         yield Link((f"{ours}.{kind}",), (f"{theirs}.{kind}",), ())
 
 
-def blocks(ours: str, theirs: str, model: ModelConfig, names: Modules) -> Iterator[Link]:
-    """Every layer of a stack."""
+def blocks(ours: str, theirs: str, model: ModelConfig, names: Modules, first: int = 0) -> Iterator[Link]:
+    """Every layer of a stack, of which `first` of ours come before."""
     cut = pieces(model.heads, (1, 1, 1))
     for number in range(model.layers):
         for own, there in names.items():
@@ -60,7 +63,7 @@ def blocks(ours: str, theirs: str, model: ModelConfig, names: Modules) -> Iterat
             changes = () if isinstance(there, str) else (cut,)
             for kind in BOTH:
                 named = tuple(f"{theirs}.{number}.{one}.{kind}" for one in modules)
-                yield Link((f"{ours}.{number}.{own}.{kind}",), named, changes)
+                yield Link((f"{ours}.{first + number}.{own}.{kind}",), named, changes)
 
 
 def vit_tower(vision: VisionConfig) -> Iterator[Link]:
@@ -86,6 +89,30 @@ def vit(config: PipelineConfig) -> Iterator[Link]:
     yield from same("classifier.linear", "classifier")
 
 
+def swin(config: PipelineConfig) -> Iterator[Link]:
+    """A Swin with its classification head."""
+    vision = config.vision
+    assert vision is not None
+    start, number = "swin.embeddings", 0
+    patches = f"{start}.patch_embeddings.projection"
+    convolved = (convolution(vision.patch_size),)
+    yield Link(("image.patches.linear.weight",), (f"{patches}.weight",), convolved)
+    yield Link(("image.patches.linear.bias",), (f"{patches}.bias",), ())
+    yield from same("image.embedding_norm", f"{start}.norm")
+    for stage, model in enumerate(vision.stages):
+        there = f"swin.encoder.layers.{stage}"
+        yield from blocks("image.blocks", f"{there}.blocks", model, SWIN_BLOCK, number)
+        for place in range(model.layers):
+            table = f"{there}.blocks.{place}.attention.self.relative_position_bias_table"
+            yield Link((f"image.blocks.{number + place}.relative",), (table,), ())
+        number += model.layers
+        if stage + 1 < len(vision.stages):
+            yield from same(f"image.merging.{stage}.norm", f"{there}.downsample.norm")
+            yield from same(f"image.merging.{stage}.linear", f"{there}.downsample.reduction", ("weight",))
+    yield from same("image.norm", "swin.layernorm")
+    yield from same("classifier.linear", "classifier")
+
+
 def mae(config: PipelineConfig) -> Iterator[Link]:
     """A masked autoencoder."""
     vision = config.vision
@@ -104,7 +131,7 @@ def fixed(config: PipelineConfig) -> dict[str, Tensor]:
     """What transformers keeps as tensors and we compute: tables of sines."""
     vision = config.vision
     assert vision is not None
-    if vision.positions == "learned":
+    if vision.positions != "sinusoidal":
         return {}
     widths = {"vit.embeddings.position_embeddings": vision.hidden_size}
     if config.objective.kind == "masked_patches":

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.objectives.pictures import ImageSamples
 
-WIDTHS = (32, 64, 128)
+WIDTHS = (16, 32, 64)
 
 
 def linear(size: int, classes: int) -> nn.Module:
@@ -21,13 +21,12 @@ def linear(size: int, classes: int) -> nn.Module:
 
 
 def convolutional(size: int, classes: int) -> nn.Module:
-    """Three stages of two 3 x 3 convolutions with batch norm and ReLU, each halving the side, and a mean."""
+    """Three 3 x 3 convolutions with batch norm and ReLU, each at half the side before, and a mean."""
     del size
     layers: list[nn.Module] = []
     before = 3
     for width in WIDTHS:
-        for inputs in (before, width):
-            layers += [nn.Conv2d(inputs, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+        layers += [nn.Conv2d(before, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
         layers.append(nn.MaxPool2d(2))
         before = width
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))

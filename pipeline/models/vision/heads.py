@@ -26,7 +26,7 @@ class Pooled(nn.Module):
     ) -> None:
         super().__init__()
         self.vision, self.parts, self.name = vision, megatron.sequence_parallel, name
-        self.linear = WholeLinear(megatron, vision.hidden_size, outputs, bias=bias, std=std)
+        self.linear = WholeLinear(megatron, vision.width, outputs, bias=bias, std=std)
         for parameter in self.parameters():
             parameter.partial_gradient = False  # every rank sees the whole sequence
 

@@ -67,7 +67,7 @@ class Joined(nn.Module):
 def image_features(vision: VisionConfig, megatron: ModelParallelConfig) -> list[Layer]:
     """The image tower, and its projection."""
     assert vision.joint_size is not None
-    std = vision.hidden_size**-0.5
+    std = vision.width**-0.5
     arguments = (vision, megatron, vision.joint_size, "image_features", False, std)
     given = ("image_features",)
     return [

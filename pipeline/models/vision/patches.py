@@ -42,6 +42,7 @@ class PlanePositions(nn.Module):
         super().__init__()
         self.vision, self.megatron = vision, megatron
         dtype, width = megatron.params_dtype, vision.hidden_size
+        assert vision.positions != "none"
         self.class_token = nn.Parameter(torch.zeros(width, dtype=dtype)) if vision.class_token else None
         self.weight = None
         if vision.positions == "learned":

@@ -98,4 +98,4 @@ def classified(samples: ImageSamples, settings: ObjectiveConfig, vision: VisionC
         "shares": shares,
         "weights": weights_of(samples),
     }
-    return batch | kept_branches(samples, vision.layers, vision.stochastic_depth)
+    return batch | kept_branches(samples, vision.depth, vision.stochastic_depth)

@@ -84,7 +84,7 @@ class Contrastive(ImageObjective):
 def paired(samples: ImageSamples, vocabulary: "Vocabulary", length: int, vision: "VisionConfig") -> Batch:
     """A batch of images with the tokens of their captions."""
     batch: Batch = {"pixels": samples.pixels, "weights": weights_of(samples)}
-    depth = kept_branches(samples, vision.layers, vision.stochastic_depth)
+    depth = kept_branches(samples, vision.depth, vision.stochastic_depth)
     return batch | caption_tokens(samples.captions, vocabulary, length) | depth
 
 

@@ -101,7 +101,7 @@ def masked_images(samples: ImageSamples, vision: VisionConfig, density: float, n
         "wanted": wanted(samples.pixels, vision, normalise),
         "patch_weights": masks.hidden * weights_of(samples)[:, None],
     }
-    return batch | kept_branches(samples, vision.layers, vision.stochastic_depth)
+    return batch | kept_branches(samples, vision.depth, vision.stochastic_depth)
 
 
 def masks_of(noise: NDArray[np.float64], visible: int) -> Masks:

@@ -147,7 +147,7 @@ def test_each_is_answered_with_a_4xx(server: tuple[str, Api]) -> None:
         assert 400 <= found < 500 or (found == 0 and kind is wrong_head), (kind.__name__, sent[:2000], reply)
         seen[found] = seen.get(found, 0) + 1
     assert {400, 403, 404, 405, 415} <= seen.keys()
-    assert seen.get(0, 0) < COUNT // 50
+    assert seen.get(0, 0) < COUNT // 30  # heads that promise more than comes, or are not read to their end
     assert not any(code >= 500 for _, code in api.metrics.requests)
     assert api.scheduler.load().running == 0
     for _ in range(3):

@@ -21,6 +21,10 @@ COUNTS = {
     "vit-b16": 86_567_656,
     "vit-l16": 304_326_632,
     "vit-h14": 632_045_800,
+    "swin-t": 28_288_354,
+    "swin-s": 49_606_258,
+    "swin-b": 87_768_224,
+    "swin-l": 196_532_476,
     "mae-b16": 111_907_840 - 252_160,
     "mae-l16": 329_541_888 - 302_592,
     "mae-h14": 657_074_508 - 460_544,
@@ -31,7 +35,7 @@ COUNTS = {
 }
 """A masked autoencoder's are without its fixed positions, which are computed here and counted there."""
 CLIP_WORDS = 49_408
-KINDS = {"vit": "image_classes", "mae": "masked_patches", "clip": "contrastive"}
+KINDS = {"swin": "image_classes", "vit": "image_classes", "mae": "masked_patches", "clip": "contrastive"}
 
 
 def config(name: str) -> PipelineConfig:
@@ -39,7 +43,7 @@ def config(name: str) -> PipelineConfig:
     text = ModelConfig(preset="clip-text-l" if name.startswith("clip-l") else "clip-text-b")
     return PipelineConfig(
         name=name,
-        vision=VisionConfig(preset=name, classes=1000 if kind == "vit" else None),
+        vision=VisionConfig(preset=name, classes=1000 if kind in ("vit", "swin") else None),
         model=text if kind == "clip" else ModelConfig(),
         data={"sequence_length": 77},
         objective=ObjectiveConfig(kind=KINDS[kind]),  # type: ignore[arg-type]
@@ -51,7 +55,7 @@ def test_parameters(name: str) -> None:
     assert costs.parameters(config(name), CLIP_WORDS) == COUNTS[name]
 
 
-@pytest.mark.parametrize("name", ["vit-ti16", "mae-b16", "clip-b32"])
+@pytest.mark.parametrize("name", ["vit-ti16", "swin-t", "mae-b16", "clip-b32"])
 def test_what_is_built_has_as_many(name: str) -> None:
     given = config(name)
     world.start_alone()

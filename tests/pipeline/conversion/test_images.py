@@ -32,7 +32,7 @@ def run_of(name: str, folder: Path, **vision: Any) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["vit", "mae"])
+@pytest.mark.parametrize("name", ["vit", "swin", "mae"])
 def test_there_and_back(name: str, tmp_path: Path) -> None:
     run, said = run_of(name, tmp_path / "run"), list[str]()
     about = export(run, tmp_path / "folder", said.append)
@@ -44,11 +44,12 @@ def test_there_and_back(name: str, tmp_path: Path) -> None:
     assert config.vision is not None
     assert there.vision is not None
     free = {"preset", "decoder_layers", "decoder_hidden_size", "decoder_heads", "feed_forward_size"}
+    free |= {"layers", "heads"} if name == "swin" else set()
     assert config.vision.model_dump(exclude=free) == there.vision.model_dump(exclude=free)
     weights = Checkpoint(checkpoint_folder(tmp_path / "back", 0)).weight
     for path, wanted in ref.weights(name).items():
         assert torch.equal(weights(path), wanted), path
-    if name == "vit":
+    if name in ref.CLASSIFY:
         assert json.loads((tmp_path / "back" / CLASSES).read_text()) == list("abcdefg")
 
 

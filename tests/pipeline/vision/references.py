@@ -18,12 +18,15 @@ from pipeline.objectives.batches import Batch
 from pipeline.objectives.vision.masked_patches import masks_of, wanted
 
 BATCH, CLASSES, VOCABULARY, LENGTH = 4, 7, 40, 9
-KINDS = {"vit": "image_classes", "mae": "masked_patches", "clip": "contrastive"}
+KINDS = {"swin": "image_classes", "vit": "image_classes", "mae": "masked_patches", "clip": "contrastive"}
+
+
+CLASSIFY = ("vit", "swin")
 
 
 def config(name: str, **parallel: Any) -> PipelineConfig:
     """The recipe of a reference model."""
-    more: dict[str, Any] = {"classes": CLASSES} if name == "vit" else {}
+    more: dict[str, Any] = {"classes": CLASSES} if name in CLASSIFY else {}
     text = {"layers": 2, "hidden_size": 32, "heads": 4, "activation": "quick_gelu", "max_positions": LENGTH}
     return PipelineConfig(
         name=name,
@@ -36,9 +39,9 @@ def config(name: str, **parallel: Any) -> PipelineConfig:
     )
 
 
-def pixels() -> np.ndarray:
+def pixels(side: int = 16) -> np.ndarray:
     """Random bytes [B, Y, X, 3]."""
-    return np.random.default_rng(3).integers(0, 256, (BATCH, 16, 16, 3), np.uint8)
+    return np.random.default_rng(3).integers(0, 256, (BATCH, side, side, 3), np.uint8)
 
 
 NOISE = np.random.default_rng(4).random((BATCH, 16))
@@ -48,11 +51,11 @@ def batch(name: str) -> Batch:
     """A batch of a model's objective."""
     rng, vision = np.random.default_rng(5), config(name).vision
     assert vision is not None
-    if name == "vit":
+    if name in CLASSIFY:
         classes = rng.integers(0, CLASSES, BATCH)
         ones = np.ones(BATCH, np.float32)
         return {
-            "pixels": pixels(),
+            "pixels": pixels(vision.image_size),
             "classes": classes,
             "other_classes": classes,
             "shares": ones,
@@ -78,7 +81,7 @@ def links(name: str) -> list[Link]:
     given = config(name)
     if name == "clip":
         return list(tables.clip(given, VOCABULARY))
-    return list((tables.vit if name == "vit" else tables.mae)(given))
+    return list({"vit": tables.vit, "swin": tables.swin, "mae": tables.mae}[name](given))
 
 
 def weight(path: str, shape: torch.Size) -> Tensor:
@@ -96,6 +99,10 @@ def weights(name: str) -> dict[str, Tensor]:
 
 
 IN_MEMORY = (
+    (".attention.self.query.", ".attention.q_proj."),
+    (".attention.self.key.", ".attention.k_proj."),
+    (".attention.self.value.", ".attention.v_proj."),
+    (".attention.self.relative", ".attention.relative_position_bias.relative"),
     ("vit.encoder.layer.", "vit.layers."),
     (".attention.attention.query.", ".attention.q_proj."),
     (".attention.attention.key.", ".attention.k_proj."),
@@ -131,6 +138,7 @@ def reference(name: str) -> Any:
         "vit": lambda: transformers.ViTForImageClassification(
             transformers.ViTConfig(num_labels=CLASSES, **sizes)
         ),
+        "swin": lambda: transformers.SwinForImageClassification(_swin(vision)),
         "mae": lambda: transformers.ViTMAEForPreTraining(
             transformers.ViTMAEConfig(
                 **sizes,
@@ -150,6 +158,20 @@ def reference(name: str) -> Any:
     assert not unexpected
     assert not missing
     return model
+
+
+def _swin(vision: VisionConfig) -> Any:
+    return transformers.SwinConfig(
+        image_size=vision.image_size,
+        patch_size=vision.patch_size,
+        embed_dim=vision.hidden_size,
+        depths=list(vision.depths),
+        num_heads=list(vision.stage_heads),
+        window_size=vision.window,
+        layer_norm_eps=vision.norm_epsilon,
+        num_labels=CLASSES,
+        drop_path_rate=0.0,
+    )
 
 
 def _clip(given: PipelineConfig, sizes: dict[str, Any]) -> Any:
@@ -177,7 +199,7 @@ def theirs(name: str, model: Any) -> tuple[Tensor, Tensor]:
     vision, given = config(name).vision, batch(name)
     assert vision is not None
     values = normalised(torch.from_numpy(given["pixels"]), vision).permute(0, 3, 1, 2)
-    if name == "vit":
+    if name in CLASSIFY:
         found = model(pixel_values=values, labels=torch.from_numpy(given["classes"]))
         return found.logits, found.loss
     if name == "mae":
