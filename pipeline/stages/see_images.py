@@ -235,8 +235,8 @@ class EmbedImages(Seeing):
         """How many rows there are."""
         rows = [[f"{split}.parquet", f"{count:,}"] for split, count in found["rows"].items()]
         words = (
-            f"A row a picture: id, label, caption, {found['width']} numbers, and for a model that reads texts "
-            "the cosine of picture and caption."
+            f"A row a picture: id, label, caption, {found['width']} numbers, and of a model that reads texts "
+            "their score, the cosine of picture and caption."
         )
         return [Text(words), Table(("file", "rows"), rows, frozenset({1}))]
 
