@@ -85,7 +85,8 @@ def sample_lines(samples: list[dict[str, Any]], characters: int = 160) -> list[s
         for one in sample["excerpts"]:
             place = one_line(one["url"] or one["source"] or "?")
             text = " ".join(one["text"].split())[:characters]
-            found.append(f"  {one['document']:016x}  {one['tokens']:>5} tokens  {place}  {text}")
+            size = f"{one['tokens']:>5} tokens" if one["tokens"] else "picture"
+            found.append(f"  {one['document']:016x}  {size}  {place}  {text}")
         for name in ("reads", "restores"):
             if name in sample:
                 found.append(f"  {name:<9} {' '.join(sample[name].split())[: 2 * characters]}")

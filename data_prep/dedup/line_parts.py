@@ -18,11 +18,11 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data_prep.contract.limit import OverTimeError, limited
 from data_prep.dedup.lines import LINE, by_row, line_hashes, lost_lines, lost_of, sentences, without_lines
 from data_prep.documents import header_bytes, write_array
 from data_prep.filters import c4
 from data_prep.filters.decide import DROP, KEPT, drops_of
+from data_prep.limit import OverTimeError, limited
 from data_prep.storage import Storage
 
 VERSION = 2

@@ -23,12 +23,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data_prep.config import DecontaminateConfig
-from data_prep.contract.limit import OverTimeError, limited
 from data_prep.dedup import lines
 from data_prep.documents import seeded_order, write_array, write_table
 from data_prep.filters import c4, pii
 from data_prep.filters.rules import TOO_SLOW, judge_by_language, reasons
 from data_prep.filters.settings import FilterConfig
+from data_prep.limit import OverTimeError, limited
 
 VERSION = 3
 VERDICT = np.dtype([("rule", "<i2"), ("value", "<f8")])

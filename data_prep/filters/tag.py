@@ -20,13 +20,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data_prep.config import CorpusConfig, NearDedupConfig
-from data_prep.contract.limit import OverTimeError, limited
 from data_prep.contract.settings import InputError
 from data_prep.dedup.minhash import MinHash
 from data_prep.documents import content_hash, write_array, write_table
 from data_prep.filters import c4, fineweb, gopher, language, urls
 from data_prep.filters.contamination import Contamination
 from data_prep.filters.words import Parsed
+from data_prep.limit import OverTimeError, limited
 
 VERSION = 5
 

@@ -2,12 +2,8 @@
 
 import re
 import string
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from data_prep.contract.limit import SECONDS, OverTimeError, limited
-from data_prep.contract.names import printable
-from data_prep.contract.settings import InputError
+from pipeline.evaluation.tasks.patterns import matches, replaced
 from pipeline.evaluation.tasks.settings import Extract
 
 NOT_FOUND = "[invalid]"
@@ -24,8 +20,7 @@ def extracted(text: str, how: Extract) -> str:
     if how.after and how.after in text:
         text = text.rpartition(how.after)[2]
     if how.pattern:
-        with in_time(how.pattern, text):
-            found = [_group(match) for match in compiled(how.pattern).finditer(text)]
+        found = [_group(match) for match in matches(how.pattern, text)]
         if not found:
             return NOT_FOUND
         text = found[0 if how.take == "first" else -1]
@@ -40,32 +35,10 @@ def same(answer: str, references: tuple[str, ...], how: Extract) -> bool:
 def bare(text: str, how: Extract) -> str:
     """A text without what does not count."""
     for pattern in how.remove:
-        with in_time(pattern, text):
-            text = compiled(pattern).sub("", text)
+        text = replaced(pattern, "", text)
     text = text.lower() if how.ignore_case else text
     text = text.translate(_NO_PUNCTUATION) if how.ignore_punctuation else text
     return text.strip() if how.strip else text
-
-
-@contextmanager
-def in_time(pattern: str, text: str) -> Iterator[None]:
-    """`InputError` where a task's pattern tries one way after the other for longer than a text may take."""
-    try:
-        with limited(text):
-            yield
-    except OverTimeError:
-        raise InputError(
-            f"the pattern {printable(repr(pattern[:80]))} has not ended after {SECONDS:.0f} s on a text of "
-            f"{len(text):,} characters; write it so that no part can match in several ways"
-        ) from None
-
-
-def compiled(pattern: str) -> re.Pattern[str]:
-    """A pattern of a task. `InputError` where it is no regular expression."""
-    try:
-        return re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise InputError(f"{pattern!r} is no regular expression ({error})") from None
 
 
 def _group(match: "re.Match[str]") -> str:

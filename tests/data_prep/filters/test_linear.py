@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
+from data_prep import limit
 from data_prep.config import CorpusConfig
-from data_prep.contract import limit
-from data_prep.contract.limit import OverTimeError, limited
 from data_prep.dedup import lines
 from data_prep.filters import c4, decide, gopher, pii, tag
 from data_prep.filters.phrases import Phrases
@@ -19,6 +18,7 @@ from data_prep.filters.sentences import sentences
 from data_prep.filters.settings import C4Filter
 from data_prep.filters.urls import Blocklist
 from data_prep.filters.words import Parsed, shingles, words_of
+from data_prep.limit import OverTimeError, limited
 
 CHARACTERS = (
     *("a", "A", "1", " ", "\n", "\t", ".", "!", ",", ";", "-", "_", "'", '"', "@", "#", "%", "/", "[", "]"),

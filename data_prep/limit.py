@@ -1,8 +1,7 @@
-"""A time limit for the work on one document or answer, so that none can hold a preparation or evaluation up.
+"""A time limit for the work on one document, so that none can hold a preparation up.
 
-What is written here takes time in proportion to a text's length; the limit is for what nobody thought of, and
-for patterns that others wrote. It is processor time, so that a busy machine rejects no document, and it grows
-with the text.
+Everything here takes time in proportion to a text's length; the limit is for what nobody thought of. It is
+processor time, so that a busy machine rejects no document, and it grows with the text.
 """
 
 import signal
