@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from data_prep.contract.dataset import DOCUMENTS, Manifest
+from data_prep.contract.pictures import PictureManifest
 from data_prep.parts import Part, finished
 from data_prep.storage import Storage
 
@@ -37,7 +38,7 @@ def forget_missing(storage: Storage, shards: Sequence[Part]) -> None:
             storage.delete(part.path("json"))
 
 
-def remove_strays(storage: Storage, manifest: Manifest) -> None:
+def remove_strays(storage: Storage, manifest: Manifest | PictureManifest) -> None:
     """Delete shards of an earlier run that the manifest does not name."""
     for split, entry in manifest.splits.items():
         named = {storage.folder / shard.path for shard in entry.shards}

@@ -19,7 +19,7 @@ Each part's name holds all that it depends on, so a run that was stopped, or who
 what it must.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ from data_prep.filters.rules import TOO_SLOW
 from data_prep.finish import forget_missing, remove_strays, write_documents
 from data_prep.funnel import deduplication_steps, funnel_step, show_funnel
 from data_prep.instructions import write_instructions
-from data_prep.parts import Execute, Part, Work, finished, plan, remove_unused, run_parts
+from data_prep.parts import Execute, Part, remove_unused
 from data_prep.planning import (
     Documents,
     collect_parts,
@@ -55,17 +55,18 @@ from data_prep.planning import (
     validation_below,
     wave,
 )
-from data_prep.progress import START, Amount, Progress, as_counts
+from data_prep.progress import as_counts
 from data_prep.shards import build
 from data_prep.shards.publish import publish
 from data_prep.shards.steps import finish_dataset, plan_shards
 from data_prep.sources.files import InputFile
+from data_prep.steps import Steps
 from data_prep.storage import Storage
 from data_prep.tokenize import encode, train
 
 
-class Preparation:
-    """One run of the stage: what its steps share."""
+class Preparation(Steps):
+    """One run of the stage on text."""
 
     def __init__(
         self,
@@ -75,12 +76,8 @@ class Preparation:
         notify: Callable[[str], None],
         start: Callable[[], None] = lambda: None,
     ) -> None:
-        self.config, self.storage, self.execute, self.notify = config, storage, execute, notify
-        self.start = start
-        self.progress = Progress(notify)
-        self.used: list[Part] = []
-        self.funnel: list[dict[str, Any]] = []
-        self.input: dict[str, Any] = {}
+        super().__init__(storage, execute, notify, start)
+        self.config = config
         self.others: Sequence[str] = ()
 
     def run(self, files: Sequence[InputFile], others: Sequence[str] = ()) -> dict[str, Any]:
@@ -109,23 +106,6 @@ class Preparation:
         remove_unused(self.storage, self.used)
         remove_strays(self.storage, manifest)
         return manifest, pairs
-
-    def step(self, work: Work, wanted: Iterable[Part], size: Callable[[Part], Amount]) -> list[Part]:
-        """Run the parts of one step; `size` says what a finished part looked at."""
-        wanted = list(wanted)
-        done = finished(wanted)
-        if len(done) < len(wanted):
-            self.progress.begin(START, 0)
-            self.start()
-            self.progress.end()
-        self.progress.begin(wanted[0].step if wanted else "", len(wanted), len(done))
-        parts = run_parts(self.execute, work, wanted, done, lambda part: self.progress.part(size(part)))
-        self.progress.end()
-        self.used += parts
-        return parts
-
-    def plan(self, step: str, version: int, arguments: dict[str, Any], *depends: Any, **options: Any) -> Part:
-        return plan(self.storage, step, version, arguments, *depends, **options)
 
     def collect(self, files: Sequence[InputFile]) -> list[Part]:
         """Read input files in a seeded order, until there is as much text as the recipe takes."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,6 @@ from data_prep.preparation import Preparation
 from data_prep.repair import broken, remove
 from data_prep.reuse import take_over
 from data_prep.sources import list_files
-from data_prep.sources.files import InputFile
 from data_prep.standing_in import stand_in
 from data_prep.storage import Storage
 
@@ -49,58 +49,97 @@ def prepare(
     same folder; two that share but an address are not kept apart.
     """
     wanted = identify(config)
+
+    def steps(cluster: Cluster) -> dict[str, Any]:
+        preparation = Preparation(config, storage, cluster.execute, notify, cluster.start)
+        return preparation.run(wanted.files, wanted.unread)
+
+    making = Making(
+        kind="prep",
+        identity=wanted,
+        config=without_passwords(config.model_dump(mode="json")),
+        workers=config.corpus.workers,
+        libraries=LIBRARIES,
+        steps=steps,
+        broken=broken,
+    )
+    return carry_out(making, storage, notify, others)
+
+
+@dataclass(frozen=True)
+class Making:
+    """What is to be made, whatever it is of."""
+
+    kind: str
+    """The kind of the stage."""
+    identity: "Identity"
+    config: dict[str, Any]
+    """As the receipt has it."""
+    workers: int | None
+    libraries: tuple[str, ...]
+    """Those whose versions the receipt has."""
+    steps: Callable[[Cluster], dict[str, Any]]
+    """Makes it with the parts that there are; returns the receipt's counts."""
+    broken: "FindBroken"
+
+
+FindBroken = Callable[[Storage, Receipt, bool], list[Path]]
+"""What of a finished dataset is missing or damaged, by size, or by hash where the last argument is true."""
+
+
+def carry_out(
+    making: Making, storage: Storage, notify: Callable[[str], None], others: Iterable[Path] = ()
+) -> Receipt:
+    """Make the dataset, or take it as it is or from one of `others`; see `prepare`."""
+    wanted = making.identity
     for line in other_lines(len(wanted.unread), first_of(wanted.unread)):
         notify(f"passed over: {line}")
     receipt = finished(storage, wanted.fingerprint)
-    if receipt is None or _broken(storage, receipt):
+    if receipt is None or _broken(storage, receipt, making.broken):
         with locked(storage.folder, "preparing"):
             receipt = finished(storage, wanted.fingerprint)  # by another process, that was waited for
-            bad = _broken(storage, receipt) if receipt else []
+            bad = _broken(storage, receipt, making.broken) if receipt else []
             if receipt is None or bad:
-                return _make(config, storage, notify, others, wanted, bad)
+                return _make(making, storage, notify, others, bad)
     if storage.address:
         stand_in(storage)
-    notify(f"prep: {storage} is done already")
+    notify(f"{making.kind}: {storage} is done already")
     return receipt
 
 
 def _make(
-    config: PrepConfig,
+    making: Making,
     storage: Storage,
     notify: Callable[[str], None],
     others: Iterable[Path],
-    wanted: "Identity",
     bad: list[Path],
 ) -> Receipt:
     """Take the dataset over, or make it, and leave its receipt; of one that is done, what is `bad`."""
+    kind, wanted = making.kind, making.identity
     if bad:
         more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        notify(f"prep: {bad[0]}{more}: missing or damaged, made again")
+        notify(f"{kind}: {bad[0]}{more}: missing or damaged, made again")
         remove(storage, bad)
     marked = (storage.folder / DAMAGED).exists()
     _begin(storage)
     # A folder that shares its files may share what is damaged, too.
     taken = None if storage.address or marked else take_over(storage.folder, others, wanted.fingerprint)
     if taken:
-        notify(f"prep: {taken[0]} is this very dataset; taken from there")
+        notify(f"{kind}: {taken[0]} is this very dataset; taken from there")
         return taken[1]
     start = time.perf_counter()
-    with Cluster(config.corpus.workers) as cluster:
-
-        def steps() -> dict[str, Any]:  # a preparation counts as it goes, so each try has its own
-            preparation = Preparation(config, storage, cluster.execute, notify, cluster.start)
-            return preparation.run(wanted.files, wanted.unread)
-
-        counts = made_again(steps, storage, notify)
+    with Cluster(making.workers) as cluster:
+        # A preparation counts as it goes, so each try has its own.
+        counts = made_again(lambda: making.steps(cluster), storage, notify)
     receipt = Receipt(
         stage=storage.folder.name,
-        kind="prep",
+        kind=kind,
         fingerprint=wanted.fingerprint,
-        config=without_passwords(config.model_dump(mode="json")),
+        config=making.config,
         inputs=wanted.inputs,
         counts=counts,
         seconds=time.perf_counter() - start,
-        versions=versions(*LIBRARIES),
+        versions=versions(*making.libraries),
     )
     write_receipt(storage.folder, receipt)
     storage.store(storage.folder / RECEIPT)
@@ -113,8 +152,8 @@ class Identity(NamedTuple):
     fingerprint: str
     inputs: dict[str, str]
     """Fingerprints of what goes in."""
-    files: list[InputFile]
-    """Files of the corpus."""
+    files: list[Any]
+    """What is read: files of the corpus, and what is beside them."""
     unread: list[str]
     """Files at its paths that are of another kind."""
 
@@ -140,10 +179,10 @@ def finished(storage: Storage, wanted: str) -> Receipt | None:
     return receipt if receipt and receipt.fingerprint == wanted and len(marks) == 2 else None
 
 
-def _broken(storage: Storage, receipt: Receipt) -> list[Path]:
+def _broken(storage: Storage, receipt: Receipt, find: FindBroken) -> list[Path]:
     """What is missing or damaged of it. A mark of damage goes where all is well."""
     mark = storage.folder / DAMAGED
-    found = broken(storage, receipt, hashes=mark.exists())
+    found = find(storage, receipt, mark.exists())
     if not found and mark.exists():  # asked first: a folder that is read only may be looked at
         mark.unlink(missing_ok=True)
     return found
@@ -160,7 +199,7 @@ def _begin(storage: Storage) -> None:
         write_atomic(storage.folder / ADDRESS, storage.address + "\n")
 
 
-def is_whole(storage: Storage, wanted: str) -> bool:
+def is_whole(storage: Storage, wanted: str, find: FindBroken = broken) -> bool:
     """Whether the dataset of this fingerprint has been made, and its files are there."""
     receipt = finished(storage, wanted)
-    return receipt is not None and not _broken(storage, receipt)
+    return receipt is not None and not _broken(storage, receipt, find)

@@ -15,7 +15,7 @@ COPY pyproject.toml README.md LICENSE constraints.txt ./
 COPY data_prep data_prep
 COPY pipeline pipeline
 COPY launch launch
-RUN pip install --no-cache-dir --constraint constraints.txt --editable '.[train]'
+RUN pip install --no-cache-dir --constraint constraints.txt --editable '.[train,finetune,export]'
 # The same number in both images, so that one may write where the other has written.
 RUN useradd --create-home --uid 10001 bloomery
 USER bloomery

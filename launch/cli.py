@@ -4,13 +4,14 @@
 from launch.commands import stages  # isort: skip
 from launch.commands import finetuning  # isort: skip
 from launch.commands import models  # isort: skip
+from launch.commands import talking  # isort: skip
 from launch.commands import scaling  # isort: skip
 from launch.commands import looking  # isort: skip
 from launch.commands import planning  # isort: skip
 from launch.console import app
 from launch.quiet import quieten
 
-__all__ = ["app", "finetuning", "looking", "main", "models", "planning", "scaling", "stages"]
+__all__ = ["app", "finetuning", "looking", "main", "models", "planning", "scaling", "stages", "talking"]
 
 
 def main() -> None:

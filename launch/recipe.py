@@ -17,6 +17,7 @@ from data_prep.config import CorpusConfig, TokenizerConfig
 from data_prep.contract.problems import Problem, did_you_mean, first_problem
 from data_prep.contract.reading import plain_name, printable, read_yaml, without_password
 from data_prep.contract.settings import InputError, Settings
+from data_prep.images.config import ImagesConfig
 from launch.settings import SuperviseConfig
 from pipeline.config import (
     DataConfig,
@@ -30,10 +31,13 @@ from pipeline.config import (
     TrackingConfig,
     TrainConfig,
     TuneConfig,
+    VisionConfig,
 )
 
 PATHS = (
     ("corpus", "paths"),
+    ("images", "paths"),
+    ("images", "validation_paths"),
     ("corpus", "filters", "url", "blocklist"),
     ("corpus", "filters", "c4", "bad_words"),
     ("corpus", "decontaminate", "paths"),
@@ -58,7 +62,9 @@ class Recipe(Settings):
     """Seed of every random choice."""
     corpus: CorpusConfig = CorpusConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
+    images: ImagesConfig = ImagesConfig()
     model: ModelConfig = ModelConfig()
+    vision: VisionConfig = VisionConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     data: DataConfig = DataConfig()
     parallel: ParallelConfig = ParallelConfig()
@@ -99,8 +105,9 @@ class Recipe(Settings):
         return self.model.architecture != "encoder"
 
     def pipeline(self) -> PipelineConfig:
-        """What pretraining is given. A ValidationError where the sections do not go together."""
-        return PipelineConfig(**{name: getattr(self, name) for name in PipelineConfig.model_fields})
+        """What pretraining on text is given. A ValidationError where the sections do not go together."""
+        names = PipelineConfig.model_fields.keys() - {"vision"}
+        return PipelineConfig(**{name: getattr(self, name) for name in names})
 
 
 def load(path: Path, overrides: Iterable[str] = (), quiet: bool = False) -> Recipe:

@@ -26,6 +26,7 @@ from launch.local import LocalLauncher, Place, available, choose_processes, coun
 from launch.recipe import Recipe
 from launch.supervise import Launcher, Supervisor
 from pipeline.costs import memory
+from pipeline.costs import vision as images
 from pipeline.costs.flops import padded_vocabulary
 from pipeline.objectives.registry import objective_of
 from pipeline.reports.findings import GRAPH, USUAL, write_graph
@@ -150,13 +151,10 @@ class Runner:
         """`InputError` where weights and optimizer alone are more than this machine could ever hold."""
         if self.hostfile is not None or count_gpus():
             return
-        rows, there = padded_vocabulary(job.vocabulary.size), host_memory()
+        there = host_memory()
         processes = choose_processes(job.config.parallel, job.optim, available(0), exact=True)
         data = job.config.parallel.data_size(processes)
-        lengths = objective_of(job.config.objective).shape(job.config.data).lengths
-        trained = what_trains(job.config, rows)
-        need = memory.peak(job.config, lengths, job.optim, rows, data, False, trained)
-        wanted = processes * (need.weights + need.gradients + need.optimizer)
+        wanted = processes * _held(job, data)
         if wanted > there:
             raise InputError(
                 f"{job.stage}: weights, gradients and optimizer states of {processes} processes are "
@@ -229,3 +227,14 @@ def change(receipt: Receipt, config: dict[str, object]) -> str:
         if key in was and was[key] != now[key]:
             return f"{key} was {was[key]!r} and is {now[key]!r}"
     return "what goes in has changed"
+
+
+def _held(job: Job, data: int) -> float:
+    """Bytes of weights, gradients and optimizer states on a rank, of so many data-parallel ones."""
+    if job.config.vision is not None:
+        sizes = job.config.parallel
+        return images.held_bytes(job.parameters, sizes.tensor * sizes.pipeline, data, sizes.zero_stage)
+    rows = padded_vocabulary(job.vocabulary_size)
+    lengths = objective_of(job.config.objective).shape(job.config.data).lengths
+    need = memory.peak(job.config, lengths, job.optim, rows, data, False, what_trains(job.config, rows))
+    return need.weights + need.gradients + need.optimizer

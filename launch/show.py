@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.contract.dataset import MANIFEST
+from data_prep.contract.pictures import holds_pictures
 from data_prep.contract.reading import read_json, read_jsonl
 from data_prep.contract.receipt import read_receipt
 from data_prep.contract.settings import InputError
@@ -13,6 +14,10 @@ from pipeline.reports.findings import graph
 
 def describe(path: Path) -> dict[str, Any]:
     """What a dataset, checkpoint, run or work folder holds; `InputError` where it is none of these."""
+    if holds_pictures(path):
+        from data_prep.images.inspect import describe as describe_pictures
+
+        return describe_pictures(path)
     if (path / MANIFEST).is_file():
         from data_prep.inspect import describe as describe_dataset
 
@@ -31,6 +36,18 @@ def describe(path: Path) -> dict[str, Any]:
         done = {name: receipt.counts if receipt else "not finished" for name, receipt in receipts.items()}
         return {"kind": "work folder", "stages": done}
     raise InputError(f"{path}: neither a dataset, a checkpoint, a run, an evaluation nor a work folder")
+
+
+def write_sheet(path: Path, target: Path) -> Path:
+    """Write pictures of a dataset side by side into a PNG; `InputError` where it has none."""
+    from data_prep.contract.pictures import ImageDataset
+    from data_prep.images.sheet import draw_sheet
+
+    try:
+        draw_sheet(ImageDataset(path)).save(target, "PNG")
+    except OSError as error:
+        raise InputError(f"--sheet {target}: cannot be written ({error.strerror or error})") from None
+    return target
 
 
 def trace(run: Path, step: int) -> dict[str, Any]:
@@ -108,6 +125,10 @@ def lines(value: Any, indent: int = 0) -> list[str]:
         from data_prep.inspect import lines as dataset_lines
 
         return dataset_lines(value)
+    if value.get("kind") == "pictures":
+        from data_prep.images.inspect import lines as picture_lines
+
+        return picture_lines(value)
     space = "  " * indent
     found: list[str] = []
     for name, item in value.items():

@@ -31,6 +31,8 @@ from pipeline.training.job import Job, has_begun
 INPUT_ERROR = 2
 LONGEST_BACKOFF = 300.0
 POLL_SECONDS = 0.5
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+"""A launcher's status where it, or one of its processes, was ended by SIGKILL."""
 GRACE_SECONDS = 10.0
 """How long a launcher may take to end by itself after one of its ranks has failed."""
 
@@ -198,10 +200,11 @@ def outcome_of(returncode: int, reports: list[Report]) -> Outcome:
     for status in (INPUT_ERROR, RESUME):
         if status in statuses:
             return Outcome(status, "")
-    failed = [report for report in reports if report.status]
-    if failed:
-        return Outcome(1, ", ".join(f"rank {one.rank} on {one.host} had an error" for one in failed[:3]))
-    return Outcome(returncode, f"the launcher ended with status {returncode}")
+    ranks = [f"rank {one.rank} on {one.host} had an error" for one in reports if one.status][:3]
+    why = ranks or [f"the launcher ended with status {returncode}"]
+    if returncode in KILLED:
+        why.append("a process was ended by SIGKILL: if nobody sent it, the machine had too little memory")
+    return Outcome(1 if ranks else returncode, ", ".join(why))
 
 
 def end(child: "subprocess.Popen[bytes]") -> None:

@@ -114,6 +114,15 @@ class Heatmap:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A PNG file that a stage has made, shown as it is."""
+
+    path: str
+    text: str
+    """What stands for it where it is not shown."""
+
+
+@dataclass(frozen=True)
 class Heatmaps:
     """Matrices side by side."""
 
@@ -124,7 +133,7 @@ class Heatmaps:
     y_label: str
 
 
-Part = Table | Text | Code | Curves | Bars | Lines | Heatmaps
+Part = Table | Text | Code | Curves | Bars | Lines | Heatmaps | Picture
 
 
 @dataclass(frozen=True)

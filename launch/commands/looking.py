@@ -30,6 +30,10 @@ def inspect(
             "--compare", metavar="RUN", help="Of records: McNemar's test of two runs; give it twice."
         ),
     ] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Of pictures: write some of each split side by side."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """What a dataset, checkpoint, run or the records of an evaluation hold."""
@@ -43,6 +47,8 @@ def inspect(
             print_line("\n".join(record_lines(result, versus or [])))
             return
         result |= show.describe(path) if step is None else show.trace(path, step)
+        if sheet:
+            result["sheet"] = str(show.write_sheet(path, sheet))
         if not as_json:
             told_lines = show.lines(result) if step is None else show.sample_lines(result["samples"])
             print_line("\n".join(told_lines))

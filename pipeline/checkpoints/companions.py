@@ -33,7 +33,7 @@ def open_companion(
     """
     found = Checkpoint(checkpoint)
     saving.check_files(found, world)
-    config = read_config(run).model_copy(update={"parallel": parallel})
+    config = read_config(run).speaker.model_copy(update={"parallel": parallel})
     layers = model_layers(config, Vocabulary(run / TOKENIZER).size, dtype, head)
     companion = Companion(layers, world, parallel)
     together(lambda: found.check_fits(companion.whole_shapes()))

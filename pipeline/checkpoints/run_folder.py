@@ -17,6 +17,8 @@ from pipeline.config import OptimizerConfig, PipelineConfig
 
 IDENTITY = "identity.json"
 CONFIG = "config.yaml"
+CLASSES = "classes.json"
+"""Of a run that tells images apart: the names of its classes, in the order of their numbers."""
 INDEX = "checkpoint.json"
 """In a checkpoint's folder: what it holds, with the hash of each of its files."""
 

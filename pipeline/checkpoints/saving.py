@@ -6,6 +6,8 @@ Every function here is called by all ranks together.
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from torch import Tensor
+
 from data_prep.contract.settings import InputError
 from pipeline.checkpoints.format import Checkpoint, complete
 from pipeline.checkpoints.run_folder import checkpoint_folder
@@ -58,13 +60,18 @@ def load(engine: Engine, checkpoint: Checkpoint) -> int:
 
 
 def load_weights(
-    engine: Engine, checkpoint: Checkpoint, new: tuple[str, ...] = (), taken: Mapping[str, str] | None = None
+    engine: Engine,
+    checkpoint: Checkpoint,
+    new: tuple[str, ...] = (),
+    taken: Mapping[str, str] | None = None,
+    fitted: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
 ) -> str:
     """Take the weights alone, as the start of another training.
 
     Adapters of the checkpoint are merged into them; those of the engine stay as they were drawn. So do
     weights whose names begin with one of `new`, where the checkpoint has none of that name and shape; any
-    other that it lacks is an `InputError`. `taken` has other prefixes under which it may have such ones.
+    other that it lacks is an `InputError`. `taken` has other prefixes under which it may have such ones, and
+    `fitted` what makes a weight of another shape fit.
     Returns what was not the same on both sides, in one line.
     """
     shapes, there = engine.whole_shapes(), checkpoint.index.tensors
@@ -82,9 +89,16 @@ def load_weights(
         if ADAPTER in name or (name.startswith(new) and (name not in there or there[name].shape != shape))
     }
     wanted = {other.get(name, name): shape for name, shape in shapes.items() if name not in drawn}
+    changes = {name: change for name, change in (fitted or {}).items() if name in wanted and name in there}
+    wanted |= {name: there[name].shape for name in changes}
     together(lambda: checkpoint.check_fits(wanted))
     stages = gathered((set(wanted), drawn))
-    state.restore_weights(engine, lambda name: checkpoint.merged(other.get(name) or name), drawn)
+
+    def whole(name: str) -> Tensor:
+        found = checkpoint.merged(other.get(name) or name)
+        return changes[name](found) if name in changes else found
+
+    state.restore_weights(engine, whole, drawn)
     unused = {name for name in there if ADAPTER not in name}.difference(*(taken for taken, _ in stages))
     parts = {"new": set().union(*(new for _, new in stages)), "not taken": unused}
     return "; ".join(f"{what}: {summary(names)}" for what, names in parts.items() if names)
@@ -103,6 +117,18 @@ def load_part(engine: Engine, checkpoint: Checkpoint, prefix: str) -> str:
     )
     missing = {name for name in shapes if name.startswith(prefix) and name not in found}
     return summary(set().union(*gathered(missing)))
+
+
+def load_called(engine: Engine, checkpoint: Checkpoint, called: Callable[[str], str]) -> str:
+    """Take every weight from that which is `called` so in a checkpoint; `InputError` where it lacks one.
+
+    Returns which ones of the checkpoint were not taken.
+    """
+    wanted = {called(name): shape for name, shape in engine.whole_shapes().items()}
+    together(lambda: checkpoint.check_fits(wanted))
+    state.restore_weights(engine, lambda name: checkpoint.merged(called(name)))
+    taken = set().union(*gathered(set(wanted)))
+    return summary({name for name in checkpoint.index.tensors if ADAPTER not in name} - taken)
 
 
 def check_files(checkpoint: Checkpoint, world: World) -> None:

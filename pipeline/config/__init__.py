@@ -17,6 +17,7 @@ from pipeline.config.run import EvaluationConfig, PipelineConfig
 from pipeline.config.study import StudyConfig
 from pipeline.config.tracking import TrackingConfig
 from pipeline.config.view import RandAugmentConfig, ViewConfig
+from pipeline.config.vision import VisionConfig
 
 __all__ = [
     "TRAINS",
@@ -40,4 +41,5 @@ __all__ = [
     "TrainConfig",
     "TuneConfig",
     "ViewConfig",
+    "VisionConfig",
 ]

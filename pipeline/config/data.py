@@ -62,6 +62,10 @@ class DataConfig(Settings):
                 f"objective.sentence_task {objective.sentence_task} does not go with objective.kind "
                 f"{objective.kind}; masked_lm does"
             )
+        if objective.span_boundary and objective.kind != "masked_lm":
+            raise ValueError(
+                f"objective.span_boundary does not go with objective.kind {objective.kind}; masked_lm does"
+            )
         if objective.kind != "causal_lm" and self.sequence_length < 8:
             raise ValueError(
                 f"data.sequence_length {self.sequence_length} leaves no room for {objective.kind}; 8 does"

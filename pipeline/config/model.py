@@ -76,8 +76,11 @@ class ModelConfig(Settings):
     """Number of key and value heads (grouped queries; 1 is multi-query); null gives every head its own."""
     feed_forward_size: Width | None = None
     """Width inside the MLP; null is 4 times hidden_size."""
-    activation: Literal["gelu", "gelu_tanh", "relu", "swiglu", "geglu", "geglu_exact"] = "gelu_tanh"
-    """Nonlinearity of the MLP: exact GELU, its tanh form, ReLU, or gated by SiLU or either GELU."""
+    activation: Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "swiglu", "geglu", "geglu_exact"] = (
+        "gelu_tanh"
+    )
+    """Nonlinearity of the MLP: exact GELU, its tanh form or its sigmoid form (CLIP), ReLU, or gated by SiLU
+    or either GELU."""
     experts: Experts | None = None
     """Several MLPs a layer, of which each token goes through a few (Mixtral, OLMoE); null has one."""
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
@@ -245,7 +248,7 @@ class ModelConfig(Settings):
         if self.word_size_of == "embeddings":
             if self.word_size is None or self.architecture != "encoder":
                 raise ValueError("word_size_of embeddings is for architecture encoder and a word_size")
-            if self.positions not in ("learned", "rope"):
+            if self.positions not in ("learned", "rope", "relative"):
                 raise ValueError(f"word_size_of embeddings does not go with positions {self.positions}")
         if not self.shared_layers:
             return

@@ -10,34 +10,73 @@ NoiseKind = Literal["mask", "delete", "infill", "permute_sentences", "rotate"]
 
 TRAINS: dict[str, tuple[str, ...]] = {
     "decoder": ("causal_lm", "prefix_lm"),
-    "encoder": ("masked_lm",),
+    "encoder": ("masked_lm", "replaced_tokens"),
     "encoder_decoder": ("span_corruption", "denoising"),
 }
 """The objectives that train each architecture."""
+ON_IMAGES = ("image_classes", "masked_patches", "contrastive")
+"""Those that train what the section `vision` describes."""
 
 
 class ObjectiveConfig(Settings):
-    later = frozenset({"label_smoothing"})
+    later = frozenset(
+        {
+            "label_smoothing",
+            "generator_share",
+            "discriminator_weight",
+            "span_boundary",
+            "mixup",
+            "cutmix",
+            "normalised_patches",
+        }
+    )
 
-    kind: Literal["causal_lm", "prefix_lm", "masked_lm", "span_corruption", "denoising"] = "causal_lm"
-    """What the model learns to predict: GPT's next token, with a prefix seen whole, BERT, T5, BART."""
+    kind: Literal[
+        "causal_lm",
+        "prefix_lm",
+        "masked_lm",
+        "replaced_tokens",
+        "span_corruption",
+        "denoising",
+        "image_classes",
+        "masked_patches",
+        "contrastive",
+    ] = "causal_lm"
+    """What the model learns to predict: GPT's next token, with a prefix seen whole; BERT's, ELECTRA's, T5's,
+    BART's; of images their classes (ViT), what hidden patches look like (MAE), which text goes with which
+    (CLIP)."""
     noise_density: float | None = Field(None, gt=0.0, lt=1.0)
-    """Share of tokens that is hidden; null is 0.15, and 0.3 of the words for denoising, as published."""
+    """Share of tokens that is hidden; null is as published: 0.15, 0.3 of the words for denoising, and 0.75 of
+    the patches for masked_patches."""
     mean_span: float = Field(3.0, ge=1.0)
     """Mean length of hidden spans: tokens in span_corruption, words in denoising's infilling."""
     closing_sentinel: bool = False
     """Whether span_corruption targets end with one more sentinel: the paper's figure, not its code."""
     masking: Literal["token", "whole_word", "span"] = "token"
-    """What masked_lm hides together: single tokens, whole words, or SpanBERT's spans of words."""
+    """What masked_lm and replaced_tokens hide together: single tokens, whole words, or SpanBERT's spans of
+    words."""
     static_masks: bool = False
     """Whether every epoch has the same samples with the same noise (BERT), or new ones (RoBERTa)."""
     sentence_task: Literal["none", "next_sentence", "sentence_order"] = "none"
     """masked_lm's second task: BERT's next sentence, or ALBERT's sentence order."""
+    span_boundary: bool = False
+    """Whether masked_lm's hidden spans are predicted from the tokens at their borders, too (SpanBERT)."""
+    generator_share: float = Field(0.25, gt=0.0, le=1.0)
+    """Width, heads and MLP of replaced_tokens' generator as shares of the model's, which is as deep."""
+    discriminator_weight: float = Field(50.0, gt=0.0)
+    """Weight of the discriminator's loss beside the generator's in replaced_tokens."""
     noises: tuple[NoiseKind, ...] = ("permute_sentences", "infill")
     """What denoising does to the text, in this order; the default is BART's choice."""
 
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
     """Share of the wanted probability that is spread evenly over the vocabulary, in every cross-entropy."""
+
+    mixup: float = Field(0.0, ge=0.0, le=1.0)
+    """image_classes: parameter of the Beta distribution by which two images are mixed; 0 mixes none."""
+    cutmix: float = Field(0.0, ge=0.0, le=1.0)
+    """image_classes: the same for a box of one image in another; with both each pair has one of them."""
+    normalised_patches: bool = True
+    """masked_patches: whether a patch is wanted less its own mean over its own deviation."""
 
     @property
     def has_sentence_task(self) -> bool:
@@ -45,6 +84,12 @@ class ObjectiveConfig(Settings):
         return self.sentence_task != "none"
 
     @property
+    def hides_tokens(self) -> bool:
+        """Whether single tokens of an encoder's text are hidden, each for a token."""
+        return self.kind in ("masked_lm", "replaced_tokens")
+
+    @property
     def density(self) -> float:
-        """The share of tokens or words that is hidden."""
-        return self.noise_density or (0.3 if self.kind == "denoising" else 0.15)
+        """The share of tokens, words or patches that is hidden."""
+        published = {"denoising": 0.3, "masked_patches": 0.75}
+        return self.noise_density or published.get(self.kind, 0.15)

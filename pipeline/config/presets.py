@@ -47,7 +47,9 @@ ROBERTA: Values = {
     "max_positions": 512,
 }
 BERT: Values = ROBERTA | {"token_types": 2, "norm_epsilon": 1e-12}
+DISTILBERT: Values = BERT | {"token_types": 0}
 ALBERT: Values = BERT | {"activation": "gelu_tanh", "shared_layers": True, "word_size_of": "embeddings"}
+ELECTRA: Values = BERT | {"word_size_of": "embeddings"}
 T5: Values = {
     "architecture": "encoder_decoder",
     "positions": "relative",
@@ -74,6 +76,8 @@ BART: Values = {
     "initialization": "plain",
     "max_positions": 1024,
 }
+
+CLIP_TEXT: Values = {"activation": "quick_gelu", "max_positions": 77, "initialization": "plain"}
 
 
 def tied_t5(layers: int, hidden_size: int, heads: int, feed_forward_size: int, **more: int) -> Values:
@@ -180,12 +184,20 @@ PRESETS: dict[str, Values] = {
     "roberta-base": ROBERTA | sized(12, 768, 12),
     "roberta-large": ROBERTA | sized(24, 1024, 16),
     "roberta-tiny": ROBERTA | TINY,
+    # Sanh et al. 2019
+    "distilbert-base": DISTILBERT | sized(6, 768, 12),
+    "distilbert-tiny": DISTILBERT | TINY,
     # Lan et al. 2020, table 1
     "albert-base": ALBERT | sized(12, 768, 12, word_size=128),
     "albert-large": ALBERT | sized(24, 1024, 16, word_size=128),
     "albert-xlarge": ALBERT | sized(24, 2048, 16, word_size=128),
     "albert-xxlarge": ALBERT | sized(12, 4096, 64, word_size=128),
     "albert-tiny": ALBERT | TINY | {"word_size": 24},
+    # Clark et al. 2020, table 6: the discriminators; objective.generator_share is 1/4, of the base model 1/3
+    "electra-small": ELECTRA | sized(12, 256, 4, word_size=128),
+    "electra-base": BERT | sized(12, 768, 12),
+    "electra-large": BERT | sized(24, 1024, 16),
+    "electra-tiny": ELECTRA | TINY | {"word_size": 24},
     # Raffel et al. 2020, section 3.7
     "t5-small": tied_t5(6, 512, 8, 2048),
     "t5-base": tied_t5(12, 768, 12, 3072),
@@ -208,6 +220,10 @@ PRESETS: dict[str, Values] = {
     "bart-base": BART | sized(6, 768, 12),
     "bart-large": BART | sized(12, 1024, 16),
     "bart-tiny": BART | TINY,
+    # Radford et al. 2021, table 20: the text towers beside the image towers B and L of `vision`
+    "clip-text-b": CLIP_TEXT | sized(12, 512, 8),
+    "clip-text-l": CLIP_TEXT | sized(12, 768, 12),
+    "clip-text-tiny": CLIP_TEXT | TINY,
 }
 
 

@@ -7,11 +7,13 @@ from pydantic import Field, SerializeAsAny, model_validator
 from data_prep.contract.settings import Settings
 from pipeline.config.data import DataConfig
 from pipeline.config.evaluation import EvalConfig
+from pipeline.config.generator import generator_of
 from pipeline.config.model import ModelConfig
-from pipeline.config.objective import TRAINS, ObjectiveConfig
+from pipeline.config.objective import ON_IMAGES, TRAINS, ObjectiveConfig
 from pipeline.config.optimizer import OptimizerConfig, TrainConfig
 from pipeline.config.parallel import ParallelConfig
 from pipeline.config.tracking import TrackingConfig
+from pipeline.config.vision import VisionConfig
 
 
 class PipelineConfig(Settings):
@@ -20,6 +22,8 @@ class PipelineConfig(Settings):
     seed: int = Field(1234, ge=0, lt=1 << 63)
     """Seed of every random choice."""
     model: ModelConfig = ModelConfig()
+    vision: VisionConfig | None = None
+    """What reads images; null has none, and only then is `model` all there is."""
     objective: ObjectiveConfig = ObjectiveConfig()
     data: DataConfig = DataConfig()
     parallel: ParallelConfig = ParallelConfig()
@@ -31,6 +35,10 @@ class PipelineConfig(Settings):
     def _fits_together(self) -> Self:
         self.data.check_objective(self.objective)
         self._objective_fits_model()
+        if self.vision is not None:
+            self._vision_fits(self.vision)
+        if not self.reads_text:
+            return self
         self._layout_fits_model()
         learned = self.model.positions == "learned"
         if learned and self.model.max_positions and self.model.max_positions < self.data.sequence_length:
@@ -40,19 +48,58 @@ class PipelineConfig(Settings):
             )
         return self
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether the section `model` is a part of what is trained."""
+        return self.vision is None or self.objective.kind == "contrastive"
+
+    def _vision_fits(self, vision: VisionConfig) -> None:
+        sizes = self.parallel
+        vision.check_layout(sizes.tensor, sizes.pipeline, sizes.sequence)
+        if self.objective.kind == "masked_patches" and (
+            vision.architecture != "vit" or self.parallel.sequence
+        ):
+            raise ValueError(
+                "objective.kind masked_patches hides patches from a sequence of them; it needs "
+                "vision.architecture vit and parallel.sequence false"
+            )
+        mixes = [name for name in ("mixup", "cutmix") if getattr(self.objective, name)]
+        if mixes and self.train.micro_batch % 2:
+            raise ValueError(
+                f"objective.{mixes[0]} mixes pairs, and a micro_batch of {self.train.micro_batch} has no "
+                "pairs; an even one has"
+            )
+
     def _objective_fits_model(self) -> None:
+        if (self.objective.kind in ON_IMAGES) != (self.vision is not None):
+            wanted = ON_IMAGES if self.vision is not None else TRAINS[self.model.architecture]
+            raise ValueError(
+                f"objective.kind {self.objective.kind} is not learned by this kind of stage; "
+                f"{' or '.join(wanted)} is"
+            )
+        if self.vision is not None:
+            return
         kinds = TRAINS[self.model.architecture]
         if self.objective.kind not in kinds:
             raise ValueError(
                 f"objective.kind {self.objective.kind} does not train a model.architecture "
                 f"{self.model.architecture}; {' or '.join(kinds)} does"
             )
+        if self.objective.span_boundary and self.model.word_size:
+            raise ValueError(
+                f"objective.span_boundary predicts words from states of their width; model.word_size is "
+                f"{self.model.word_size}, leave it out"
+            )
+        if self.objective.kind == "replaced_tokens":
+            generator_of(self.model, self.objective)
 
     def _layout_fits_model(self) -> None:
         model, tensor = self.model, self.parallel.tensor
         split = {"model.heads": model.heads, "model.feed_forward_size": model.mlp_size}
         if model.experts:
             split = {"model.heads": model.heads, "model.experts.count": model.experts.count}
+        if self.generator:
+            split["objective.generator_share: the generator's heads"] = self.generator.heads
         if model.kv_heads > 1:
             split["model.key_value_heads"] = model.kv_heads
         if self.parallel.sequence:
@@ -64,6 +111,22 @@ class PipelineConfig(Settings):
             raise ValueError(
                 f"model.layers {model.layers} is fewer than parallel.pipeline {self.parallel.pipeline}"
             )
+
+    @property
+    def generator(self) -> ModelConfig | None:
+        """The model that replaces tokens beside a discriminator, where there is one."""
+        if self.objective.kind != "replaced_tokens" or not self.model.language_head:
+            return None
+        return generator_of(self.model, self.objective)
+
+    @property
+    def speaker(self) -> Self:
+        """What predicts words: the model without heads beside it, or a generator as a model of its own."""
+        if self.generator is None:
+            alone = self.objective.model_copy(update={"span_boundary": False})
+            return self.model_copy(update={"objective": alone}) if self.objective.span_boundary else self
+        objective = self.objective.model_copy(update={"kind": "masked_lm"})
+        return self.model_copy(update={"model": self.generator, "objective": objective})
 
     @property
     def can_answer(self) -> bool:

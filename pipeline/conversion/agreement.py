@@ -23,6 +23,7 @@ from pipeline.conversion import files
 from pipeline.conversion.links import Weights
 from pipeline.conversion.reading import Found
 from pipeline.distributed import world
+from pipeline.models.build import Head
 from pipeline.objectives.model import model_layers
 from pipeline.parallel.stack import Stack
 
@@ -60,10 +61,15 @@ def batch(config: PipelineConfig, vocabulary_size: int) -> dict[str, Tensor]:
     return {"tokens": tokens}
 
 
-def ours(config: PipelineConfig, vocabulary_size: int, weights: Iterable[tuple[str, Tensor]]) -> Run:
-    """What our model of these weights makes of a batch: logits [B, S, V], float32."""
+def ours(
+    config: PipelineConfig,
+    vocabulary_size: int,
+    weights: Iterable[tuple[str, Tensor]],
+    head: Head | None = None,
+) -> Run:
+    """What our model of these weights makes of a batch: logits [B, S, V], or [B, S] of a discriminator."""
     device = world.start_alone(config.seed).device
-    stack = Stack(model_layers(config, vocabulary_size, torch.float32)).to(device).eval()
+    stack = Stack(model_layers(config, vocabulary_size, torch.float32, head)).to(device).eval()
     named = dict(stack.named())
     with torch.no_grad():
         for name, weight in weights:
@@ -72,6 +78,8 @@ def ours(config: PipelineConfig, vocabulary_size: int, weights: Iterable[tuple[s
     @torch.inference_mode()
     def run(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         outputs = stack({name: tensor.to(device) for name, tensor in inputs.items()})
+        if "discriminator_logits" in outputs:
+            return {"logits": outputs["discriminator_logits"].cpu()}
         if "logits" not in outputs:
             found = {"hidden states": outputs["hidden"].transpose(0, 1).cpu()}
             return found | ({"pooled": outputs["pooled"].cpu()} if "pooled" in outputs else {})
@@ -95,8 +103,8 @@ ASIDE = ("auto_map", "dtype", "torch_dtype", "attn_implementation", "experts_imp
 """Keys of a configuration that have transformers fetch or run something, or count with other precision."""
 
 
-def theirs(found: Found, config: dict[str, Any], class_name: str) -> Run | None:
-    """The same of transformers' model of a folder; None where transformers is not installed.
+def loaded(found: Found, config: dict[str, Any], class_name: str) -> Any:
+    """Transformers' model of a folder; None where transformers is not installed.
 
     It is shown the configuration and the files of weights that were read here, and no other file.
     """
@@ -105,7 +113,8 @@ def theirs(found: Found, config: dict[str, Any], class_name: str) -> Run | None:
     transformers: Any = import_module("transformers")
     transformers.utils.logging.disable_progress_bar()
     loader, options = getattr(transformers, class_name), {}
-    if not found.config.model.language_head and not found.config.model.pooler:
+    may_pool = "pooler.dense" in found.family.table(found.config.model)
+    if may_pool and not found.config.model.language_head and not found.config.model.pooler:
         options["add_pooling_layer"] = False
     place = found.source.folder
     with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +131,14 @@ def theirs(found: Found, config: dict[str, Any], class_name: str) -> Run | None:
     for problem in ("missing_keys", "mismatched_keys"):
         if report[problem]:
             raise InputError(f"{place}: transformers finds {problem} {sorted(report[problem])}")
-    model.eval()
+    return model.eval()
+
+
+def theirs(found: Found, config: dict[str, Any], class_name: str) -> Run | None:
+    """What transformers' model of a folder makes of a batch; None where transformers is not installed."""
+    model = loaded(found, config, class_name)
+    if model is None:
+        return None
 
     @torch.inference_mode()
     def run(inputs: dict[str, Tensor]) -> dict[str, Tensor]:

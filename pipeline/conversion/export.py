@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.receipt import OLD_KINDS, kind_of, read_receipt
@@ -22,14 +23,19 @@ from pipeline.config import PipelineConfig
 from pipeline.conversion import agreement, files
 from pipeline.conversion.agreement import Say
 from pipeline.conversion.choose import family_of
-from pipeline.conversion.family import Facts
+from pipeline.conversion.electra import GENERATOR as GENERATOR_FOLDER
+from pipeline.conversion.electra import write_discriminator
+from pipeline.conversion.families.encoders import ELECTRA
+from pipeline.conversion.family import Facts, Family
 from pipeline.conversion.links import TOKEN_ROWS, Weights, exported, links
 from pipeline.conversion.reading import Found, read_folder
 from pipeline.conversion.skeleton import shapes
 from pipeline.conversion.task_export import export_task
 from pipeline.conversion.tokenizer import write_tokenizer
+from pipeline.conversion.vision.export import export_images
 from pipeline.generation.load import check_speaks, find_checkpoint
 from pipeline.objectives.registry import objective_of
+from pipeline.objectives.replacing import in_generator
 from pipeline.prompting.chat import ChatTemplate
 from pipeline.tasks.saved import task_in
 
@@ -44,33 +50,78 @@ def export(path: Path, out: Path, say: Say, average: bool = False) -> dict[str, 
     damage = checkpoint.damage()
     if damage:
         raise InputError(f"{checkpoint.folder}: {damage}; use an earlier checkpoint")
+    config = read_config(run)
+    if config.vision is not None:
+        return export_images(checkpoint, run, config, out, say, average)
     check_speaks(checkpoint)
-    config, vocabulary = read_config(run), Vocabulary(run / TOKENIZER)
+    vocabulary = Vocabulary(run / TOKENIZER)
     if (task := task_in(run, config, vocabulary)) is not None and not task.generates:
         return export_task(checkpoint, task, facts_of(config, vocabulary), out, say, average)
     chats = task is None and config.can_answer and was_tuned(run, config)
     template = ChatTemplate(vocabulary) if chats else None
+    if config.objective.span_boundary:
+        say("the head of the span boundary objective, of which transformers has none, is left out")
+        config = config.speaker
     facts = facts_of(config, vocabulary, template)
-    family = family_of(config.model, facts)
-    ours = shapes(config, vocabulary.size)
-    checkpoint.check_fits(ours)
     weight = partial(checkpoint.merged, average=average)
-    the_links = links(family, config.model, facts, ours)
-    base = "" if config.model.language_head else family.base
-
     with files.appearing(out) as folder:
-        say(f"writing {family.model_type} to {out}")
-        tensors = ((name.removeprefix(base), tensor) for name, tensor in exported(the_links, weight))
-        files.write_tensors(folder, tensors)
-        files.write_json(
-            folder / files.CONFIG, family.write(config.model, facts) | _starts(config, vocabulary)
-        )
-        files.write_json(folder / GENERATION, _generation(config, vocabulary, facts))
-        write_tokenizer(folder, vocabulary, facts.positions, say, template)
-        found = read_folder(folder, vocabulary.size, config.name)
-        check_numbers(found, weight, vocabulary.size)
-        shown = agreement.check(found, config, weight, files.read_json(folder / files.CONFIG), say)
-    return {"model_type": family.model_type, "folder": str(out), "step": checkpoint.index.step} | shown
+        if config.generator is None:
+            checkpoint.check_fits(shapes(config, vocabulary.size))
+            family = family_of(config.model, facts)
+            shown = _write(folder, config, vocabulary, facts, family, weight, template, out, say)
+        else:
+            shown = _write_two(folder, config, vocabulary, facts, weight, out, say)
+    return {"folder": str(out), "step": checkpoint.index.step} | shown
+
+
+def _write(
+    folder: Path,
+    config: PipelineConfig,
+    vocabulary: Vocabulary,
+    facts: Facts,
+    family: Family,
+    weight: Weights,
+    template: ChatTemplate | None,
+    out: Path,
+    say: Say,
+) -> dict[str, Any]:
+    """Write a model and show that transformers' model of the folder is the same."""
+    the_links = links(family, config.model, facts, shapes(config, vocabulary.size))
+    base = "" if config.model.language_head else family.base
+    say(f"writing {family.model_type} to {out}")
+    tensors = ((name.removeprefix(base), tensor) for name, tensor in exported(the_links, weight))
+    files.write_tensors(folder, tensors)
+    files.write_json(folder / files.CONFIG, family.write(config.model, facts) | _starts(config, vocabulary))
+    files.write_json(folder / GENERATION, _generation(config, vocabulary, facts))
+    write_tokenizer(folder, vocabulary, facts.positions, say, template)
+    found = read_folder(folder, vocabulary.size, config.name)
+    check_numbers(found, weight, vocabulary.size)
+    shown = agreement.check(found, config, weight, files.read_json(folder / files.CONFIG), say)
+    return {"model_type": family.model_type} | shown
+
+
+def _write_two(
+    folder: Path,
+    config: PipelineConfig,
+    vocabulary: Vocabulary,
+    facts: Facts,
+    weight: Weights,
+    out: Path,
+    say: Say,
+) -> dict[str, Any]:
+    """Write a discriminator, and the generator in a folder of its own inside."""
+    say(f"writing the discriminator to {out}")
+    write_tokenizer(folder, vocabulary, facts.positions, say)
+    shown = write_discriminator(folder, config, facts, weight, say)
+    inner = folder / GENERATOR_FOLDER
+    inner.mkdir()
+
+    def generators(name: str) -> Tensor:
+        return weight(in_generator(name))
+
+    place = out / GENERATOR_FOLDER
+    narrow = _write(inner, config.speaker, vocabulary, facts, ELECTRA, generators, None, place, say)
+    return {"model_type": ELECTRA.model_type} | shown | {"generator": narrow}
 
 
 def was_tuned(run: Path, config: PipelineConfig) -> bool:

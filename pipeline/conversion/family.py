@@ -63,6 +63,8 @@ class Family:
     """The class that config.json names; the second one is that with a sentence task's head."""
     bare: str = field(default="", kw_only=True)
     """The class without a head that predicts words, whose names lack `base`; empty where we have none."""
+    bared: tuple[str, ...] = field(default=(), kw_only=True)
+    """Classes whose heads we leave out, so that they are read as the bare one."""
     base: str
     """Prefix of every name but the head's, which folders of the bare model leave out."""
     table: Callable[[ModelConfig], Table]

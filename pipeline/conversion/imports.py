@@ -7,30 +7,31 @@ model.
 """
 
 import time
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.receipt import Receipt, file_hash, fingerprint, versions, write_atomic, write_receipt
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
-from pipeline.checkpoints.files import flush, write_tensors
-from pipeline.checkpoints.format import Checkpoint, Index, Part, TensorEntry
-from pipeline.checkpoints.run_folder import INDEX, checkpoint_folder, write_config
+from pipeline.checkpoints.format import Checkpoint
+from pipeline.checkpoints.run_folder import checkpoint_folder, write_config
 from pipeline.conversion import agreement, files
 from pipeline.conversion.agreement import Say
 from pipeline.conversion.reading import read_folder
+from pipeline.conversion.step_zero import write_checkpoint
 from pipeline.conversion.tokenizer_check import compare_files
+from pipeline.conversion.vision.imports import image_family_named, import_images
 
 
 def import_folder(source: Path, out: Path, say: Say) -> dict[str, Any]:
     """Write a run's folder of step 0; returns what was read and shown. `InputError` where it cannot be."""
     started = time.time()
     theirs = files.read_json(source / files.CONFIG)
+    if (of_images := image_family_named(theirs)) is not None:
+        return import_images(of_images, theirs, source, out, say)
     vocabulary = Vocabulary(source)
     found = read_folder(source, vocabulary.size, out.name)
     if found.source.passed_over:
@@ -59,35 +60,3 @@ def import_folder(source: Path, out: Path, say: Say) -> dict[str, Any]:
         )
         write_receipt(run, receipt)
     return {"model_type": found.family.model_type, "folder": str(out)} | shown
-
-
-def write_checkpoint(folder: Path, tensors: Iterable[tuple[str, Tensor]]) -> None:
-    """A complete checkpoint of step 0 that holds weights alone, in files of at most 5 GB."""
-    folder.mkdir(parents=True)
-    index = Index(
-        step=0,
-        updates=0,
-        layout={"tensor": 1, "pipeline": 1, "data": 1},
-        tensors={},
-        files={},
-        versions=versions("torch", "safetensors"),
-    )
-    for number, held in enumerate(_portions(tensors)):
-        name = f"weights-{number:05d}.safetensors"
-        flat = {one: tensor.contiguous().flatten() for one, tensor in held.items()}
-        index.files[name] = write_tensors(folder / name, flat, lambda: None)
-        for one, tensor in held.items():
-            part = Part(number, 0, 0, tensor.numel())
-            index.tensors[one] = TensorEntry(shape=list(tensor.shape), parts=[part])
-    write_atomic(folder / INDEX, index.model_dump_json() + "\n")
-    flush(folder)
-
-
-def _portions(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
-    held: dict[str, Tensor] = {}
-    for name, tensor in tensors:
-        if held and sum(one.nbytes for one in held.values()) + tensor.nbytes > files.SHARD_BYTES:
-            yield held
-            held = {}
-        held[name] = tensor
-    yield held

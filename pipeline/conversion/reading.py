@@ -134,7 +134,8 @@ def _bare(family: Family, theirs: dict[str, Any], names: dict[str, str]) -> dict
     """Whether an encoder comes without the head that predicts words, as its class says it does."""
     said = theirs.get("architectures") or [family.bare]
     table = family.table(ModelConfig())
-    if not family.bare or said != [family.bare] or f"{table['masked_head.dense']}.weight" in names:
+    bare = family.bare and said in [[one] for one in (family.bare, *family.bared)]
+    if not bare or f"{table['masked_head.dense']}.weight" in names:
         return {}
     pooled = f"{table.get('pooler.dense')}.weight" in names
     return {"language_head": False, "pooler": pooled, "tied_output": True}

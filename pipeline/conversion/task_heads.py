@@ -34,6 +34,10 @@ HEADS: dict[tuple[str, str], Named] = {
     ("roberta", "tokens"): Named("RobertaForTokenClassification", {OUT: "classifier"}),
     ("roberta", "spans"): Named("RobertaForQuestionAnswering", {OUT: "qa_outputs"}),
     ("roberta", "choices"): Named("RobertaForMultipleChoice", ROBERTA_POOL | {OUT: "classifier"}),
+    ("distilbert", "tokens"): Named("DistilBertForTokenClassification", {OUT: "classifier"}),
+    ("distilbert", "spans"): Named("DistilBertForQuestionAnswering", {OUT: "qa_outputs"}),
+    ("electra", "tokens"): Named("ElectraForTokenClassification", {OUT: "classifier"}),
+    ("electra", "spans"): Named("ElectraForQuestionAnswering", {OUT: "qa_outputs"}),
     ("gpt2", "text"): Named("GPT2ForSequenceClassification", {OUT: "score"}),
     ("opt", "text"): Named("OPTForSequenceClassification", {OUT: "score"}),
     ("bloom", "text"): Named("BloomForSequenceClassification", {OUT: "score"}),
@@ -47,7 +51,8 @@ HEADS: dict[tuple[str, str], Named] = {
 def with_head(family: Family, task: Task) -> Family:
     """The family with the task's head in place of its own; `InputError` where there is no such class."""
     named = HEADS.get((family.model_type, task.form))
-    if named is None or task.config.model.word_size:
+    narrow = task.config.model.word_size and task.config.model.word_size_of == "words"
+    if named is None or narrow:
         raise InputError(
             f"transformers has no class of {family.model_type} for task.kind {task.name} with this model; "
             "`bloomery predict` asks it"

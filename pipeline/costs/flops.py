@@ -5,9 +5,12 @@ products cost 4 S H per token and layer over a full square; a causal kernel comp
 counted (Dao, 2022, appendix; PaLM's appendix B counts the full square). Recomputation is not counted.
 """
 
-from pipeline.config import ModelConfig
+from pipeline.config import ModelConfig, ObjectiveConfig
+from pipeline.config.generator import generator_of
 from pipeline.costs.lengths import Lengths
 
+PLACE_SIZE, BOUNDARY_PLACES = 200, 15
+"""Width of the embedding of places in a span, and how many there are (SpanBERT's code)."""
 VOCABULARY_MULTIPLE = 128
 """Word tables are padded to a multiple of this: their shape does not depend on the parallel layout."""
 
@@ -77,9 +80,15 @@ def stack_extras(model: ModelConfig, position_rows: int, heads: int) -> int:
 
 
 def parameters(
-    model: ModelConfig, vocabulary_rows: int, position_rows: int, sentence_head: bool = False
+    model: ModelConfig, vocabulary_rows: int, position_rows: int, objective: ObjectiveConfig | None = None
 ) -> int:
-    """Parameters of a model; tied words count once."""
+    """Parameters of a model with the head of its objective, and of a generator beside it; tied words once."""
+    if objective and objective.kind == "replaced_tokens" and model.language_head:
+        generator = generator_of(model, objective)
+        bare = model.model_copy(update={"language_head": False})
+        encoders = sum(parameters(one, vocabulary_rows, position_rows) for one in (bare, generator))
+        shared = shared_embeddings(model, vocabulary_rows, position_rows)
+        return encoders + discriminator_weights(model) - shared
     hidden, both = model.hidden_size, model.architecture == "encoder_decoder"
     count = vocabulary_rows * (model.word_size or hidden)
     count *= 2 if model.language_head and not model.tied_output else 1
@@ -93,9 +102,35 @@ def parameters(
         count += width * (hidden + model.bias) + norm_size(model, width) + vocabulary_rows
     if model.pooler:
         count += hidden * (hidden + 1)
-    if sentence_head:
+    if objective and objective.span_boundary:
+        count += boundary_weights(model) + BOUNDARY_PLACES * PLACE_SIZE + vocabulary_rows
+        count += 2 * (hidden + norm_size(model))
+    if objective and objective.has_sentence_task:
         count += hidden * (hidden + 1) + 2 * (hidden + 1)
     return count
+
+
+def boundary_weights(model: ModelConfig) -> int:
+    """Matrix entries between the states at a span's borders and the words (SpanBERT)."""
+    return (2 * model.hidden_size + PLACE_SIZE) * model.hidden_size + model.hidden_size**2
+
+
+def discriminator_weights(model: ModelConfig) -> int:
+    """Parameters of the head that says of tokens whether they were replaced."""
+    return model.hidden_size * (model.hidden_size + 1) + model.hidden_size + 1
+
+
+def discriminator_cost(model: ModelConfig) -> float:
+    """FLOPs per token of its forward pass."""
+    return 2.0 * model.hidden_size * (model.hidden_size + 1)
+
+
+def shared_embeddings(model: ModelConfig, vocabulary_rows: int, position_rows: int) -> int:
+    """Parameters that a generator and a discriminator both have."""
+    width = model.embedding_width
+    norm = norm_size(model, width) if model.embedding_norm else 0
+    positions = position_rows if model.positions == "learned" else 0
+    return (vocabulary_rows + positions + model.token_types) * width + norm
 
 
 def projections(model: ModelConfig) -> int:
@@ -142,8 +177,30 @@ def head_cost(model: ModelConfig, lengths: Lengths, vocabulary_rows: int) -> flo
     return (lengths.targets or lengths.inputs) * per_token
 
 
-def training_per_sample(model: ModelConfig, lengths: Lengths, vocabulary_rows: int) -> float:
-    """Model FLOPs per sample of a training step, forward and backward, with the head."""
+def training_per_sample(
+    model: ModelConfig, lengths: Lengths, vocabulary_rows: int, objective: ObjectiveConfig | None = None
+) -> float:
+    """Model FLOPs per sample of a training step, forward and backward, with the head of the objective."""
     blocks = model.layers * block_cost(model, lengths, in_encoder=False)
     blocks += model.encoder_depth * block_cost(model, lengths, in_encoder=True)
-    return 3.0 * (blocks + head_cost(model, lengths, vocabulary_rows))
+    if objective and objective.kind == "replaced_tokens":
+        generator = generator_of(model, objective)
+        blocks += generator.layers * block_cost(generator, lengths, in_encoder=False)
+    return 3.0 * (blocks + heads_cost(model, lengths, vocabulary_rows, objective))
+
+
+def heads_cost(
+    model: ModelConfig, lengths: Lengths, vocabulary_rows: int, objective: ObjectiveConfig | None
+) -> float:
+    """FLOPs per sample of the forward pass of what stands behind the blocks.
+
+    A generator predicts at hidden tokens alone, the discriminator at all.
+    """
+    if objective is None or objective.kind != "replaced_tokens":
+        found = head_cost(model, lengths, vocabulary_rows)
+        if objective and objective.span_boundary:
+            per_token = 2.0 * boundary_weights(model) + 2.0 * vocabulary_rows * model.hidden_size
+            found += objective.density * lengths.inputs * per_token
+        return found
+    narrow = head_cost(generator_of(model, objective), lengths, vocabulary_rows)
+    return objective.density * narrow + lengths.inputs * discriminator_cost(model)

@@ -121,7 +121,11 @@ def on_stage(
     added = trained.adapters // (parallel.pipeline * parallel.tensor)
     held, moving = base + added, round(base * trained.share) + added
     in_flight = min(parallel.pipeline - stage, optim.accumulation(data_size))
-    kept = optim.micro_batch * width * activations.of_stage(config, lengths, *blocks, width=width)
+    kept = activations.of_stage(config, lengths, *blocks, width=width)
+    if config.generator and stage == 0:
+        narrow = config.model_copy(update={"model": config.generator})
+        kept += activations.of_stage(narrow, lengths, 0, config.generator.layers, width=width)
+    kept *= optim.micro_batch * width
     values = state_values(config, optim, rows, stage, blocks)
     kept_states = round(values / parallel.tensor * moving / base)
     states = 4 * kept_states if parallel.zero_stage == 0 else 4 * ((moving + kept_states) // data_size)
@@ -180,7 +184,7 @@ def stage_blocks(config: PipelineConfig, lengths: Lengths, rows: int) -> list[tu
 def stage_parameters(config: PipelineConfig, rows: int, stage: int, blocks: tuple[int, int]) -> int:
     """Parameters of a stage over all its tensor-parallel ranks; what is no block lies at the two ends."""
     model = config.model
-    whole = flops.parameters(model, rows, config.position_table, config.objective.has_sentence_task)
+    whole = flops.parameters(model, rows, config.position_table, config.objective)
     own = block_parameters(config, blocks)
     ends = whole - block_parameters(config, (model.encoder_depth, model.layers))
     if config.parallel.pipeline == 1:

@@ -21,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from data_prep.contract.settings import InputError
-from pipeline.config import PipelineConfig
+from pipeline.config import OptimizerConfig, PipelineConfig
 from pipeline.data.maker import Maker
 from pipeline.data.making import maker_of
 from pipeline.objectives.batches import Batch
@@ -42,7 +42,10 @@ class WorkerJob:
     def to_line(self) -> str:
         """One line of JSON."""
         parts = {"dataset": self.dataset, "data_rank": self.data_rank, "data_size": self.data_size}
-        return json.dumps({"config": self.config.model_dump(mode="json"), **parts})
+        config = self.config.model_dump(mode="json")
+        # What a kind of training adds to these keys makes no batch, and nothing here knows the kind.
+        config["train"] = {key: config["train"][key] for key in OptimizerConfig.model_fields}
+        return json.dumps({"config": config, **parts})
 
     @staticmethod
     def from_line(line: str) -> "WorkerJob":

@@ -44,7 +44,7 @@ def with_blanks(
     count, length = tokens.shape
     keys = combine(seed, np.arange(count), length)
     samples = Samples(tokens, np.roll(tokens, -1, axis=1), np.full(count, length), keys)
-    if objective.kind == "masked_lm":
+    if objective.hides_tokens:
         batch = masked_lm(single(samples, special), keys, special, objective.masking, objective.density)
         batch["tokens"] = np.where(batch["weights"] > 0, special.mask, batch["targets"])
     elif objective.kind == "span_corruption":

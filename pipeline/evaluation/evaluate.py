@@ -153,7 +153,7 @@ def check_fits(model: "LanguageModel", dataset: Dataset, config: EvaluationConfi
             f"{path}: made with sequence_length {own.data.sequence_length}, less than the recipe's "
             f"data.sequence_length {length}; set that to at most the run's"
         )
-    if own.objective.kind != config.objective.kind:
+    if own.objective.kind != config.speaker.objective.kind:
         raise InputError(
             f"{path}: trained with objective.kind {own.objective.kind} where the recipe has "
             f"{config.objective.kind}; evaluate it with the recipe it was made with"

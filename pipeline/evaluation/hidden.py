@@ -162,6 +162,7 @@ def figures(loss: float, accuracy: float) -> dict[str, float]:
 
 def describe(config: EvaluationConfig, dataset: Dataset, held: Hidden) -> dict[str, object]:
     """What the validation figures are of."""
+    generator = ", asked of the generator" if config.generator else ""
     part = "all" if held.whole_split else "a seeded choice of the"
     count, objective = len(held.tokens), config.objective
     return {
@@ -171,5 +172,6 @@ def describe(config: EvaluationConfig, dataset: Dataset, held: Hidden) -> dict[s
         "predicted_tokens": count,
         "whole_split": held.whole_split,
         "about": f"{count:,} hidden tokens of {part} validation text, in {held.samples:,} samples "
-        f"({objective.kind} with a density of {objective.density:g}, the same noise for every model)",
+        f"({objective.kind} with a density of {objective.density:g}, the same noise for every model"
+        f"{generator})",
     }

@@ -1,5 +1,6 @@
 """A trained model in one process, from a run's folder or one of its checkpoints."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from pipeline.models.build import Head
 from pipeline.models.scalar import NAME as SCORE
 from pipeline.objectives.model import model_layers
 from pipeline.objectives.registry import objective_of
+from pipeline.objectives.replacing import in_generator
 from pipeline.parallel.stack import Stack
 from pipeline.tasks.saved import task_in
 
@@ -51,17 +53,22 @@ class LoadedModel:
 def load_model(path: Path, average: bool = False) -> LoadedModel:
     """Load the newest checkpoint of a run folder, or the very checkpoint that `path` names.
 
+    Of a generator and a discriminator it is the generator, which predicts words.
     Adapters are merged into the weights; with `average` these are their moving average.
     Raises `InputError` where there is none, where it is damaged, or where it does not fit its configuration.
     """
     checkpoint, run = find_checkpoint(path)
     check_speaks(checkpoint)
-    config, vocabulary = read_config(run), Vocabulary(run / TOKENIZER)
+    config = read_config(run)
+    if config.vision is not None:
+        raise InputError(f"{run}: a model of images, which says no words; a run on texts is expected")
+    vocabulary = Vocabulary(run / TOKENIZER)
     if (task := task_in(run, config, vocabulary)) is not None and not task.generates:
         raise InputError(
             f"{run}: tuned for {task.name}, it predicts no words any more; ask it with `bloomery predict`"
         )
-    return open_model(checkpoint, config, vocabulary, average)
+    called = in_generator if config.generator else str
+    return open_model(checkpoint, config.speaker, vocabulary, average, called=called)
 
 
 def open_model(
@@ -70,8 +77,12 @@ def open_model(
     vocabulary: Vocabulary,
     average: bool = False,
     head: Head | None = None,
+    called: Callable[[str], str] = str,
 ) -> LoadedModel:
-    """The model of a checkpoint, with another head than its objective's where one is given."""
+    """The model of a checkpoint, with another head than its objective's where one is given.
+
+    `called` says under which names the checkpoint has its weights.
+    """
     damage = checkpoint.damage()
     if damage:
         raise InputError(f"{checkpoint.folder}: {damage}; use an earlier checkpoint")
@@ -79,10 +90,10 @@ def open_model(
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     module = Stack(model_layers(config, vocabulary.size, dtype, head)).to(device).eval()
     named = dict(module.named())
-    checkpoint.check_fits({name: list(parameter.shape) for name, parameter in named.items()})
+    checkpoint.check_fits({called(name): list(parameter.shape) for name, parameter in named.items()})
     with torch.no_grad():
         for name, parameter in named.items():
-            parameter.copy_(checkpoint.merged(name, average))
+            parameter.copy_(checkpoint.merged(called(name), average))
     return LoadedModel(config, vocabulary, device, module, checkpoint.index.step)
 
 

@@ -37,6 +37,10 @@ class Session(Protocol):
         """The same where each row is replaced by one that started as it did."""
         ...
 
+    def join(self, others: Any, room: int) -> None:
+        """Go on with the rows of other sessions, too, behind these; with room for so many more tokens."""
+        ...
+
 
 class GenerativeModel(Protocol):
     """What generation asks of a model, as `pipeline.generation.load.load_model` gives it."""
@@ -68,21 +72,24 @@ def begin(model: GenerativeModel, prompts: Prompts, room: int) -> tuple[Session,
     its start token and what all its texts are made to begin with. `InputError` where an encoder's prompt is
     too long for it.
     """
-    assert all(len(prompt) > 0 for prompt in prompts)
-    longest = model.config.context_length
+    rows = [first_row(model, prompt) for prompt in prompts]
+    session = model.session(prompts if has_encoder(model) else None)
+    return session, rows, session.start([window(row, model.config.context_length) for row in rows], room)
+
+
+def first_row(model: GenerativeModel, prompt: Sequence[int]) -> list[int]:
+    """What a decoder goes on with: the prompt, or what its texts behind an encoder begin with.
+
+    `InputError` where the prompt is too long for an encoder.
+    """
+    assert len(prompt) > 0
     if not has_encoder(model):
-        rows = [[int(token) for token in prompt] for prompt in prompts]
-        session = model.session()
-        return session, rows, session.start([window(row, longest) for row in rows], room)
-    for prompt in prompts:
-        if len(prompt) > longest:
-            raise InputError(f"a prompt of {len(prompt)} tokens; the model's encoder reads at most {longest}")
+        return [int(token) for token in prompt]
+    longest = model.config.context_length
+    if len(prompt) > longest:
+        raise InputError(f"a prompt of {len(prompt)} tokens; the model's encoder reads at most {longest}")
     first = [objective_of(model.config.objective).decoder_start(model.vocabulary)]
-    if model.vocabulary.forced is not None:
-        first.append(model.vocabulary.forced)
-    rows = [list(first) for _ in prompts]
-    session = model.session(prompts)
-    return session, rows, session.start(rows, room)
+    return first if model.vocabulary.forced is None else [*first, model.vocabulary.forced]
 
 
 def window(row: list[int], longest: int) -> list[int]:

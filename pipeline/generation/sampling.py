@@ -1,7 +1,7 @@
 """Continue prompts with a decoder, or answer them with an encoder and a decoder, several at once."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,9 +114,14 @@ def streams(prompts: Prompts, count: int, seed: int) -> Tensor:
     before: Counter[tuple[int, ...]] = Counter()
     drawn = []
     for prompt in map(tuple, prompts):
-        drawn.append(np.random.default_rng([seed, before[prompt], *prompt]).random(count))
+        drawn.append(stream_of(prompt, before[prompt], seed).random(count))
         before[prompt] += 1
     return torch.from_numpy(np.stack(drawn))
+
+
+def stream_of(prompt: Sequence[int], before: int, seed: int) -> np.random.Generator:
+    """What one prompt draws from, behind so many equal ones."""
+    return np.random.default_rng([seed, before, *prompt])
 
 
 def choose(logits_BV: Tensor, sampling: Sampling, draws_B: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ row gives what it would give alone.
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from megatron.core.tensor_parallel.mappings import gather_from_tensor_model_parallel_region
 from torch import Tensor
 
@@ -35,6 +36,7 @@ class Session:
         """
         self.stack, self.device, self.longest, self.prefix = stack, device, longest, prefix
         self.cache = Cache(0)
+        self._pad(torch.zeros(0, dtype=torch.long, device=device))
         self._memory = {} if sources is None else self._encode(sources)
 
     @torch.inference_mode()
@@ -46,10 +48,8 @@ class Session:
         width = max(map(len, rows))
         assert width <= self.longest
         self.cache = Cache(min(width + room, self.longest))
-        tokens_BS, self._padding_B = self._padded(rows, width, left=True)
-        columns = torch.arange(self.cache.capacity, device=self.device)
-        self._padded_rows = any(len(row) < width for row in rows)
-        self._segments = (columns >= self._padding_B.unsqueeze(1)).int()
+        tokens_BS, padding_B = self._padded(rows, width, left=True)
+        self._pad(padding_B)
         inputs: Flow = {"tokens": tokens_BS}
         if self.prefix:
             inputs["prefix"] = self._padding_B.new_full((len(rows),), width)
@@ -69,7 +69,7 @@ class Session:
     def select(self, rows: Tensor) -> None:
         """Go on with these rows, in this order; a row may be taken more than once or not at all."""
         self.cache.select(rows)
-        self._padding_B, self._segments = self._padding_B[rows], self._segments[rows]
+        self._pad(self._padding_B[rows])
         self._memory = {
             name: one.index_select(1 if name == "memory" else 0, rows) for name, one in self._memory.items()
         }
@@ -78,6 +78,28 @@ class Session:
     def reorder(self, rows: Tensor) -> None:
         """The same where each row is replaced by one that started as it did."""
         self.cache.reorder(rows)
+
+    @torch.inference_mode()
+    def join(self, others: Sequence["Session"], room: int) -> None:
+        """Go on with the rows of other sessions, too, behind these; with room for so many more tokens.
+
+        Columns that no row needs any more are given up, so that nothing but room is made where `others` are
+        none. All sessions must be of one model and have been started.
+        """
+        parts = [self, *others]
+        lengths_B = torch.cat([one.cache.length - one._padding_B for one in parts])
+        width = int(lengths_B.max())
+        self._memory, sources = _side_by_side([one._memory for one in parts])
+        capacity = min(width + room, self.longest)
+        self.cache = Cache.joined([one.cache for one in parts], width, capacity, sources)
+        self._pad(width - lengths_B)
+
+    def _pad(self, padding_B: Tensor) -> None:
+        """So many first columns of each row are padding."""
+        self._padding_B = padding_B
+        self._padded_rows = bool(padding_B.any())
+        columns = torch.arange(self.cache.capacity, device=self.device)
+        self._segments = (columns >= padding_B.unsqueeze(1)).int()
 
     def _run(self, inputs: Flow) -> Tensor:
         first, last = self.cache.length, self.cache.length + inputs["tokens"].shape[1]
@@ -108,3 +130,29 @@ class Session:
         ]
         padding = torch.tensor([width - len(row) for row in rows], device=self.device)
         return torch.tensor(padded, device=self.device), padding
+
+
+def _side_by_side(memories: Sequence[Flow]) -> tuple[Flow, int]:
+    """Encoders' outputs of several sessions for one decoder, and how many columns they have then."""
+    if not memories[0]:
+        return {}, 0
+    widths = [one["memory"].shape[0] for one in memories]
+    width = max(widths)
+    memory = torch.cat(
+        [F.pad(one["memory"], (0, 0, 0, 0, 0, width - one["memory"].shape[0])) for one in memories], 1
+    )
+    if len({*widths}) == 1 and all("encoder_segments" not in one for one in memories):
+        return {"memory": memory}, width
+    segments = [_segments_of(one) for one in memories]
+    return {
+        "memory": memory,
+        "encoder_segments": torch.cat([F.pad(one, (0, width - one.shape[1])) for one in segments]),
+    }, width
+
+
+def _segments_of(memory: Flow) -> Tensor:
+    """[B, S], 0 where a source is padding."""
+    if "encoder_segments" in memory:
+        return memory["encoder_segments"]
+    sources, rows, _ = memory["memory"].shape
+    return torch.ones(rows, sources, dtype=torch.int32, device=memory["memory"].device)

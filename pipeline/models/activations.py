@@ -8,6 +8,7 @@ from torch import Tensor
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "quick_gelu": lambda x: x * (1.702 * x).sigmoid(),
     "relu": F.relu_,  # its gradient needs the result alone
     "swiglu": F.silu,
     "geglu": lambda x: F.gelu(x, approximate="tanh"),

@@ -11,7 +11,7 @@ from torch import nn
 
 from pipeline.models.layer import Flow, Layer
 
-SHARED = frozenset({"tokens", "positions", "segments", "prefix"})
+SHARED = frozenset({"tokens", "positions", "segments", "prefix", "token_types"})
 """What both stacks read of a batch; the second one ends it."""
 
 

@@ -13,6 +13,7 @@ from pipeline.models.experts import Experts, with_layers_before
 from pipeline.models.layer import Flow
 from pipeline.models.linear import ColumnLinear, RowLinear
 from pipeline.models.norm import Dropout, Norm
+from pipeline.models.stochastic_depth import Depth, thinned
 
 
 class MLP(nn.Module):
@@ -52,6 +53,8 @@ class BlockKind(NamedTuple):
     """The name of its angles; empty where its queries and keys are not turned."""
     first_norm: bool = True
     """Whether there is a norm before its attention."""
+    depth: Depth | None = None
+    """Its place where branches may be left out in training; None never leaves out any."""
 
 
 class Block(nn.Module):
@@ -96,11 +99,11 @@ class Block(nn.Module):
 
         if self.beside != "none":
             return {"hidden": self._side_by_side(x_SBH, attend)}
-        x_SBH = self._branch(x_SBH, "attention", attend)
+        x_SBH = self._branch(x_SBH, "attention", thinned(attend, flow, self.kind.depth, 0))
         if self.kind.cross:
             x_SBH = self._branch(x_SBH, "cross", attend_memory)
         through = through_experts if isinstance(self.mlp, Experts) else self.mlp
-        return {"hidden": self._branch(x_SBH, "mlp", through), **beside}
+        return {"hidden": self._branch(x_SBH, "mlp", thinned(through, flow, self.kind.depth, 1)), **beside}
 
     def _branch(self, x_SBH: Tensor, name: str, branch: Callable[[Tensor], Tensor]) -> Tensor:
         norm = getattr(self, f"{name}_norm")

@@ -5,8 +5,10 @@ they are first asked for, with room for all columns there will be. Rows of diffe
 column, so they are padded on the left.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 KeysValues = tuple[Tensor, Tensor]
@@ -56,6 +58,30 @@ class Cache:
             for module, (keys, values) in self._seen.items()
         }
 
+    @classmethod
+    def joined(cls, caches: Sequence["Cache"], width: int, capacity: int, sources: int) -> "Cache":
+        """The rows of several caches one below the other, all of whose last `width` columns are kept.
+
+        A row with fewer has zeros before them. So have encoders' outputs of fewer than `sources` columns,
+        behind them.
+        """
+        found = cls(capacity)
+        found.length = width
+        for module in caches[0]._seen:
+            parts = [one._seen[module] for one in caches]
+            lengths = [one.length for one in caches]
+            found._seen[module] = (
+                _ending_together([keys for keys, _ in parts], lengths, width, capacity),
+                _ending_together([values for _, values in parts], lengths, width, capacity),
+            )
+        for module in caches[0]._memory:
+            both = [one._memory[module] for one in caches]
+            found._memory[module] = (
+                padded_behind([keys for keys, _ in both], sources),
+                padded_behind([values for _, values in both], sources),
+            )
+        return found
+
     def _room(self, new: Tensor) -> Tensor:
         rows, heads, _, size = new.shape
         return new.new_empty(rows, heads, self.capacity, size)
@@ -65,6 +91,22 @@ class Cache:
         target = buffer if len(rows) == len(buffer) else self._room(filled)
         target[:, :, : self.length] = filled
         return target
+
+
+def _ending_together(buffers: Sequence[Tensor], lengths: Sequence[int], width: int, capacity: int) -> Tensor:
+    """[sum B, N, capacity, D]: the last of the filled columns of each end in column `width`."""
+    rows = [len(buffer) for buffer in buffers]
+    _, heads, _, size = buffers[0].shape
+    found = buffers[0].new_zeros(sum(rows), heads, capacity, size)
+    for part, buffer, length in zip(found.split(rows), buffers, lengths, strict=True):
+        kept = min(width, length)
+        part[:, :, width - kept : width] = buffer[:, :, length - kept : length]
+    return found
+
+
+def padded_behind(parts: Sequence[Tensor], width: int) -> Tensor:
+    """[sum B, N, width, D]: parts [B, N, T, D] one below the other, with zeros behind each one's columns."""
+    return torch.cat([F.pad(part, (0, 0, 0, width - part.shape[2])) for part in parts])
 
 
 def columns_before(flow: dict[str, Tensor]) -> int:

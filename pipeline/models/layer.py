@@ -26,9 +26,22 @@ Flow: TypeAlias = dict[str, Tensor]
     logit_bias [V]            added to the logits
     logits [S, B, V]          this tensor rank's columns
     next_sentence_logits [B, 2]
+    discriminator_logits [B, S]
+    drawn [B, S]              tokens of which a generator drew some
+    generator_losses [B, S]   what it lost there
+    boundary_losses [B, S]    of hidden tokens by what stands at the borders of their spans
+    last_states [S, B, H]     those behind the last block, for a loss
     pooled [B, H]             an encoder's pooled first token
     scores [B or S, B, C]     what a head says of texts or of tokens
     values [B, S]             one number a position, float32
+    pixels [B, Y, X, 3]       colours as bytes
+    visible [B, K]            patches that an encoder sees; left out it sees all
+    restore [B, N]            where each patch stands in [visible ones; hidden ones]
+    kept [B, 2 L]             false where a layer leaves out a branch (`pipeline.models.stochastic_depth`)
+    restored [N, B, P]        what a decoder says of each patch
+    image_features [B, D]     what stands for an image, and for a text
+    text_features [B, D]
+    scale [1]                 what cosines are multiplied by, float32
     expert_loss [B]           what keeps experts balanced, over the layers so far
     expert_load [L, E]        choices that fell on each expert of these layers
 """
@@ -37,11 +50,23 @@ FLOATS = (
     "hidden",
     "value.hidden",
     "values",
+    "generator.hidden",
+    "generator.logit_bias",
+    "generator_losses",
+    "discriminator_logits",
+    "last_states",
+    "boundary.states",
+    "boundary.logit_bias",
+    "boundary_losses",
     "memory",
     "logit_bias",
     "next_sentence_logits",
     "pooled",
     "scores",
+    "restored",
+    "image_features",
+    "text_features",
+    "scale",
     "expert_loss",
 )
 """What layers give that travels to the next pipeline stage; it has gradients and goes first."""

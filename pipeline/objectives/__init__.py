@@ -4,6 +4,7 @@ objective   what every kind is: batches, head, labels, loss, metrics
 registry    the kinds by name
 causal      GPT's causal LM, and prefix LM            spans       T5's span corruption
 masked      BERT, RoBERTa and SpanBERT masking        sentences   BERT's and ALBERT's second tasks
+replaced    ELECTRA's replaced tokens
 denoising   BART's five kinds of noise, composable    losses      their loss functions
 samples     what makes batches is given               special     what it knows of the vocabulary
 draws       random numbers as hashes of what they are for

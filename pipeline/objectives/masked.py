@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from data_prep.contract.vocabulary import CLS, MASK, SEP, Vocabulary
 from pipeline.config import DataConfig, ObjectiveConfig
 from pipeline.objectives.batches import Batch
+from pipeline.objectives.borders import borders
 from pipeline.objectives.draws import Words, uniform, words
 from pipeline.objectives.objective import MakeBatch, Objective, Shape
 from pipeline.objectives.samples import Samples
@@ -49,19 +50,27 @@ class MaskedLM(Objective):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Hidden tokens, and the sentence task's labels [B], which have weights of their own."""
+        """Hidden tokens; with weights of their own the sentence task's labels [B], what borders are asked."""
         own = ("next_sentence", "next_sentence_weights") if self.settings.has_sentence_task else ()
-        return ("targets", "weights", *own)
+        asked = ("boundary_weights",) if self.settings.span_boundary else ()
+        return ("targets", "weights", *own, *asked)
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The two parts of the loss, and how often the sentence task is answered right."""
-        own = ("masked_lm_loss", "sentence_loss", "sentence_accuracy")
-        return own if self.settings.has_sentence_task else ()
+        """The parts of a loss that has several, and how often the sentence task is answered right."""
+        settings = self.settings
+        parts: tuple[str, ...] = ("boundary_loss",) if settings.span_boundary else ()
+        parts += ("sentence_loss", "sentence_accuracy") if settings.has_sentence_task else ()
+        return ("masked_lm_loss", *parts) if parts else ()
 
     def tokens(self, batch: Batch) -> int:
         """All but padding, which `segments` mark where there is any."""
         return int(batch["segments"].sum()) if "segments" in batch else batch["tokens"].size
+
+    def every_token(self, batch: Batch) -> NDArray[np.float32]:
+        """All but padding; a row of which nothing is hidden only fills up."""
+        real = batch.get("segments", np.ones(batch["tokens"].shape, np.int32))
+        return (real * (batch["weights"] > 0).any(axis=1, keepdims=True)).astype(np.float32)
 
     def shape(self, data: DataConfig) -> Shape:
         """Reserved tokens take room from the text."""
@@ -82,6 +91,7 @@ class MaskedLM(Objective):
         settings = self.settings
         drawn = "once for all epochs" if settings.static_masks else "afresh in each epoch"
         task = f", beside {settings.sentence_task}" if settings.has_sentence_task else ""
+        task += ", and by the borders of hidden spans" if settings.span_boundary else ""
         share = f"{settings.kind}: {100 * settings.density:g} % of the tokens hidden"
         return f"{share} by {settings.masking}, drawn {drawn}{task}"
 
@@ -94,21 +104,28 @@ class MaskedLM(Objective):
         if self.settings.has_sentence_task:
             gives = ("next_sentence_logits",)
             found.append(Layer("next_sentence", SentenceHead, build.common, gives=gives))
+        if self.settings.span_boundary:
+            from pipeline.objectives.boundary import boundary
+
+            found += boundary(build, self.settings.density)
         masked = Layer("masked_head", MLMHead, (*build.common, build.rows), gives=("logit_bias",))
         return [*found, masked, build.logits()]
 
     def __call__(self, outputs: "Flow", labels: "Flow") -> "tuple[Tensor, dict[str, Tensor]]":
-        """The hidden tokens' weighted cross-entropy, and that of the sentence task added to it."""
+        """The hidden tokens' weighted cross-entropy; those of borders and of the sentence task are added."""
         from pipeline.objectives.losses import weighted_classes
 
         total, _ = super().__call__(outputs, labels)
+        found = {"masked_lm_loss": total.detach()}
+        if self.settings.span_boundary:
+            boundary = (outputs["boundary_losses"] * labels["boundary_weights"]).sum()
+            total, found = total + boundary, found | {"boundary_loss": boundary.detach()}
         if not self.settings.has_sentence_task:
-            return total, {}
+            return total, {name: found[name] for name in self.metrics}
         logits_B2, labels_B = outputs["next_sentence_logits"], labels["next_sentence"]
         weights_B, smoothing = labels["next_sentence_weights"], self.settings.label_smoothing
         sentence, accuracy = weighted_classes(logits_B2, labels_B, weights_B, smoothing)
-        values = (total.detach(), sentence.detach(), accuracy)
-        return total + sentence, dict(zip(self.metrics, values, strict=True))
+        return total + sentence, found | {"sentence_loss": sentence.detach(), "sentence_accuracy": accuracy}
 
 
 def masked_texts(samples: Samples, special: SpecialTokens, settings: ObjectiveConfig) -> Batch:
@@ -117,7 +134,10 @@ def masked_texts(samples: Samples, special: SpecialTokens, settings: ObjectiveCo
         arranged = paired(samples, special, settings.sentence_task)
     else:
         arranged = single(samples, special)
-    return masked_lm(arranged, samples.keys, special, settings.masking, settings.density)
+    batch = masked_lm(arranged, samples.keys, special, settings.masking, settings.density)
+    if settings.span_boundary:
+        batch |= borders(batch["weights"] > 0, arranged.tokens)
+    return batch
 
 
 def masked_lm(
@@ -131,13 +151,8 @@ def masked_lm(
         targets 4 10 11 12 5
         weights 0  0  1  0 0
     """
-    tokens, ordinary = arranged.tokens, arranged.ordinary
-    if masking == "token":
-        hidden, groups = hide_tokens(ordinary, keys, density)
-    elif masking == "whole_word":
-        hidden, groups = hide_words(ordinary, special.starts_word(tokens), keys, density)
-    else:
-        hidden, groups = hide_spans(ordinary, special.starts_word(tokens), keys, density)
+    tokens = arranged.tokens
+    hidden, groups = chosen(arranged, keys, special, masking, density)
     return {
         "tokens": replace(tokens, hidden, groups, keys, special),
         "targets": tokens,
@@ -147,6 +162,15 @@ def masked_lm(
 
 Hidden = tuple[NDArray[np.bool_], NDArray[np.int32] | None]
 """Which positions are hidden [B, S], and which draw decides what replaces each; None is a draw of its own."""
+
+
+def chosen(arranged: Arranged, keys: Words, special: SpecialTokens, masking: str, density: float) -> Hidden:
+    """What is hidden by one of the three ways."""
+    tokens, ordinary = arranged.tokens, arranged.ordinary
+    if masking == "token":
+        return hide_tokens(ordinary, keys, density)
+    hide = hide_words if masking == "whole_word" else hide_spans
+    return hide(ordinary, special.starts_word(tokens), keys, density)
 
 
 def hide_tokens(ordinary: NDArray[np.bool_], keys: Words, density: float) -> Hidden:

@@ -7,6 +7,7 @@ from pipeline.models.build import Builder, Head
 from pipeline.models.layer import Layer
 from pipeline.models.pooler import bare
 from pipeline.objectives.registry import objective_of
+from pipeline.objectives.vision.objective import ImageObjective
 
 
 def model_layers(
@@ -17,6 +18,10 @@ def model_layers(
     A bare encoder has no head but its pooled first token.
     """
     objective = objective_of(config.objective)
-    own = objective.head if config.model.language_head else bare
+    if isinstance(objective, ImageObjective):
+        return objective.image_layers(config, vocabulary_size, dtype)
     lengths = objective.shape(config.data).lengths
-    return Builder(config, lengths, vocabulary_size, dtype).layers(head or own)
+    build = Builder(config, lengths, vocabulary_size, dtype)
+    if head is None and config.model.language_head:
+        return objective.layers(build)
+    return build.layers(head or bare)

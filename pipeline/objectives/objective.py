@@ -9,6 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from data_prep.contract.pictures import ImageDataset
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import SENTINELS, Vocabulary
@@ -126,6 +129,14 @@ class Objective(Loss):
     def head(self, build: "Builder") -> "list[Layer]":
         """The layers behind the last block: the logits of every position."""
         return [*build.project_out(), build.logits()]
+
+    def every_token(self, batch: Batch) -> NDArray[np.float32]:
+        """[B, S] 1 at every token that is no padding, 0 in rows that only fill up: where anything counts."""
+        return (batch["weights"] > 0).astype(np.float32)
+
+    def layers(self, build: "Builder") -> "list[Layer]":
+        """Every layer: the model's with this head behind it."""
+        return build.layers(self.head)
 
     def __call__(self, outputs: "Flow", labels: "Flow") -> "tuple[Tensor, dict[str, Tensor]]":
         """Sum of weight times cross-entropy over the positions, in nats; no metrics beside it."""

@@ -5,14 +5,22 @@ from pipeline.objectives.causal import CausalLM, PrefixLM
 from pipeline.objectives.denoising import Denoising
 from pipeline.objectives.masked import MaskedLM
 from pipeline.objectives.objective import Objective
+from pipeline.objectives.replaced import ReplacedTokens
 from pipeline.objectives.spans import SpanCorruption
+from pipeline.objectives.vision.classes import ImageClasses
+from pipeline.objectives.vision.contrastive import Contrastive
+from pipeline.objectives.vision.masked_patches import MaskedPatches
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "causal_lm": CausalLM,
     "prefix_lm": PrefixLM,
     "masked_lm": MaskedLM,
+    "replaced_tokens": ReplacedTokens,
     "span_corruption": SpanCorruption,
     "denoising": Denoising,
+    "image_classes": ImageClasses,
+    "masked_patches": MaskedPatches,
+    "contrastive": Contrastive,
 }
 
 

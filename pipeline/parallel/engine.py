@@ -112,11 +112,13 @@ class Engine(ModelInLayout):
         if self.staged:
             mean = float(self.engine.train_batch(data_iter=self._staged(examples)))
             self._staged_means(len(examples))
+            self.masters.bound()
             return mean, self._gradient_norm()
         self.engine.train()
         for inputs, labels in examples:
             self.engine.backward(self._loss(self.engine(inputs), labels))
             self.engine.step()
+        self.masters.bound()
         return self._means(len(examples)), self._gradient_norm()
 
     @torch.no_grad()

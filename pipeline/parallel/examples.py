@@ -48,7 +48,12 @@ def unmarked(batch: Batch) -> Batch:
 
 
 def filled_up(batch: Batch, multiple: int) -> Batch:
-    """A batch whose decoder's sequences are a multiple long, with positions of no weight at their ends."""
+    """A batch whose decoder's sequences are a multiple long, with positions of no weight at their ends.
+
+    Images have no such sequences: their length is checked with the configuration.
+    """
+    if "tokens" not in batch:
+        return batch
     short = -batch["tokens"].shape[1] % multiple
     if not short:
         return batch

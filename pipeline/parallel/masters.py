@@ -187,6 +187,19 @@ class Masters:
         for master, _ in self._groups():
             self.inner.state[master]["step"].fill_(float(steps))
 
+    @torch.no_grad()
+    def bound(self) -> None:
+        """Keep parameters that have a bound, `most`, below it, and their masters."""
+        for parameter in self.parameters.values():
+            most = getattr(parameter, "most", None)
+            if most is None:
+                continue
+            run = self.run(parameter)
+            if run is not None:
+                view(run.master, run).clamp_(max=most)
+            held = parameter.ds_tensor if self.zero_stage == 3 else parameter
+            held.data.clamp_(max=most)
+
     def steps_taken(self) -> int:
         """How many steps the optimizer has taken."""
         return max(int(self.inner.state[master]["step"]) for master, _ in self._groups())

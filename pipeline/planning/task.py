@@ -26,12 +26,14 @@ class Task:
     @property
     def sample_flops(self) -> float:
         """Model FLOPs of a sample, forward and backward, causal attention counted half."""
-        return flops.training_per_sample(self.model, self.lengths, self.rows)
+        return flops.training_per_sample(self.model, self.lengths, self.rows, self.config.objective)
 
     @property
     def block_flops(self) -> float:
         """The part of these that recomputing whole layers has a third of again."""
-        return self.sample_flops - 3 * flops.head_cost(self.model, self.lengths, self.rows)
+        return self.sample_flops - 3 * flops.heads_cost(
+            self.model, self.lengths, self.rows, self.config.objective
+        )
 
     @property
     def tokens(self) -> int:
@@ -40,9 +42,7 @@ class Task:
 
     @property
     def parameters(self) -> int:
-        return flops.parameters(
-            self.model, self.rows, self.config.position_table, self.config.objective.has_sentence_task
-        )
+        return flops.parameters(self.model, self.rows, self.config.position_table, self.config.objective)
 
     def laid(self, layout: Layout) -> PipelineConfig:
         """The settings in a layout, which must go together with the model."""

@@ -6,6 +6,7 @@ be encoded into.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 
 from data_prep.contract.cleaning import clean
@@ -86,15 +87,35 @@ def readable(model: GenerativeModel, text: str, chat: bool, answer: Sequence[int
     return told.removeprefix(" ") if chat else told
 
 
+class Growing:
+    """What `readable` tells of an answer, in parts as its ids come; a character waits for all its bytes."""
+
+    def __init__(self, model: GenerativeModel, text: str, chat: bool) -> None:
+        self._readable = partial(readable, model, text, chat)
+        self._ids: list[int] = []
+        self.told = self._readable([])
+        """All that was told so far; at first the text itself where the model goes on with it."""
+
+    def add(self, token: int) -> str:
+        """What one more id adds, which may be nothing yet."""
+        self._ids.append(token)
+        whole = self._readable(self._ids)
+        return "" if whole.endswith("\N{REPLACEMENT CHARACTER}") else self._more(whole)
+
+    def rest(self) -> str:
+        """What is left when no more comes."""
+        return self._more(self._readable(self._ids))
+
+    def _more(self, whole: str) -> str:
+        more, self.told = whole[len(self.told) :], whole
+        return more
+
+
 def growing(model: GenerativeModel, text: str, chat: bool, answer: Iterable[int]) -> Iterator[str]:
-    """The same in the parts in which it comes; a character waits for all of its bytes."""
-    ids: list[int] = []
-    told = readable(model, text, chat, ids)
-    yield told
+    """The parts of a text and its answer, as they come."""
+    parts = Growing(model, text, chat)
+    yield parts.told
     for token in answer:
-        ids.append(token)
-        whole = readable(model, text, chat, ids)
-        if not whole.endswith("\N{REPLACEMENT CHARACTER}"):
-            yield whole[len(told) :]
-            told = whole
-    yield readable(model, text, chat, ids)[len(told) :]
+        if more := parts.add(token):
+            yield more
+    yield parts.rest()

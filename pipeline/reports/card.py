@@ -34,10 +34,15 @@ def facts(findings: Findings, stage: StageView) -> list[tuple[str, str]]:
     assert stage.receipt is not None
     config, counts = stage.receipt.config, stage.receipt.counts
     return [
-        ("architecture", architecture(config.get("model", {}), config.get("data", {}))),
+        (
+            "architecture",
+            tower(config["vision"])
+            if config.get("vision")
+            else architecture(config.get("model", {}), config.get("data", {})),
+        ),
         ("parameters", short(counts["parameters"]) if "parameters" in counts else ""),
         ("objective", next(iter(words_of(stage)), "")),
-        ("trained on", trained_on(counts)),
+        ("trained on", trained_on(counts, "images" if config.get("vision") else "tokens")),
         ("made from", ", ".join(stage.needs)),
         ("figures", figures(findings, stage)),
     ]
@@ -59,6 +64,18 @@ def architecture(model: dict[str, Any], data: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
+def tower(vision: dict[str, Any]) -> str:
+    """An image tower's shape in words.
+
+    >>> tower({"layers": 4, "hidden_size": 64, "heads": 4, "patch_size": 8, "image_size": 64})
+    'ViT, 4 layers, hidden size 64, 4 heads, patches of 8 in images of 64 pixels'
+    """
+    return (
+        f"ViT, {vision['layers']} layers, hidden size {vision['hidden_size']}, {vision['heads']} heads, "
+        f"patches of {vision['patch_size']} in images of {vision['image_size']} pixels"
+    )
+
+
 def words_of(stage: StageView) -> Iterable[str]:
     """What the stage's report says beside its curves."""
     for section in stage.report.sections:
@@ -66,10 +83,10 @@ def words_of(stage: StageView) -> Iterable[str]:
             yield from (part.text for part in section.parts if isinstance(part, Text))
 
 
-def trained_on(counts: dict[str, Any]) -> str:
+def trained_on(counts: dict[str, Any], unit: str) -> str:
     """How much a model has seen."""
     seen = [f"{counts['steps']:,} steps"] if "steps" in counts else []
-    seen += [f"{short(counts['tokens'])} tokens"] if "tokens" in counts else []
+    seen += [f"{short(counts['tokens'])} {unit}"] if "tokens" in counts else []
     return ", ".join(seen)
 
 

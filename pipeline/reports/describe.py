@@ -6,6 +6,7 @@ from typing import Any
 
 from data_prep.contract.dataset import MANIFEST, Manifest
 from data_prep.contract.names import printable
+from data_prep.contract.pictures import PictureManifest, holds_pictures
 from data_prep.contract.report import Bars, Code
 from pipeline.reports.card import GAP, card, markdown, words
 from pipeline.reports.findings import (
@@ -212,8 +213,10 @@ def evaluated_by(findings: Findings, run: Path) -> str | None:
     return str(looked[-1].folder.resolve() / STAGE_RECORD) if looked else None
 
 
-def read_manifest(dataset: Path) -> Manifest:
-    """The manifest of a dataset."""
+def read_manifest(dataset: Path) -> Manifest | PictureManifest:
+    """The manifest of a dataset, of text or of pictures."""
+    if holds_pictures(dataset):
+        return PictureManifest.model_validate_json((dataset / MANIFEST).read_bytes())
     return Manifest.model_validate_json((dataset / MANIFEST).read_bytes())
 
 

@@ -1,12 +1,14 @@
 """The looks of a report: an HTML page of sections and tables that refers to nothing outside itself."""
 
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import count
+from pathlib import Path
 
 from data_prep.contract.names import printable
-from data_prep.contract.report import Bar, Bars, Cell, Code, Heatmaps, Lines, Part, Table, Text
+from data_prep.contract.report import Bar, Bars, Cell, Code, Heatmaps, Lines, Part, Picture, Table, Text
 
 MARKS = re.compile(r"(«.*?»|&lt;mask&gt;|&lt;extra_id_\d+&gt;)", re.DOTALL)
 """Blanks and what fills them, in text made HTML."""
@@ -44,8 +46,19 @@ def render(part: Part, pictures: Mapping[str, str]) -> str:
         return figure([part.name], pictures)
     if isinstance(part, Code):
         return cell(part)
+    if isinstance(part, Picture):
+        return png(part)
     assert isinstance(part, Text), part
     return f"<p>{safe(part.text)}</p>"
+
+
+def png(what: Picture) -> str:
+    """A picture inside the page; its text where the file is gone."""
+    path = Path(what.path)
+    if not path.is_file():
+        return f"<p>{safe(what.text)}</p>"
+    data = b64encode(path.read_bytes()).decode("ascii")
+    return f'<figure><img alt="{safe(what.text)}" src="data:image/png;base64,{data}"></figure>'
 
 
 def figure(names: Iterable[str], pictures: Mapping[str, str]) -> str:
@@ -140,7 +153,8 @@ section{background:#fff;border:1px solid var(--line);border-radius:10px;padding:
 scroll-margin-top:50px}
 h2{font-size:18px;margin:14px 0 10px}h3{font-size:15px;margin:16px 0 6px}
 p{max-width:75ch;color:var(--grey);margin:8px 0}
-figure{margin:8px 0}figure svg{width:100%;height:auto;max-width:880px}
+figure{margin:8px 0}figure img{max-width:100%;image-rendering:pixelated}
+figure svg{width:100%;height:auto;max-width:880px}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:13.5px}
 th{text-align:left;color:var(--grey);font-weight:500;white-space:nowrap}

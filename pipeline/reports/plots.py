@@ -20,7 +20,7 @@ from pipeline.reports.findings import Findings, StageView
 from pipeline.tracking.metrics import Line as Metrics
 from pipeline.tracking.metrics import series
 
-PALETTE = ("#3a5a8c", "#c2571a", "#4f7d4f", "#8c3a6b", "#7a6a2f")
+PALETTE = ("#3a5a8c", "#c2571a", "#4f7d4f", "#8c3a6b", "#7a6a2f", "#2f7a78", "#1f2937")
 LETTERS = 40
 """Of a label; longer ones are cut."""
 PANELS = 3

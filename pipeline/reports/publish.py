@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from data_prep.contract.dataset import TOKENIZER
+from data_prep.contract.dataset import TOKENIZER, Manifest
 from data_prep.contract.receipt import RECEIPT, Receipt, fingerprint, write_atomic
 from data_prep.contract.report import Bars
 from data_prep.contract.settings import InputError
@@ -108,7 +108,7 @@ def track_tokenizer(
     tracker.start_from(0)
     train = manifest.splits["train"]
     values = {"pieces": float(manifest.vocabulary_size)}
-    if train.total("tokens"):
+    if isinstance(manifest, Manifest) and train.total("tokens"):
         values["bytes_per_token"] = train.total("text_bytes") / train.total("tokens")
     if (seconds := counts.get("seconds_by_step", {}).get("tokenizer")) is not None:
         values["seconds"] = seconds

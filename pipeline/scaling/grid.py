@@ -159,7 +159,8 @@ def tokens_in_sample(base: Base) -> int:
 
 def flops_in_sample(base: Base, model: ModelConfig) -> float:
     """Model FLOPs of training on one sample."""
-    return training_per_sample(model, objective_of(base.objective).shape(base.data).lengths, base.rows)
+    lengths = objective_of(base.objective).shape(base.data).lengths
+    return training_per_sample(model, lengths, base.rows, base.objective)
 
 
 def samples_of(base: Base, model: ModelConfig, budget: float) -> float:
@@ -170,7 +171,7 @@ def samples_of(base: Base, model: ModelConfig, budget: float) -> float:
 
 def count_of(base: Base, model: ModelConfig) -> int:
     """All parameters."""
-    return parameters(model, base.rows, base.positions, base.objective.has_sentence_task)
+    return parameters(model, base.rows, base.positions, base.objective)
 
 
 def cell(base: Base, shape: tuple[int, int], budget: float, held_out: bool = False) -> Cell:

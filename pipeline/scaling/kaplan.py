@@ -18,6 +18,8 @@ from pipeline.scaling.power_law import lines
 from pipeline.scaling.regression import DELTA, Predict, best_of, differentiated, log_sum, regress
 from pipeline.scaling.surface import Columns, Fitted, Surface
 
+SAME_COMPUTE = 0.02
+"""Share by which runs of one budget may differ in FLOPs."""
 START_LEVELS, START_EXPONENTS = (-1.0, 0.3, 1.0), (0.04, 0.1, 0.3, 0.6)
 
 
@@ -44,11 +46,17 @@ def best_losses(x: Array, loss: Array) -> tuple[Array, Array]:
 
 
 def frontier(flops: Array, loss: Array) -> tuple[Array, Array]:
-    """The runs that no run of less or equal compute equals: compute [M] rising, loss falling."""
+    """The runs that no run of less or equal compute equals: compute [M] rising, loss falling.
+
+    Runs of one budget differ in compute by what whole steps round off: within `SAME_COMPUTE` they are equal.
+    """
     order = np.lexsort((loss, flops))
-    before = np.concatenate([[np.inf], np.minimum.accumulate(loss[order])[:-1]])
-    kept = order[loss[order] < before]
-    return flops[kept], loss[kept]
+    x, y = flops[order], loss[order]
+    lowest = np.minimum.accumulate(y)
+    before = np.concatenate([[np.inf], lowest[:-1]])
+    beside = lowest[np.searchsorted(x, x * (1 + SAME_COMPUTE), side="right") - 1]
+    kept = (y < before) & (y <= beside)
+    return x[kept], y[kept]
 
 
 def single(x: Array, loss: Array) -> Single:

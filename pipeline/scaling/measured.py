@@ -87,8 +87,8 @@ def measure(name: str, run: Path) -> Measured:
     rows = padded_vocabulary(Vocabulary(run / TOKENIZER).size)
     lengths = objective_of(config.objective).shape(config.data).lengths
     read_in_sample = lengths.inputs + lengths.targets
-    flops = training_per_sample(model, lengths, rows)
-    count = parameters(model, rows, config.position_table, config.objective.has_sentence_task)
+    flops = training_per_sample(model, lengths, rows, config.objective)
+    count = parameters(model, rows, config.position_table, config.objective)
     lines = read(run / METRICS)
     if not lines:
         raise InputError(f"{run}: no metrics; a run that has ended is expected")

@@ -19,7 +19,8 @@ def best(theta: Array, budget: float) -> Array:
     """Parameters, tokens and loss [K, 3] of the best model that `budget` FLOPs can train."""
     a, b, e, alpha, beta = theta.T
     share = exponents(theta)
-    shift = (np.log(alpha) + a - np.log(beta) - b) / (alpha + beta)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a resample whose loss does not fall has no best
+        shift = (np.log(alpha) + a - np.log(beta) - b) / (alpha + beta)
     n, d = shift + share[:, 0] * np.log(budget / 6), -shift + share[:, 1] * np.log(budget / 6)
     loss = np.exp(e) + np.exp(a - alpha * n) + np.exp(b - beta * d)
     return np.stack([np.exp(n), np.exp(d), loss], 1)

@@ -22,13 +22,16 @@ from pipeline.stages.grpo import Grpo
 from pipeline.stages.instruct import Instruct
 from pipeline.stages.ppo import Ppo
 from pipeline.stages.pretrain import Pretrain
+from pipeline.stages.pretrain_images import PretrainImages
 from pipeline.stages.reward import Reward
 from pipeline.stages.rows import Rows
 from pipeline.stages.scaling import Scaling
+from pipeline.stages.see_images import EmbedImages, ImageBaselines, RestoreImages, ZeroShot
 
 GROUP, VARIABLE = "bloomery.kinds", "BLOOMERY_KINDS"
 OWN: tuple[type[Kind], ...] = (
     Pretrain,
+    PretrainImages,
     Distill,
     Instruct,
     Rows,
@@ -44,6 +47,10 @@ OWN: tuple[type[Kind], ...] = (
     Cell,
     Emergence,
     Scaling,
+    ZeroShot,
+    EmbedImages,
+    RestoreImages,
+    ImageBaselines,
 )
 
 

@@ -37,7 +37,7 @@ class Training(Kind):
 
     gives = RUN
     inputs: ClassVar[tuple[Input, ...]] = (DATA, START)
-    sections = ("model", "objective", "data", "parallel", "tracking")
+    sections: ClassVar[tuple[str, ...]] = ("model", "objective", "data", "parallel", "tracking")
     inherits = "from"
     settings: ClassVar[type[Settings]] = OptimizerConfig
     trains = True
@@ -148,7 +148,10 @@ def inherited(run: Path) -> dict[str, dict[str, Any]]:
     if config.model.positions == "learned":
         model["max_positions"] = config.position_table
     model["context_length"] = config.context_length
-    return {"model": model, "objective": config.objective.model_dump(mode="json")}
+    found = {"model": model, "objective": config.objective.model_dump(mode="json")}
+    if config.vision is not None:
+        found["vision"] = config.vision.model_dump(mode="json", exclude={"preset"})
+    return found
 
 
 def check_model(config: PipelineConfig, run: Path, label: str) -> None:
@@ -166,6 +169,8 @@ def check_model(config: PipelineConfig, run: Path, label: str) -> None:
 
 def check_layout(job: "Job") -> None:
     """`InputError` where tensor parallelism cannot cut the token embedding evenly."""
+    if not job.config.reads_text:
+        return
     check_rows(job.config.parallel.tensor, job.vocabulary.size)
 
 
@@ -202,6 +207,8 @@ def objective_line(receipt: Receipt) -> str:
     if "objective" not in receipt.config or "model" not in receipt.config:
         return ""
     words = objective_in(receipt).describe()
+    if receipt.config.get("vision"):
+        return f"Learned: {objective_in(receipt).describe()}."
     architecture = receipt.config["model"].get("architecture", "decoder").replace("_", "-").capitalize()
     return f"{architecture}, trained by {words}."
 
@@ -233,8 +240,9 @@ def training_headlines(folder: Path, receipt: Receipt) -> Iterable[Headline]:
         yield Headline("active parameters", short(active), f"{folder.name}, of each token")
     _, speeds = metrics.series(lines, "tokens_per_second")
     if speeds:
+        unit = "images" if receipt.config.get("vision") else "tokens"
         yield Headline(
-            "tokens per second", short(sorted(speeds)[len(speeds) // 2]), f"{folder.name}, median step"
+            f"{unit} per second", short(sorted(speeds)[len(speeds) // 2]), f"{folder.name}, median step"
         )
     _, losses = metrics.series(lines, "validation_loss")
     if losses:

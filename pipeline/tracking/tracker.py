@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data_prep.contract.dataset import Manifest
+from data_prep.contract.pictures import PictureManifest
 from data_prep.contract.receipt import fingerprint
 from pipeline.config import TrackingConfig
 from pipeline.tracking import metrics
@@ -83,7 +84,7 @@ class Tracker:
         self._sender.start()
         self._sampler.start()
 
-    def dataset(self, manifest: Manifest, path: Path, context: str = "training") -> None:
+    def dataset(self, manifest: Manifest | PictureManifest, path: Path, context: str = "training") -> None:
         """Name the dataset that the stage reads; its fingerprint is the digest."""
         self._post("dataset", describe_dataset(manifest, path, context))
 
@@ -142,11 +143,12 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def describe_dataset(manifest: Manifest, path: Path, context: str) -> dict[str, Any]:
+def describe_dataset(manifest: Manifest | PictureManifest, path: Path, context: str) -> dict[str, Any]:
     """What MLflow shows of a dataset."""
+    pictures = isinstance(manifest, PictureManifest)
+    fields = ("samples", "bytes") if pictures else ("documents", "tokens", "text_bytes")
     splits = {
-        name: {field: split.total(field) for field in ("documents", "tokens", "text_bytes")}
-        for name, split in manifest.splits.items()
+        name: {field: split.total(field) for field in fields} for name, split in manifest.splits.items()
     }
     return {
         "name": path.resolve().parent.name if path.name == "dataset" else path.name,

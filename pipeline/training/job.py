@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import IO
 
 from data_prep.contract.dataset import TOKENIZER, Dataset
+from data_prep.contract.pictures import ImageDataset
 from data_prep.contract.receipt import fingerprint, is_done, write_atomic
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.checkpoints.run_folder import IDENTITY, identity_of, write_config
 from pipeline.config import OptimizerConfig, PipelineConfig
 from pipeline.costs import flops
+from pipeline.costs import vision as images
 from pipeline.objectives.registry import objective_of
 
 LOCK_SECONDS = 10.0
@@ -38,7 +40,7 @@ class Job:
     """The recipe's work folder."""
     config: PipelineConfig
     """The whole configuration."""
-    dataset: Dataset | None
+    dataset: Dataset | ImageDataset | None
     """The dataset that it reads, where it reads one."""
     inputs: dict[str, str]
     """Fingerprints of what goes in."""
@@ -64,7 +66,7 @@ class Job:
 
     @property
     def tokenizer_file(self) -> Path:
-        """The tokenizer that the model reads with."""
+        """The tokenizer that the model reads with, where it `reads_text`."""
         assert self.tokenizer or self.dataset
         return self.tokenizer or self.dataset.folder / TOKENIZER  # type: ignore[union-attr]
 
@@ -78,6 +80,11 @@ class Job:
         )
 
     @property
+    def vocabulary_size(self) -> int:
+        """Pieces of the tokenizer; none where the model reads images alone."""
+        return self.vocabulary.size if self.config.reads_text else 0
+
+    @property
     def folder(self) -> Path:
         """The run's folder."""
         return self.work / self.stage
@@ -86,7 +93,9 @@ class Job:
     def fingerprint(self) -> str:
         """Stands for all that decides what comes out; the parallel layout does not."""
         config = self.config
-        sections = (config.model, config.objective, config.data, self.optim)
+        model = (config.model,) if config.reads_text else ()
+        vision = () if config.vision is None else (config.vision,)
+        sections = (*model, *vision, config.objective, config.data, self.optim)
         return fingerprint(self.mark, [section.identity() for section in sections], config.seed, self.inputs)
 
     @property
@@ -94,22 +103,26 @@ class Job:
         """Number of the model's parameters."""
         if self.counted is not None:
             return self.counted
-        rows = flops.padded_vocabulary(self.vocabulary.size)
-        sentence_head = self.config.objective.has_sentence_task
-        return flops.parameters(self.config.model, rows, self.config.position_table, sentence_head)
+        config, rows = self.config, flops.padded_vocabulary(self.vocabulary_size)
+        if config.vision is not None:
+            return images.parameters(config, rows)
+        return flops.parameters(config.model, rows, config.position_table, config.objective)
 
     @property
     def active_parameters(self) -> int:
         """Those that a token goes through: fewer where there are experts."""
-        idle = flops.idle_weights(self.config.model)
+        idle = flops.idle_weights(self.config.model) if self.config.reads_text else 0
         return self.parameters - self.config.model.layers * idle
 
     @property
     def sample_flops(self) -> float:
         """Model FLOPs of training on one sample, by the formula of `pipeline.costs.flops`."""
+        if self.config.vision is not None:
+            return images.training_per_sample(self.config)
         rows = flops.padded_vocabulary(self.vocabulary.size)
         lengths = objective_of(self.config.objective).shape(self.config.data).lengths
-        return flops.training_per_sample(self.config.model, lengths, rows)
+        objective = self.config.objective if self.counted is None else None
+        return flops.training_per_sample(self.config.model, lengths, rows, objective)
 
     def is_done(self) -> bool:
         """Whether the run's receipt is of this very job."""
@@ -128,7 +141,8 @@ def open_folder(job: Job, notify: Callable[[str], None]) -> IO[str]:
     _set_aside_another(job, notify)
     job.folder.mkdir(parents=True, exist_ok=True)
     write_config(job.folder, job.config)
-    shutil.copyfile(job.tokenizer_file, job.folder / TOKENIZER)
+    if job.config.reads_text:
+        shutil.copyfile(job.tokenizer_file, job.folder / TOKENIZER)
     for name, content in job.notes.items():
         write_atomic(job.folder / name, content)
     identity: dict[str, object] = {

@@ -20,6 +20,7 @@ class Progress:
 
     def __init__(self, job: Job, start: int, notify: Callable[[str], None], peak: Peak | None) -> None:
         self.job, self.notify, self.peak = job, notify, peak
+        self.unit = "tokens" if job.config.vision is None else "images"
         self.started = time.time()
         self._seconds: list[float] = []  # by the sample, of which a step may have more or fewer
         self._tokens = self._samples = 0
@@ -80,7 +81,7 @@ class Progress:
             f"loss {metrics['loss']:.4f}",
             f"lr {metrics['learning_rate']:.2e}",
             f"grad {metrics['gradient_norm']:.2f}",
-            f"{metrics['tokens_per_second']:,.0f} tokens/s",
+            f"{metrics['tokens_per_second']:,.0f} {self.unit}/s",
             f"{left // 60}:{left % 60:02d} left",
         ]
         if "validation_loss" in metrics:

@@ -84,7 +84,7 @@ class Task:
     experience: Callable[[Engine, Notify], Experience] | None = None
     """What makes the batches where the model's own outputs decide them; None takes the stage's."""
     begin: Callable[[Engine], str] = as_loaded
-    """What else is loaded where a run starts with the weights of another; tells of it in a line."""
+    """What else is loaded where a run begins, behind the weights of another if any; tells of it in a line."""
     measure: Callable[[Engine, BatchSource], dict[str, float]] | None = None
     """What else is measured at a validation, by all ranks together, who all get the same."""
     best_by: str = ""
@@ -93,6 +93,8 @@ class Task:
     """Validations without a better one after which it ends, with the weights that had the best; 0 never."""
     taken: Mapping[str, str] = field(default_factory=dict)
     """Prefixes of weights that a checkpoint to start from may have under other ones, with these."""
+    fitted: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    """What makes a weight of another shape fit, by its name."""
     finish: Callable[[Engine, BatchSource], dict[str, Any]] = nothing
     """What is measured once the last step is done, by all ranks together, for the counts of the receipt."""
 
@@ -103,5 +105,5 @@ MakeTask = Callable[[Job, World, torch.dtype], Task]
 def own_objective(job: Job, world: World, dtype: torch.dtype) -> Task:
     """The recipe's model and objective."""
     del world
-    layers = model_layers(job.config, job.vocabulary.size, dtype)
+    layers = model_layers(job.config, job.vocabulary_size, dtype)
     return Task(layers, objective_of(job.config.objective))

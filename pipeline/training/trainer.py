@@ -102,10 +102,10 @@ def resume(engine: Engine, job: Job, notify: Callable[[str], None], task: Task) 
         start = Checkpoint(job.start_from)
         saving.check_files(start, engine.world)
         notify(f"{job.stage}: starting with the weights of {start.folder}")
-        loaded = saving.load_weights(engine, start, task.new, task.taken)
-        for told in (loaded, task.begin(engine)):
-            if told:
-                notify(f"{job.stage}: {told}")
+        if told := saving.load_weights(engine, start, task.new, task.taken, task.fitted):
+            notify(f"{job.stage}: {told}")
+    if told := task.begin(engine):
+        notify(f"{job.stage}: {told}")
     return None
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from megatron.core import parallel_state
 
 from pipeline.checkpoints import saving
 from pipeline.checkpoints.format import Checkpoint, complete
@@ -19,7 +18,7 @@ from pipeline.optim.names import ADAPTER
 from pipeline.parallel.engine import Engine
 from pipeline.parallel.stack import Stack
 from tests.distributed import toy
-from tests.distributed.processes import run_world
+from tests.distributed.processes import leave_groups, run_world
 
 STEPS = 8
 MODELS = {"llama": toy.LLAMA, "falcon": toy.FALCON}
@@ -49,7 +48,7 @@ def alone(run: Path) -> list[tuple[list[float], list[float]]]:
         losses = toy.train_on(given, run / model, False, STEPS)
         checkpoint = Checkpoint(complete(run / model)[-1])
         found.append((losses, [merged_loss(given, checkpoint), started_loss(given, checkpoint)]))
-        parallel_state.destroy_model_parallel()
+        leave_groups()
     world.stop()
     return found
 
@@ -79,15 +78,17 @@ def started_loss(given: PipelineConfig, checkpoint: Checkpoint) -> float:
 def in_layouts(run: Path) -> dict[str, list[float]]:
     """Each model in each layout; and from halfway of tensor 2 to ZeRO 3."""
     found = {}
-    for model in MODELS:
-        for layout in LAYOUTS:
+    for layout in LAYOUTS:
+        for model in MODELS:
             found[f"{model} {layout}"] = toy.train_on(settings(model, **layout))
-            parallel_state.destroy_model_parallel()
+            leave_groups(layout=False)
+        leave_groups()
+    for model in MODELS:
         half = run / f"{model} half"
         toy.train_on(settings(model, tensor=2), half, False, 4)
-        parallel_state.destroy_model_parallel()
+        leave_groups()
         found[f"{model} resumed"] = toy.train_on(settings(model, zero_stage=3), half, True)
-        parallel_state.destroy_model_parallel()
+        leave_groups()
     world.stop()
     return found
 

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from megatron.core import parallel_state
 
 from pipeline.config import PipelineConfig
 from pipeline.distributed import world
 from pipeline.distributed.world import World
+from pipeline.models.build import Head
 from pipeline.models.initialize import draw
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.loss import Loss
@@ -19,7 +19,7 @@ from pipeline.parallel.companion import Companion
 from pipeline.parallel.engine import Engine
 from tests.distributed import toy
 from tests.distributed.distillation import Distillation, with_teacher
-from tests.distributed.processes import run_world
+from tests.distributed.processes import leave_groups, run_world
 
 LAYOUTS = [(1, 1, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2)]
 """Tensor, pipeline and data parallel size."""
@@ -33,16 +33,16 @@ def config(model: dict[str, Any], layout: tuple[int, int, int], zero_stage: int 
     return toy.config(model, layout[0], layout[1], zero_stage)
 
 
-def companion(given: PipelineConfig, here: World) -> Companion:
+def companion(given: PipelineConfig, here: World, head: Head | None = None) -> Companion:
     """One with the same random weights in every layout, large enough that logits differ."""
-    found = Companion(model_layers(given, toy.VOCABULARY, torch.float32), here, given.parallel)
+    found = Companion(model_layers(given, toy.VOCABULARY, torch.float32, head), here, given.parallel)
     shapes = found.whole_shapes()
     found.restore(lambda name: draw(name, 7, torch.Size(shapes[name]), 0.2))
     return found
 
 
-def engine(given: PipelineConfig, here: World, loss: Loss | None = None) -> Engine:
-    layers = model_layers(given, toy.VOCABULARY, torch.float32)
+def engine(given: PipelineConfig, here: World, loss: Loss | None = None, head: Head | None = None) -> Engine:
+    layers = model_layers(given, toy.VOCABULARY, torch.float32, head)
     loss = loss or objective_of(given.objective)
     return Engine(layers, loss, here, given.parallel, given.train, torch.float32, given.seed)
 
@@ -73,7 +73,7 @@ def outputs_of(layout: tuple[int, int, int], kind: str) -> dict[str, Seen | None
         chosen = [one.numpy() for one in asked.log_probabilities(batches)]
         if logits:
             found[name] = Seen(here.tensor_rank, here.data_rank, logits, chosen)
-        parallel_state.destroy_model_parallel()
+        leave_groups(layout=False)
     world.stop()
     return found
 
@@ -126,7 +126,7 @@ def distill(layout: tuple[int, int, int], zero_stages: list[int]) -> list[list[f
         seen.append(learner.evaluate(with_teacher(micro_batches(given, here, 9), teacher)))
         assert learner.metrics["divergence"] == pytest.approx(seen[-1], rel=1e-6)
         found.append(seen)
-        parallel_state.destroy_model_parallel()
+        leave_groups(layout=False)
     world.stop()
     return found
 
@@ -160,7 +160,7 @@ def two_at_once(layout: tuple[int, int, int]) -> tuple[list[float], list[float]]
                 second.train_step(micro_batches(config(toy.BERT, layout), here, step), 1e-2)
             seen += learner.train_step(batches, 1e-2)
         found.append(seen)
-        parallel_state.destroy_model_parallel()
+        leave_groups(layout=False)
     world.stop()
     return found[0], found[1]
 

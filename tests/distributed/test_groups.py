@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from megatron.core import parallel_state
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -24,7 +23,7 @@ from pipeline.objectives.model import model_layers
 from pipeline.parallel.stack import Stack
 from pipeline.training.lr_schedule import learning_rate
 from tests.distributed import toy
-from tests.distributed.processes import run_world
+from tests.distributed.processes import leave_groups, run_world
 
 STEPS, SAVED_AT, DECAY = 8, 8, 0.8
 RATES = {
@@ -110,18 +109,20 @@ def batch_loss(stack: Stack, number: int) -> Tensor:
 def in_layouts(run: Path) -> dict[tuple[str, str], list[float]]:
     """Each case in each layout, with a checkpoint at the end; and from halfway into another layout."""
     found = {}
-    for case in CASES:
-        for number, layout in enumerate(LAYOUTS):
+    for number, layout in enumerate(LAYOUTS):
+        for case in CASES:
             folder = run / case / str(number)
             found[case, str(layout)] = toy.train_on(settings(case, **layout), folder, False, SAVED_AT)
-            parallel_state.destroy_model_parallel()
+            leave_groups(layout=False)
+        leave_groups()
+    for case in CASES:
         half = run / case / "half"
         toy.train_on(settings(case, pipeline=2, zero_stage=1), half, False, 4)
-        parallel_state.destroy_model_parallel()
+        leave_groups()
         for zero_stage in (0, 3):
             resumed = toy.train_on(settings(case, zero_stage=zero_stage), half, True)
             found[case, f"resumed under ZeRO {zero_stage}"] = resumed
-            parallel_state.destroy_model_parallel()
+            leave_groups()
     world.stop()
     return found
 
@@ -164,7 +165,7 @@ def every_optimizer() -> dict[tuple[str, str], list[float]]:
         for layout in ({"zero_stage": 0}, {"pipeline": 2, "zero_stage": 0}, {"pipeline": 2, "zero_stage": 1}):
             given = toy.config(toy.GPT, steps=STEPS, train=train, **layout)
             found[name, str(layout)] = toy.train_on(given)
-            parallel_state.destroy_model_parallel()
+            leave_groups()
     world.stop()
     return found
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from megatron.core import parallel_state
 from torch import Tensor, nn
 
 from pipeline.config import PipelineConfig
@@ -21,7 +20,7 @@ from pipeline.objectives.model import model_layers
 from pipeline.parallel.stack import Stack
 from pipeline.training.lr_schedule import learning_rate
 from tests.distributed import toy
-from tests.distributed.processes import run_world
+from tests.distributed.processes import leave_groups, run_world
 
 STEPS, SAVED_AT = 20, 10
 TRAIN: dict[str, dict[str, Any]] = {
@@ -143,20 +142,22 @@ def batch_loss(stack: Stack, number: int) -> Tensor:
 def in_layouts(run: Path) -> list[tuple[str, list[float]]]:
     """Each optimizer in each layout, and from a checkpoint of tensor 2 under ZeRO 1 to data 2."""
     found = []
-    for name in TRAIN:
-        for layout in LAYOUTS:
+    for layout in LAYOUTS:
+        for name in TRAIN:
             found.append((f"{name} {layout}", toy.train_on(settings(name, **layout))))
-            parallel_state.destroy_model_parallel()
+            leave_groups(layout=False)
+        leave_groups()
+    for name in TRAIN:
         saving = settings(name, tensor=2, zero_stage=1)
         found.append((f"{name} tensor 2", toy.train_on(saving, run / name, False, SAVED_AT)))
-        parallel_state.destroy_model_parallel()
+        leave_groups()
         for zero_stage in (1, 3):
             resumed = toy.train_on(settings(name, zero_stage=zero_stage), run / name, True)
             found.append((f"{name} resumed {zero_stage}", resumed))
-            parallel_state.destroy_model_parallel()
+            leave_groups()
         going_on = toy.train_on(saving, run / name, True)
         found.append((f"{name} resumed exactly", going_on))
-        parallel_state.destroy_model_parallel()
+        leave_groups()
     world.stop()
     return found
 

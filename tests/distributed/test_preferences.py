@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from megatron.core import parallel_state
 
 from pipeline.config import PipelineConfig
 from pipeline.distributed import world
@@ -20,7 +19,7 @@ from pipeline.preferences.measure import figures, judge
 from pipeline.preferences.rankings import from_ranks
 from pipeline.stages.dpo import REFERENCE, with_reference
 from tests.distributed import toy
-from tests.distributed.processes import run_world
+from tests.distributed.processes import leave_groups, run_world
 from tests.distributed.test_companions import LAYOUTS, companion, config
 
 ANSWERS = 3
@@ -86,7 +85,7 @@ def learn(layout: tuple[int, int, int]) -> list[float]:
             batches = with_reference(comparisons(step, here), beside)
             found += [*learner.train_step(batches, 1e-2), *learner.metrics.values()]
         found.append(learner.evaluate(with_reference(comparisons(9, here), beside)))
-        parallel_state.destroy_model_parallel()
+        leave_groups()
     world.stop()
     return found
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from megatron.core import parallel_state
 
 from pipeline.checkpoints import saving
 from pipeline.config import (
@@ -22,6 +21,7 @@ from pipeline.objectives.model import model_layers
 from pipeline.objectives.registry import objective_of
 from pipeline.parallel.engine import Engine
 from pipeline.training.lr_schedule import learning_rate
+from tests.distributed.processes import leave_groups
 
 VOCABULARY, LENGTH, GLOBAL_BATCH, MICRO_BATCH = 300, 16, 8, 2
 OBJECTIVES = {
@@ -158,7 +158,7 @@ def train_each(given: list[PipelineConfig], run: Path | None = None) -> list[lis
     found = []
     for one in given:
         found.append(train_on(one, run, start_from=run is not None))
-        parallel_state.destroy_model_parallel()
+        leave_groups()
     world.stop()
     return found
 

@@ -12,7 +12,7 @@ from data_prep.contract.receipt import write_atomic
 from data_prep.contract.settings import InputError
 from launch import attempts
 from launch.settings import SuperviseConfig
-from launch.supervise import NotReadyError, Supervisor
+from launch.supervise import NotReadyError, Supervisor, outcome_of
 from pipeline.checkpoints.run_folder import IDENTITY
 from pipeline.health.stopping import RESUME
 from pipeline.tracking import metrics
@@ -69,7 +69,7 @@ def step(job: Job, number: int) -> str:
 def test_a_failure_is_started_again(job: Job) -> None:
     status, said, shell = supervise(job, "kill -9 $$", "exit 1", "exit 0")
     assert (status, len(shell.flags), len(shell.cleaned)) == (0, 3, 3)
-    assert "failed after step 0 (the launcher ended with status -9); restart 1 in 0 s" in said
+    assert "failed after step 0 (the launcher ended with status -9, a process was ended by SIGKILL" in said
     assert len({tuple(flags) for flags in shell.flags}) == 3, "attempts have names of their own"
 
 
@@ -159,3 +159,11 @@ def test_a_rank_of_an_earlier_attempt_ends_itself(job: Job) -> None:
     time.sleep(0.5)
     supervisor.retire()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+@pytest.mark.parametrize("status", [137, -9])
+def test_a_kill_may_be_for_lack_of_memory(status: int) -> None:
+    beside = attempts.Report(1, 1, "here")
+    assert "rank 1 on here had an error, a process was ended by SIGKILL" in outcome_of(status, [beside]).why
+    assert "too little memory" in outcome_of(status, []).why
+    assert "memory" not in outcome_of(1, [beside]).why

@@ -1,9 +1,10 @@
-"""BERT, RoBERTa and ALBERT."""
+"""BERT, RoBERTa, DistilBERT, ALBERT and ELECTRA."""
 
 from dataclasses import replace
+from typing import Any
 
 from pipeline.conversion.families.common import GELUS, TIED, within
-from pipeline.conversion.family import Family, Key, Table
+from pipeline.conversion.family import LARGEST_SIZE, Family, Key, Table, whole
 
 BERT_BLOCK: Table = {
     "attention.qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
@@ -80,6 +81,46 @@ ROBERTA = Family(
     copies=("roberta.embeddings.position_ids", "lm_head.decoder.bias", "roberta.pooler.dense.*"),
 )
 
+DISTILBERT_BLOCK: Table = {
+    "attention.qkv": ("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+    "attention.output": "attention.out_lin",
+    "attention_norm": "sa_layer_norm",
+    "mlp.up": "ffn.lin1",
+    "mlp.down": "ffn.lin2",
+    "mlp_norm": "output_layer_norm",
+}
+DISTILBERT_TABLE: Table = {
+    "words.table": "distilbert.embeddings.word_embeddings",
+    "positions": "distilbert.embeddings.position_embeddings",
+    "embedding_norm": "distilbert.embeddings.LayerNorm",
+    **within("blocks.*.", "distilbert.transformer.layer.*.", DISTILBERT_BLOCK),
+    "masked_head.dense": "vocab_transform",
+    "masked_head.norm": "vocab_layer_norm",
+    "masked_head": "vocab_projector",
+    "head.table": "vocab_projector",
+}
+
+DISTILBERT = Family(
+    model_type="distilbert",
+    classes=("DistilBertForMaskedLM",),
+    bare="DistilBertModel",
+    base="distilbert.",
+    outside=("vocab_transform.", "vocab_layer_norm.", "vocab_projector."),
+    table=lambda model: DISTILBERT_TABLE,
+    keys=(
+        Key("layers", "n_layers"),
+        Key("hidden_size", "dim"),
+        Key("heads", "n_heads"),
+        Key("feed_forward_size", "hidden_dim"),
+        Key("activation", "activation", "gelu", {**GELUS, "relu": "relu"}),
+        Key("dropout", ("dropout", "attention_dropout"), 0.1),
+        TIED,
+    ),
+    ours=BERT_VALUES | {"token_types": 0, "norm_epsilon": 1e-12},
+    theirs={"sinusoidal_pos_embds": False},
+    copies=("distilbert.embeddings.position_ids",),
+)
+
 ALBERT_LAYER = "albert.encoder.albert_layer_groups.0.albert_layers.0."
 ALBERT_TABLE: Table = {
     **{name: one for name, one in _bert_body("albert.").items() if not name.startswith("blocks.")},
@@ -119,3 +160,41 @@ ALBERT = replace(
     copies=("albert.embeddings.position_ids", "predictions.decoder.bias", "albert.pooler.*"),
     sentence_task="sentence_order",
 )
+
+ELECTRA_TABLE: Table = _bert_body("electra.") | {
+    "project_in": "electra.embeddings_project",
+    "masked_head.dense": "generator_predictions.dense",
+    "masked_head.norm": "generator_predictions.LayerNorm",
+    "masked_head": "generator_lm_head",
+    "head.table": "generator_lm_head",
+}
+
+
+def _embedding_size(ours: dict[str, Any]) -> dict[str, Any]:
+    return {"embedding_size": ours["word_size"] or ours["hidden_size"]}
+
+
+def _word_size(theirs: dict[str, Any], place: str) -> dict[str, Any]:
+    size = whole(place, "embedding_size", theirs.get("embedding_size", 128), 1, LARGEST_SIZE)
+    return {} if size == theirs["hidden_size"] else {"word_size": size, "word_size_of": "embeddings"}
+
+
+ELECTRA = replace(
+    BERT,
+    model_type="electra",
+    classes=("ElectraForMaskedLM",),
+    bare="ElectraModel",
+    bared=("ElectraForPreTraining",),
+    base="electra.",
+    outside=("generator_predictions.", "generator_lm_head.", "discriminator_predictions."),
+    table=lambda model: ELECTRA_TABLE,
+    keys=(
+        *(key for key in BERT_KEYS if key.ours != "activation"),
+        Key("activation", "hidden_act", "gelu", {"gelu": "gelu"}),
+        Key("token_types", "type_vocab_size", 2),
+    ),
+    copies=("electra.embeddings.position_ids", "discriminator_predictions.*"),
+    write_more=_embedding_size,
+    read_more=_word_size,
+)
+"""Its generator; its discriminator without a head is the bare model."""

@@ -8,8 +8,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pipeline.config import TRAINS, ModelConfig, PipelineConfig
+from pipeline.config import TRAINS, ModelConfig, ObjectiveConfig, PipelineConfig
 from pipeline.config.chinchilla import TABLE_A9
+from pipeline.config.generator import generator_of
 from pipeline.config.presets import PRESETS
 from pipeline.costs import flops
 from pipeline.distributed import world
@@ -17,9 +18,14 @@ from pipeline.objectives.model import model_layers
 from pipeline.parallel.stack import Stack
 
 MILLION, BILLION = 10**6, 10**9
+NEXT = ObjectiveConfig(kind="masked_lm", sentence_task="next_sentence")
+OBJECTIVES = {"bert": NEXT, "albert": NEXT}
+"""Those whose heads are in the published counts."""
 
 PUBLISHED = {
     # preset: (vocabulary, rows of positions, count, rounded to)
+    "clip-text-b": (49_408, 77, 63_165_952, 1),
+    "clip-text-l": (49_408, 77, 123_060_480, 1),
     "gpt1-117m": (40_478, 512, 116_534_784, 1),
     "gpt2-124m": (50_257, 1024, 124_439_808, 1),
     "gpt2-355m": (50_257, 1024, 354_823_168, 1),
@@ -125,6 +131,7 @@ PUBLISHED = {
     "modernbert-large": (50_368, 0, 395_881_664, 1),
     "bert-base": (30_522, 512, 110_106_428, 1),
     "bert-large": (30_522, 512, 336_226_108, 1),
+    "distilbert-base": (30_522, 512, 66_985_530, 1),
     "albert-base": (30_000, 512, 11_813_810, 1),
     "albert-large": (30_000, 512, 17_847_474, 1),
     "albert-xlarge": (30_000, 512, 59_021_490, 1),
@@ -177,7 +184,7 @@ def test_presets_with_the_projections_of_distances_have_the_published_size(name:
 def test_presets_have_their_published_size(name: str) -> None:
     vocabulary, positions, published, unit = PUBLISHED[name]
     count = flops.parameters(
-        ModelConfig(preset=name), vocabulary, positions, name.startswith(("bert", "albert"))
+        ModelConfig(preset=name), vocabulary, positions, OBJECTIVES.get(name.split("-")[0])
     )
     assert round(count / unit) * unit == published
 
@@ -195,7 +202,34 @@ def test_presets_with_experts_have_their_published_active_size(name: str) -> Non
 
 
 def test_every_published_preset_has_a_count() -> None:
-    assert {name for name in PRESETS if not name.endswith("-tiny")} == {*PUBLISHED, *RELATIVE}
+    assert {name for name in PRESETS if not name.endswith("-tiny")} == {
+        *PUBLISHED,
+        *RELATIVE,
+        *ELECTRAS,
+    }
+
+
+ELECTRAS = {
+    # share of the generator, parameters of transformers' classes, with 30,522 words and 512 positions
+    "electra-small": (0.25, 13_549_057, 4_620_026),
+    "electra-base": (1 / 3, 109_483_009, None),
+    "electra-large": (0.25, 335_142_913, None),
+}
+
+
+@pytest.mark.parametrize("name", ELECTRAS)
+def test_electras_have_the_size_of_transformers_classes(name: str) -> None:
+    """Two encoders whose embeddings count once are counted with those that both have."""
+    share, discriminator, generator = ELECTRAS[name]
+    model = ModelConfig(preset=name)
+    objective = ObjectiveConfig(kind="replaced_tokens", generator_share=share)
+    bare = model.model_copy(update={"language_head": False})
+    own = flops.parameters(bare, 30_522, 512) + flops.discriminator_weights(model)
+    assert own == discriminator
+    narrow = flops.parameters(generator_of(model, objective), 30_522, 512)
+    assert generator in (None, narrow)
+    both = flops.parameters(model, 30_522, 512, objective)
+    assert both == own + narrow - flops.shared_embeddings(model, 30_522, 512)
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name.endswith("-tiny")])

@@ -6,8 +6,8 @@ import torch
 
 from data_prep.contract.dataset import TOKENIZER
 from pipeline.checkpoints.run_folder import checkpoint_folder, write_config
-from pipeline.conversion.imports import write_checkpoint
 from pipeline.conversion.skeleton import shapes
+from pipeline.conversion.step_zero import write_checkpoint
 from tests.pipeline import tiny
 from tests.pipeline.conversion import references as ref
 

@@ -57,6 +57,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "modernbert": {"preset": "modernbert-tiny", "layers": 3},
     "bert": {"preset": "bert-tiny"},
     "bert-next-sentence": {"preset": "bert-tiny"},
+    "distilbert": {"preset": "distilbert-tiny", "layers": 3},
     "albert": {"preset": "albert-tiny"},
     "albert-sentence-order": {"preset": "albert-tiny", "layers": 3},
     "roberta": {"preset": "roberta-tiny"},

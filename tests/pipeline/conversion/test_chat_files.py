@@ -14,8 +14,9 @@ from data_prep.contract.vocabulary import END, RESERVED, Vocabulary
 from pipeline.checkpoints.run_folder import checkpoint_folder, write_config
 from pipeline.conversion import tokenizer_check
 from pipeline.conversion.export import export
-from pipeline.conversion.imports import import_folder, write_checkpoint
+from pipeline.conversion.imports import import_folder
 from pipeline.conversion.skeleton import shapes
+from pipeline.conversion.step_zero import write_checkpoint
 from pipeline.generation.load import load_model
 from pipeline.generation.sampling import GREEDY, generate
 from pipeline.prompting.chat import ChatTemplate, Message

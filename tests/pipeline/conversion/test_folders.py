@@ -99,7 +99,7 @@ def test_every_preset_is_of_its_family_or_refused(name: str) -> None:
     facts = Facts(1000, pad=0, bos=2, eos=3, positions=model.max_positions or 512)
     start = name.split("-")[0]
     kind = KINDS.get(start, start) if model.experts is None else KINDS.get(f"{start} experts", start)
-    if kind in ("gpt3", "palm", "minerva", "gopher", "chinchilla", "galactica"):
+    if kind in ("gpt3", "palm", "minerva", "gopher", "chinchilla", "galactica", "clip"):
         with pytest.raises(InputError, match="no architecture of transformers is this model"):
             family_of(model, facts)
         return

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.contract.settings import InputError
-from pipeline.config import PipelineConfig
+from pipeline.config import PipelineConfig, TrainConfig
 from pipeline.data.maker import BatchMaker
 from pipeline.data.pretraining import PretrainingBatches
 from pipeline.objectives.batches import Batch
@@ -48,8 +48,10 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def config(
     corpora: list[Path], objective: dict[str, object], micro_batch: int, **data: object
 ) -> PipelineConfig:
+    """Of a pretraining, whose keys are more than those of any training."""
+    train = TrainConfig(global_batch=GLOBAL_BATCH, micro_batch=micro_batch)
     return tiny.config(
-        train={"global_batch": GLOBAL_BATCH, "micro_batch": micro_batch},
+        train=train.model_dump(exclude={"start_from"}),
         objective=objective,
         data={
             "sequence_length": 16,
@@ -57,7 +59,7 @@ def config(
             "mixture": [{"dataset": str(corpora[1]), "weight": 0.4}],
             **data,
         },
-    )
+    ).model_copy(update={"train": train})
 
 
 def rows_of(batches: list[Batch]) -> list[dict[str, object]]:
@@ -156,7 +158,7 @@ def test_workers_that_keep_dying_end_the_run_with_the_shards_name(
 ORPHAN = """
 import sys, time
 from pathlib import Path
-from pipeline.config import PipelineConfig
+from pipeline.config import PipelineConfig, TrainConfig
 from pipeline.data.pretraining import PretrainingBatches
 source = PretrainingBatches(PipelineConfig.model_validate_json(sys.argv[1]), sys.argv[2], 0, 1)
 source.step(0)
@@ -166,7 +168,8 @@ time.sleep(3600)
 
 
 def test_workers_end_with_a_parent_that_is_killed(corpora: list[Path]) -> None:
-    settings = config(corpora, {"kind": "causal_lm"}, 8, workers=2).model_dump_json()
+    given = config(corpora, {"kind": "causal_lm"}, 8, workers=2)
+    settings = given.model_dump_json(exclude={"train": {"start_from"}})
     command = [sys.executable, "-c", ORPHAN, settings, str(corpora[0])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from pipeline.config import ObjectiveConfig
 from pipeline.distributed import world
-from pipeline.objectives.distillation import Distillation, divergence
+from pipeline.objectives.distillation import Distillation, divergence, kept_layers
 from pipeline.objectives.registry import objective_of
 
 S, B, V, PADDING = 3, 2, 11, 2
@@ -49,6 +49,43 @@ def test_the_loss_goes_from_the_objectives_to_the_teachers() -> None:
         assert set(loss.metrics) == set(metrics)
         torch.testing.assert_close(metrics["divergence"], apart)
         torch.testing.assert_close(metrics["objective_loss"], own)
+
+
+def test_the_loss_is_that_of_distilbert() -> None:
+    """5 KL + 2 MLM + 1 cosine by torch's own losses is 7 times ours."""
+    temperature, width = 2.0, 5
+    states = [torch.randn(S, B, width, generator=torch.Generator().manual_seed(seed)) for seed in (7, 8)]
+    real = torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]])
+    hidden = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    targets = torch.tensor([[1, 2, 3], [4, 5, 6]])
+    student, teacher = (logits(seed)[..., :-PADDING].transpose(0, 1)[real > 0] for seed in (0, 1))
+    soft = [one / temperature for one in (student, teacher)]
+    kl = torch.nn.KLDivLoss(reduction="batchmean")(F.log_softmax(soft[0], -1), F.softmax(soft[1], -1))
+    words = logits(0)[..., :-PADDING].transpose(0, 1)[hidden > 0]
+    masked = F.cross_entropy(words, targets[hidden > 0])
+    near = [one.transpose(0, 1)[real > 0] for one in states]
+    cosine = torch.nn.CosineEmbeddingLoss()(*near, torch.ones(len(near[0])))
+    wanted = 5 * kl * temperature**2 + 2 * masked + cosine
+    loss = Distillation(objective_of(ObjectiveConfig(kind="masked_lm")), 5 / 7, temperature, True, 1 / 7)
+    labels = {
+        "targets": targets,
+        "weights": hidden / hidden.sum(),
+        "token_weights": real / real.sum(),
+        "teacher_logits": logits(1),
+        "teacher_states": states[1],
+    }
+    assert set(loss.labels) == set(labels)
+    total, metrics = loss({"logits": logits(0), "last_states": states[0]}, labels)
+    torch.testing.assert_close(7 * total, wanted, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(metrics["cosine_distance"], cosine, rtol=1e-5, atol=1e-6)
+    assert set(loss.metrics) == set(metrics)
+
+
+def test_a_student_keeps_the_teachers_first_and_last_layers() -> None:
+    assert kept_layers(6, 12) == [0, 2, 4, 7, 9, 11]
+    assert kept_layers(2, 3) == [0, 2]
+    assert kept_layers(3, 3) == [0, 1, 2]
+    assert kept_layers(1, 4) == [0]
 
 
 def test_the_gradient_is_the_difference_of_the_distributions() -> None:

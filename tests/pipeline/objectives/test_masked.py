@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pipeline.objectives.borders import borders
 from pipeline.objectives.draws import combine, uniform
 from pipeline.objectives.masked import (
     candidate_spans,
@@ -189,3 +190,15 @@ def test_short_pairs_end_where_the_text_ends() -> None:
     kept = arranged.tokens[0][arranged.ordinary[0]]
     assert kept.tolist() == [200, 201, 202]
     assert not arranged.ordinary[2].any()
+
+
+def test_borders_are_those_of_runs_of_hidden_tokens() -> None:
+    hidden = np.array([[0, 1, 1, 0, 1, 0], [0, 0, 1, 0, 0, 0]], bool)
+    found = borders(hidden, np.arange(12).reshape(2, 6))
+    assert found["left"].tolist() == [[0, 0, 0, 0, 3, 0], [0, 0, 1, 0, 0, 0]]
+    assert found["right"].tolist() == [[0, 3, 3, 0, 5, 0], [0, 0, 3, 0, 0, 0]]
+    assert found["places"].tolist() == [[-1, 0, 1, -1, 0, -1], [-1, -1, 0, -1, -1, -1]]
+    assert found["boundary_weights"].tolist() == hidden.astype(float).tolist()
+    long = borders(np.arange(20)[None] % 19 > 0, np.zeros((1, 20), np.int64))
+    assert long["boundary_weights"].sum() == 15
+    assert long["places"].max() == 14

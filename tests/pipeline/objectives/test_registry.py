@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from data_prep.contract.settings import InputError
 from pipeline.config import DataConfig, ObjectiveConfig
-from pipeline.config.objective import TRAINS
+from pipeline.config.objective import ON_IMAGES, TRAINS
 from pipeline.objectives.registry import OBJECTIVES, objective_of
 from tests.pipeline import tiny
 from tests.pipeline.objectives.rows import random_samples, special
@@ -52,7 +52,7 @@ def test_every_batch_has_the_announced_shape(kind: dict[str, object], length: in
 
 def test_every_kind_of_the_recipe_has_an_objective_and_an_architecture() -> None:
     kinds = set(get_args(ObjectiveConfig.model_fields["kind"].annotation))
-    assert set(OBJECTIVES) == kinds == {kind for trained in TRAINS.values() for kind in trained}
+    assert set(OBJECTIVES) == kinds == {kind for trained in (*TRAINS.values(), ON_IMAGES) for kind in trained}
 
 
 def test_a_setting_that_came_later_changes_no_older_fingerprint() -> None:

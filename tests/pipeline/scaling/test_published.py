@@ -1,10 +1,10 @@
-"""The refit of the runs in figure 4 of Hoffmann et al. 2022; BLOOMERY_CHINCHILLA_POINTS names their table.
+"""The refit of the runs in figure 4 of Hoffmann et al. 2022.
 
-The table is that of Besiroglu et al. 2024 (github.com/epoch-research/analyzing-chinchilla,
-data/svg_extracted_data.csv). Their numbers are of the 240 runs with a loss below the fifth highest.
+Their table, which ../shared/data/scaling_data holds, is that of Besiroglu et al. 2024
+(github.com/epoch-research/analyzing-chinchilla, data/svg_extracted_data.csv). Their numbers are of the 240
+runs with a loss below the fifth highest.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,9 @@ from pipeline.scaling.bootstrap import draws
 from pipeline.scaling.optimal import best, exponents
 from pipeline.scaling.table import Runs, read_table
 
-POINTS = "BLOOMERY_CHINCHILLA_POINTS"
-pytestmark = pytest.mark.skipif(POINTS not in os.environ, reason=f"{POINTS} names no table of the runs")
+DATA = Path(__file__).parents[4] / "shared" / "data" / "scaling_data"
+POINTS = DATA / "chinchilla_svg_extracted_data.csv"
+pytestmark = pytest.mark.skipif(not POINTS.exists(), reason=f"{POINTS} is not there")
 EXACT = {"A": 477.842, "B": 2143.864, "E": 1.817235, "alpha": 0.347313, "beta": 0.367183}
 """Besiroglu et al. 2024, their notebook's replication."""
 PRINTED = {"A": (482.006, 124.5), "B": (2085.434, 1293.3), "E": (1.81686, 0.0257)}
@@ -26,7 +27,7 @@ PRINTED |= {"alpha": (0.34781, 0.0154), "beta": (0.36585, 0.0206)}
 
 @pytest.fixture(scope="module")
 def runs() -> Runs:
-    return read_table(Path(os.environ[POINTS]), drop_highest=5)
+    return read_table(POINTS, drop_highest=5)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,104 @@
+"""What an image model costs: parameters and FLOPs, computed without building it."""
+
+from pipeline.config import ModelConfig, PipelineConfig
+from pipeline.config.vision import VisionConfig
+from pipeline.costs import flops
+from pipeline.costs.lengths import Lengths
+
+
+def tower_parameters(vision: VisionConfig) -> int:
+    """From pixels to the last norm; fixed positions are no parameters."""
+    width, blocks = vision.hidden_size, vision.blocks
+    count = (vision.patch_numbers + vision.patch_bias) * width + vision.class_token * width
+    count += vision.tokens * width * (vision.positions == "learned")
+    count += vision.embedding_norm * flops.norm_size(blocks) + flops.norm_size(blocks, vision.width)
+    if vision.architecture == "vit":
+        return count + vision.layers * flops.block_parameters(blocks)
+    table = (2 * vision.window - 1) ** 2
+    for model in vision.stages:
+        count += model.layers * (flops.block_parameters(model) + table * model.heads)
+    merged = vision.stages[:-1]
+    return count + sum(flops.norm_size(one, 4 * one.hidden_size) + 8 * one.hidden_size**2 for one in merged)
+
+
+def decoder_parameters(vision: VisionConfig) -> int:
+    """A masked autoencoder's decoder, from what is wide as the tower's states to a patch's colours."""
+    decoder = vision.decoder
+    width = decoder.hidden_size
+    count = (vision.hidden_size + 1) * width + width + flops.norm_size(decoder)
+    count += decoder.layers * flops.block_parameters(decoder)
+    return count + (width + 1) * vision.patch_numbers
+
+
+def visible_patches(vision: VisionConfig, density: float) -> int:
+    """Patches that a masked autoencoder's encoder sees, rounded down (He et al. 2022, in their code)."""
+    return int(vision.patches * (1 - density))
+
+
+def parameters(config: PipelineConfig, vocabulary_rows: int = 0) -> int:
+    """Parameters of the model that a run trains."""
+    vision = config.vision
+    assert vision is not None
+    count, kind = tower_parameters(vision), config.objective.kind
+    if kind == "image_classes":
+        return count + (vision.width + 1) * (vision.classes or 0)
+    if kind == "masked_patches":
+        return count + decoder_parameters(vision)
+    joint = vision.joint_size or 0
+    text = vocabulary_rows * config.model.hidden_size + config.model.layers * flops.block_parameters(
+        config.model
+    )
+    text += flops.stack_extras(config.model, config.position_table, config.model.heads)
+    return count + text + (vision.width + config.model.hidden_size) * joint + 1
+
+
+def training_per_sample(config: PipelineConfig) -> float:
+    """Model FLOPs of training on an image, or on an image and its text, forward and backward."""
+    vision, objective = config.vision, config.objective
+    assert vision is not None
+    seen = vision.tokens
+    forward = vision.patches * 2.0 * vision.patch_numbers * vision.hidden_size
+    if objective.kind == "masked_patches":
+        seen = visible_patches(vision, objective.density) + vision.class_token
+        ends = 2.0 * vision.decoder_hidden_size * (vision.hidden_size + vision.patch_numbers)
+        forward += _blocks(vision.decoder, vision.tokens) + vision.tokens * ends
+    elif objective.kind == "image_classes":
+        forward += 2.0 * vision.width * (vision.classes or 0)
+    else:
+        forward += _blocks(config.model, config.data.sequence_length)
+        forward += 2.0 * (vision.width + config.model.hidden_size) * (vision.joint_size or 0)
+    return 3.0 * (forward + _tower(vision, seen))
+
+
+def _tower(vision: VisionConfig, seen: int) -> float:
+    """FLOPs forward of the layers of a tower that see so many tokens, or of a Swin's windows."""
+    if vision.architecture == "vit":
+        return _blocks(vision.blocks, seen)
+    side, total = vision.side, 0.0
+    for number, model in enumerate(vision.stages):
+        if number:
+            side = -(-side // 2)
+            total += side * side * 4.0 * model.hidden_size**2
+        total += model.layers * window_cost(model, side, vision.window)
+    return total
+
+
+def window_cost(model: ModelConfig, side: int, window: int) -> float:
+    """FLOPs forward of a layer that sees windows of a map of this side, filled up to whole ones."""
+    window = min(side, window)
+    filled = -(-side // window) * window
+    weights, products = flops.block_weights(model), flops.attention_products(model, window**2, causal=False)
+    return side * side * 2.0 * weights + filled * filled * products
+
+
+def held_bytes(count: int, model_ranks: int, data_ranks: int, zero_stage: int) -> float:
+    """Bytes of float32 weights, gradients and AdamW's moments of so many parameters on a rank.
+
+    The ranks of a model share them; ZeRO shares moments, gradients and weights over data-parallel ones.
+    """
+    shares = [1 if zero_stage < stage else data_ranks for stage in (3, 2, 1)]
+    return count / model_ranks * (4 / shares[0] + 4 / shares[1] + 8 / shares[2])
+
+
+def _blocks(model: ModelConfig, tokens: int) -> float:
+    return model.layers * flops.block_cost(model, Lengths(tokens), in_encoder=False)

@@ -1,0 +1,6 @@
+"""What trained models see in images.
+
+loading    a model's towers in one process        prompts    classes by texts that name them
+retrieval  own texts, own images                  restored   hidden patches
+baselines  what is trained beside a transformer
+"""

@@ -1,0 +1,61 @@
+"""What a masked autoencoder makes of images of which it sees a quarter, as a sheet of pictures."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.evaluation.images.loading import ImageModel
+from pipeline.models.vision.pixels import normalised, patched, unpatched
+from pipeline.objectives.pictures import ImageSamples
+from pipeline.objectives.vision.masked_patches import PATCH_EPSILON, masked_images
+from pipeline.objectives.vision.objective import vision_of
+
+GREY, GAP = 128, 2
+
+
+@torch.inference_mode()
+def restored(model: ImageModel, samples: ImageSamples) -> tuple[NDArray[np.uint8], float]:
+    """[3, B, Y, X, 3] images as they are, what is seen of them, and what is made of that; and the loss.
+
+    Patches that are seen stay. Where the model was trained on patches less their own mean over their own
+    deviation it says nothing of either, and the true ones are taken, as in the paper's figures.
+    """
+    objective, vision = model.config.objective, vision_of(model.config)
+    own = objective.normalised_patches
+    batch = masked_images(samples, vision, objective.density, own)
+    inputs = {
+        name: torch.from_numpy(batch[name]).to(model.device) for name in ("pixels", "visible", "restore")
+    }
+    said_BNP = model.whole(inputs)["restored"].transpose(0, 1).float().cpu()
+    hidden_BN = torch.from_numpy(batch["patch_weights"])
+    errors_BN = (said_BNP - torch.from_numpy(batch["wanted"])).square().mean(2)
+    true_BNP = patched(normalised(torch.from_numpy(samples.pixels), vision), vision.patch_size)
+    if own:
+        middle = true_BNP.mean(2, keepdim=True)
+        said_BNP = said_BNP * (true_BNP.var(2, keepdim=True) + PATCH_EPSILON).sqrt() + middle
+    mask_BN1 = hidden_BN.unsqueeze(2)
+    made = unpatched(torch.where(mask_BN1 > 0, said_BNP, true_BNP), vision.patch_size)
+    colours = made * torch.tensor(vision.std) + torch.tensor(vision.mean)
+    shown = (colours * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+    whole = torch.from_numpy(samples.pixels.astype(np.float32))
+    grey = torch.full_like(true_BNP, GREY)
+    seen = torch.where(mask_BN1 > 0, grey, patched(whole, vision.patch_size))
+    visible = unpatched(seen, vision.patch_size).to(torch.uint8).numpy()
+    loss = float((errors_BN * hidden_BN).sum() / hidden_BN.sum())
+    return np.stack([samples.pixels, visible, shown]), loss
+
+
+def sheet(rows: NDArray[np.uint8], path: Path, scale: int) -> None:
+    """Rows [R, B, Y, X, 3] of images as one PNG, each pixel `scale` pixels wide."""
+    count, images, height, width, _ = rows.shape
+    whole = np.full((count * (height + GAP) + GAP, images * (width + GAP) + GAP, 3), 255, np.uint8)
+    for row in range(count):
+        for place in range(images):
+            top, left = GAP + row * (height + GAP), GAP + place * (width + GAP)
+            whole[top : top + height, left : left + width] = rows[row, place]
+    picture = Image.fromarray(whole)
+    picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    picture.save(path, "PNG")

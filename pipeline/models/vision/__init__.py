@@ -1,0 +1,8 @@
+"""Models that read images, on the blocks of every other model.
+
+An input layer turns pixels into hidden states, and nothing behind it knows.
+
+pixels      colours as numbers, patches of them        patches     from pixels to hidden states
+tower       the layers of an image tower                heads       what is said of an image
+decoder     what a masked autoencoder restores          pairs       images and texts in one space
+"""
