@@ -174,7 +174,7 @@ def permute_sentences(rows: Rows, keys: Words, special: SpecialTokens, noise: No
     del noise
     width = rows.tokens.shape[1]
     ends = special.ends_sentence(rows.tokens)
-    number = np.cumsum(ends, axis=1) - ends
+    number: NDArray[np.int64] = np.cumsum(ends, axis=1) - ends
     each = words(keys, int(number.max(initial=0)) + 1, ORDER) >> np.uint64(32)
     drawn = np.take_along_axis(each, number, axis=1)
     if not rows.whole:
