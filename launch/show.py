@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.contract.dataset import MANIFEST
+from data_prep.contract.names import one_line
 from data_prep.contract.pictures import holds_pictures
 from data_prep.contract.reading import read_json, read_jsonl
 from data_prep.contract.receipt import read_receipt
@@ -82,9 +83,10 @@ def sample_lines(samples: list[dict[str, Any]], characters: int = 160) -> list[s
     for sample in samples:
         found.append(f"sample {sample['number']}  (epoch {sample['epoch']})")
         for one in sample["excerpts"]:
-            place = one["url"] or one["source"] or "?"
+            place = one_line(one["url"] or one["source"] or "?")
             text = " ".join(one["text"].split())[:characters]
-            found.append(f"  {one['document']:016x}  {one['tokens']:>5} tokens  {place}  {text}")
+            size = f"{one['tokens']:>5} tokens" if one["tokens"] else "picture"
+            found.append(f"  {one['document']:016x}  {size}  {place}  {text}")
         for name in ("reads", "restores"):
             if name in sample:
                 found.append(f"  {name:<9} {' '.join(sample[name].split())[: 2 * characters]}")

@@ -26,6 +26,7 @@ from launch.quiet import quieten
 from launch.remote import unpack
 from launch.work import work_folder
 from pipeline.health.stopping import RESUME, StopRequest
+from pipeline.stages.asked import with_suites
 from pipeline.stages.training import Training, check_layout
 
 
@@ -66,7 +67,8 @@ def _train(loaded: recipe.Recipe, arguments: argparse.Namespace) -> bool:
     from pipeline.training.run import run
 
     before = [(one, partial(kind.batches, stage, one)) for one in others]
-    batches, task = partial(kind.batches, stage, job), kind.task(stage, job)
+    batches = partial(kind.batches, stage, job)
+    task = with_suites(kind.task(stage, job), kind.chats)
     return run(job, batches, arguments.resume, stop, task, before)
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.pictures import Picture, write_manifest, write_shard
 from data_prep.contract.pixels import VERSION
 from data_prep.contract.shapes import SHAPES, caption, draw, scene_of
+from data_prep.contract.vocabulary import Vocabulary
 
 
 def png(pixels: object) -> bytes:
@@ -33,8 +35,15 @@ def drawn(seed: int, split: str, number: int) -> Picture:
     )
 
 
-def write_pictures(folder: Path, train: int, validation: int, seed: int = 1, shards: int = 2) -> Path:
-    """A finished dataset of so many pictures in `train` and `validation`."""
+def write_pictures(
+    folder: Path,
+    train: int,
+    validation: int,
+    seed: int = 1,
+    shards: int = 2,
+    tokenizer: Vocabulary | None = None,
+) -> Path:
+    """A finished dataset of so many pictures in `train` and `validation`, perhaps with a tokenizer."""
     splits = {}
     for split, count in (("train", train), ("validation", validation)):
         pictures = [drawn(seed, split, number) for number in range(count)]
@@ -43,6 +52,8 @@ def write_pictures(folder: Path, train: int, validation: int, seed: int = 1, sha
             write_shard(folder, split, index, pictures[cuts[index] : cuts[index + 1]])
             for index in range(shards)
         ]
+    if tokenizer:
+        (folder / TOKENIZER).write_bytes(tokenizer.content)
     pixels = {"version": VERSION, "size": 32}
     write_manifest(folder, splits, ["image", "caption", "label"], SHAPES, pixels, {})
     return folder

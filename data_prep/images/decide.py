@@ -20,6 +20,7 @@ from data_prep.documents import seeded_order, write_array, write_table
 from data_prep.filters.decide import DROP, KEPT
 from data_prep.images.config import PictureRules
 from data_prep.images.rules import NAMES, Facts, fitting, judge
+from data_prep.images.scores import read_scores
 from data_prep.storage import Storage
 
 VERSION = 1
@@ -34,12 +35,18 @@ def judge_part(
 ) -> dict[str, Any]:
     """Verdicts of a part's pictures; counts those that stay and those that are rejected, by rule."""
     settings, known = PictureRules.model_validate(rules), frozenset(shared)
+    scores = read_scores(settings.scores)
     verdicts: list[tuple[int, float]] = []
     kept, rejected = {"documents": 0, "bytes": 0}, Counter[str]()
     for row in pq.read_table(pictures).to_pylist():
         captions = fitting(row["captions"], settings, known)
         facts = Facts(
-            row["original_width"], row["original_height"], captions, bool(row["captions"]), row["label"]
+            row["original_width"],
+            row["original_height"],
+            captions,
+            bool(row["captions"]),
+            row["label"],
+            scores.get(row["id"]),
         )
         broken = judge(facts, settings, fields)
         verdicts.append((KEPT, 0.0) if broken is None else broken)

@@ -29,7 +29,7 @@ from data_prep.config import TokenizerConfig
 from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.names import without_passwords
 from data_prep.contract.pictures import TRAIN, VALIDATION, PictureManifest, PictureShard, write_manifest
-from data_prep.contract.receipt import versions, write_atomic
+from data_prep.contract.receipt import file_hash, versions, write_atomic
 from data_prep.contract.settings import InputError
 from data_prep.contract.shapes import COMPOSITION
 from data_prep.contract.vocabulary import Vocabulary
@@ -41,6 +41,7 @@ from data_prep.images import collect, decide, duplicates, shards
 from data_prep.images.config import ImagesConfig
 from data_prep.images.handling import handling
 from data_prep.images.rules import DUPLICATES, SHARED
+from data_prep.images.scores import score_files
 from data_prep.images.sources import Input
 from data_prep.parts import Execute, Part, finished, remove_unused
 from data_prep.planning import FEW, total
@@ -175,8 +176,9 @@ class PicturePreparation(Steps):
 
     def judge(self, collected: Sequence[Part], judging: dict[str, Any]) -> list[Part]:
         """What the rules say of every picture."""
+        scores = [file_hash(path) for path in score_files(self.config.rules.scores)]
         wanted = [
-            self.plan("looked", decide.VERSION, {"pictures": part.path("pictures.parquet")} | judging)
+            self.plan("looked", decide.VERSION, {"pictures": part.path("pictures.parquet")} | judging, scores)
             for part in collected
         ]
         judged = self.step(decide.judge_part, wanted, _judged)

@@ -56,6 +56,8 @@ class OptimizerConfig(Settings):
             "spike_window",
             "spike_rollbacks",
             "spike_skip",
+            "suites",
+            "suites_every",
         }
     )
 
@@ -111,6 +113,10 @@ class OptimizerConfig(Settings):
     """Steps between validations; the last step is always validated."""
     validation_samples: PositiveInt = 256
     """Validation samples per validation, always the same ones."""
+    suites: list[str] = Field(default_factory=list)
+    """Folders of task files, or single ones, put to the model as it learns; `exam` is its dataset's own."""
+    suites_every: PositiveInt = 500
+    """Steps between them; they are put to it after the last step too."""
     checkpoint_every: PositiveInt = 200
     """Steps between checkpoints; the last step is always saved."""
     keep_checkpoints: PositiveInt = 2

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from megatron.core.tensor_parallel.mappings import gather_from_tensor_model_parallel_region
 from torch import Tensor
 
 from data_prep.contract.dataset import TOKENIZER
@@ -42,7 +43,8 @@ class LoadedModel:
         """
         inputs = {"tokens": tokens_BS, **others}
         outputs = self.module({name: tensor.to(self.device) for name, tensor in inputs.items()})
-        return outputs["logits"].transpose(0, 1).float()
+        whole_SBV = gather_from_tensor_model_parallel_region(outputs["logits"])
+        return whole_SBV.transpose(0, 1).float()
 
     def session(self, sources: Rows | None = None) -> Session:
         """Rows that the decoder goes on with, each behind an encoder's source where there is an encoder."""

@@ -19,6 +19,7 @@ from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config.rollouts import RolloutConfig
 from pipeline.distributed.gathering import from_main, gathered
 from pipeline.generation.answers import Answer
+from pipeline.generation.sampler import Sampler
 from pipeline.generation.sampling import Sampling
 from pipeline.objectives.batches import Batch, BatchSource
 from pipeline.objectives.draws import key
@@ -29,7 +30,6 @@ from pipeline.preferences.prompts import Prompt, Prompts
 from pipeline.preferences.ratios import TOLERANCE, cause, deviation, training_cause
 from pipeline.preferences.rewards import Rewards, told
 from pipeline.preferences.rollouts import Arrays, Scorers, laid_out, minibatch
-from pipeline.preferences.sampler import Sampler
 from pipeline.prompting.text import stop_ids
 from pipeline.tuning.order import shuffled
 

@@ -154,10 +154,10 @@ def experience_maker(
     pretraining: "BatchSource | None" = None,
 ) -> "Callable[[Engine, Notify], Experience]":
     """What makes the batches once there is an engine."""
+    from pipeline.generation.sampler import Sampler
     from pipeline.preferences.experience import Experience, Parts
     from pipeline.preferences.prompts import Prompts
     from pipeline.preferences.rollouts import Scorers
-    from pipeline.preferences.sampler import Sampler
 
     settings, config = settings_of(stage), job.config
     longest = config.data.sequence_length

@@ -96,7 +96,7 @@ class Finetune(Training):
         Input("validation", (FILES,), required=False, many=True),
         Input("test", (FILES,), required=False, many=True),
     )
-    settings = FinetuneConfig
+    settings, speaks = FinetuneConfig, False
     artifacts: ClassVar[tuple[str, ...]] = (RESULTS,)
 
     def job(self, stage: Stage) -> "Job":

@@ -35,7 +35,7 @@ class Reward(Comparing):
     """`reward`: a number for each answer, from pairs or rankings of answers to the same prompt."""
 
     name, gives, title = "reward", REWARD, "Reward model"
-    settings = RewardConfig
+    settings, speaks = RewardConfig, False
 
     def task(self, stage: Stage, job: "Job") -> "MakeTask":
         """The comparisons of the answers' scores."""

@@ -20,6 +20,7 @@ from pipeline.conversion.family import Facts, differences
 from pipeline.costs.flops import VOCABULARY_MULTIPLE, padded_vocabulary
 from pipeline.objectives.objective import Objective
 from pipeline.objectives.registry import objective_of
+from pipeline.stages.asked import check_suites
 from pipeline.tracking import metrics
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Training(Kind):
     """Heading of its curves in the report; the stage's name where there is none."""
     chats: ClassVar[bool] = False
     """Whether what it trains is asked through its chat template."""
+    speaks: ClassVar[bool] = True
+    """Whether what it trains goes on with texts, so that suites can be put to it as it learns."""
 
     def fingerprint(self, stage: Stage) -> str:
         """The job's."""
@@ -83,7 +86,9 @@ class Training(Kind):
 
         config = config_of(stage)
         mark = self.mark or self.name
-        return Job(stage.name, stage.work, config, dataset, inputs, start_from, kind=self.name, mark=mark)
+        job = Job(stage.name, stage.work, config, dataset, inputs, start_from, kind=self.name, mark=mark)
+        check_suites(job, self.speaks)
+        return job
 
     def run(self, stage: Stage, notify: Notify) -> Receipt:
         """Trainings are run by a launcher's processes."""

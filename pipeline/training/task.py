@@ -95,6 +95,8 @@ class Task:
     """Prefixes of weights that a checkpoint to start from may have under other ones, with these."""
     fitted: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
     """What makes a weight of another shape fit, by its name."""
+    asked: Callable[[Engine], dict[str, float]] | None = None
+    """The scores of the training's suites, by all ranks together, who all get the same."""
     finish: Callable[[Engine, BatchSource], dict[str, Any]] = nothing
     """What is measured once the last step is done, by all ranks together, for the counts of the receipt."""
 

@@ -154,6 +154,9 @@ class Loop:
             if last or done % optim.validate_every == 0:
                 self.watch.phase("validation", done)
                 metrics |= self._validated() | self._measured(done)
+            if self.task.asked and (last or done % optim.suites_every == 0):
+                self.watch.phase("validation", done)
+                metrics |= self.task.asked(self.engine)
             agreed, written = self._agree(loss, norm)
             metrics |= written
             if back := self.guard.apply(step, loss, norm, agreed, partial(self._newest, done)):

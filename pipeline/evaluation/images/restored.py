@@ -17,8 +17,9 @@ GREY, GAP = 128, 2
 
 
 @torch.inference_mode()
-def restored(model: ImageModel, samples: ImageSamples) -> tuple[NDArray[np.uint8], float]:
-    """[3, B, Y, X, 3] images as they are, what is seen of them, and what is made of that; and the loss.
+def restored(model: ImageModel, samples: ImageSamples) -> tuple[NDArray[np.uint8], float, float]:
+    """[3, B, Y, X, 3] images as they are, what is seen of them, and what is made of that; the loss, and that
+    of a guess of every patch's own mean.
 
     Patches that are seen stay. Where the model was trained on patches less their own mean over their own
     deviation it says nothing of either, and the true ones are taken, as in the paper's figures.
@@ -45,7 +46,10 @@ def restored(model: ImageModel, samples: ImageSamples) -> tuple[NDArray[np.uint8
     seen = torch.where(mask_BN1 > 0, grey, patched(whole, vision.patch_size))
     visible = unpatched(seen, vision.patch_size).to(torch.uint8).numpy()
     loss = float((errors_BN * hidden_BN).sum() / hidden_BN.sum())
-    return np.stack([samples.pixels, visible, shown]), loss
+    plain_BNP = torch.from_numpy(batch["wanted"])
+    guesses_BN = (plain_BNP - plain_BNP.mean(2, keepdim=True)).square().mean(2)
+    guess = float((guesses_BN * hidden_BN).sum() / hidden_BN.sum())
+    return np.stack([samples.pixels, visible, shown]), loss, guess
 
 
 def sheet(rows: NDArray[np.uint8], path: Path, scale: int) -> None:

@@ -123,7 +123,8 @@ def test_ids_are_a_prompt_and_a_prompt_is_echoed(server: tuple[str, Api], gpt: S
     one = client(server[0])
     plain = one.completions.create(prompt=TEXT, max_tokens=9, **HOW).choices[0].text
     assert one.completions.create(prompt=ids, max_tokens=9, **HOW).choices[0].text == plain
-    assert one.completions.create(prompt=TEXT, max_tokens=9, echo=True, **HOW).choices[0].text == TEXT + plain
+    echoed: dict[str, Any] = {"prompt": TEXT, "max_tokens": 9, "echo": True, "stop": ["sum", "never said"]}
+    assert one.completions.create(**echoed, **HOW).choices[0].text == TEXT + plain
 
 
 def test_a_stop_sequence_ends_an_answer_and_is_not_in_it(server: tuple[str, Api], gpt: Served) -> None:
