@@ -52,7 +52,10 @@ def write_sheet(path: Path, target: Path) -> Path:
 
 
 def trace(run: Path, step: int) -> dict[str, Any]:
-    """The documents in a step of a pretraining run, and what was hidden of them; steps count from 1."""
+    """The documents in a step of a pretraining run, and what was hidden of them; steps count from 1.
+
+    Of a fine-tuned run these are rows.
+    """
     from dataclasses import asdict
 
     from data_prep.contract.dataset import TOKENIZER
@@ -60,9 +63,12 @@ def trace(run: Path, step: int) -> dict[str, Any]:
     from pipeline.checkpoints.run_folder import identity_of, read_config
     from pipeline.data.provenance import step_batch, trace_step
     from pipeline.evaluation.blanks import read, restored, shown
+    from pipeline.finetuning.provenance import ROWS, trace_rows
     from pipeline.training.loss_guard import read_skipped
     from pipeline.training.loss_spikes import batch_of
 
+    if (run / ROWS).is_file():
+        return {"kind": "step", "step": step, "rows": trace_rows(run, step)}
     config = read_config(run)
     if not 1 <= step <= config.train.steps:
         raise InputError(f"--step {step}: the run {run} has the steps 1 to {config.train.steps}")
@@ -75,6 +81,13 @@ def trace(run: Path, step: int) -> dict[str, Any]:
         for sample, (row, text) in zip(samples, texts, strict=True):
             sample |= {"reads": shown(vocabulary, row), "restores": text}
     return {"kind": "step", "step": step, "samples": samples}
+
+
+def step_lines(found: dict[str, Any]) -> list[str]:
+    """A step for people: its rows, or what its samples hold."""
+    if "rows" not in found:
+        return sample_lines(found["samples"])
+    return [f"{row['document']}  {' '.join(row['text'].split())}" for row in found["rows"]]
 
 
 def sample_lines(samples: list[dict[str, Any]], characters: int = 160) -> list[str]:
