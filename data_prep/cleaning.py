@@ -38,6 +38,11 @@ def clean_detail(text: str) -> str:
     return without_password(" ".join(clean(text).split("\n")))
 
 
+def clean_address(text: str) -> str:
+    """Where a page was, as a document carries it: without the secrets that crawled addresses hold, too."""
+    return without_password(" ".join(clean(text).split()))
+
+
 def _few_marks(text: str) -> str:
     return text if text.isascii() else _many_marks().sub(r"\1", text)
 

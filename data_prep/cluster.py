@@ -22,6 +22,7 @@ from typing import Any, Self
 import psutil
 
 from data_prep.contract.family import die_with_parent
+from data_prep.contract.names import shown
 from data_prep.contract.settings import InputError
 from data_prep.orphans import watch
 from data_prep.parts import Part, Work, do_part
@@ -37,7 +38,7 @@ at once, and a cluster that can grow sees what waits."""
 
 
 class Cluster:
-    """Runs parts on Ray. Ray starts with the first part, so a run in which all is done never starts it."""
+    """Runs parts on Ray. Ray starts with the first part, so where a dataset is done it never starts."""
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers, self.started = workers, False
@@ -93,8 +94,8 @@ class Cluster:
                 ray.init(address=address, logging_level="ERROR", log_to_driver=False)
             except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
                 raise InputError(
-                    f"RAY_ADDRESS={address}: no Ray cluster answers there, or it wants a token "
-                    f"(RAY_AUTH_MODE, RAY_AUTH_TOKEN): {error}"
+                    f"RAY_ADDRESS={shown(address)}: no Ray cluster answers there, or it wants a token "
+                    f"(RAY_AUTH_MODE, RAY_AUTH_TOKEN): {shown(str(error))}"
                 ) from error
         else:
             self._start_here()

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.account import Account
-from data_prep.cleaning import clean, clean_detail, normalise, unreadable
+from data_prep.cleaning import clean, clean_address, clean_detail, normalise, unreadable
 from data_prep.config import CorpusConfig
 from data_prep.documents import DOCUMENT_SCHEMA, FAILURE_SCHEMA, Failure, Page, Passed, hash64, table_of
 from data_prep.extract.html import ExtractionError
@@ -24,7 +24,7 @@ from data_prep.sources.files import InputFile
 from data_prep.sources.remote import here
 from data_prep.sources.streams import metered
 
-VERSION = 3
+VERSION = 4
 FLUSH_BYTES = 16 << 20
 LONG_TEXT = 200_000
 """Characters of a text that is cleaned in the extractor's process, where time is limited; shorter ones take
@@ -129,12 +129,13 @@ def document(page: Page, config: CorpusConfig) -> dict[str, Any] | Failure:
         "id": hash64(page.source, page.offset, content),
         "source": clean(page.source),
         "offset": page.offset,
-        "url": clean(page.url),
+        "url": clean_address(page.url),
         "text": text,
     }
 
 
 def failed(row: Failure) -> dict[str, Any]:
     """The row of a failure."""
-    known = {"source": clean(row.source), "url": clean(row.url), "detail": clean_detail(row.detail)}
+    url, detail = clean_address(row.url), clean_detail(row.detail)
+    known = {"source": clean(row.source), "url": url, "detail": detail}
     return vars(row) | known

@@ -5,6 +5,7 @@ damaged part loses its mark: it counts as not done and is made again.
 """
 
 import errno
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.contract.settings import InputError
+
+CHUNK = 1 << 20
 
 
 class DamagedPartError(InputError):
@@ -40,6 +43,15 @@ def _readable(path: Path) -> bool:
     except (pa.ArrowException, ValueError, EOFError, SyntaxError):  # what the two raise for junk
         return False
     return True
+
+
+def sum_of(path: Path) -> int:
+    """The CRC-32 of a file."""
+    found = 0
+    with path.open("rb") as file:
+        while piece := file.read(CHUNK):
+            found = zlib.crc32(piece, found)
+    return found
 
 
 def mark_of(path: Path) -> Path:

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from data_prep.account import input_lines
 from data_prep.config import CorpusConfig
 from data_prep.contract.dataset import ADDRESS, Dataset
-from data_prep.contract.reading import printable, read_bytes
+from data_prep.contract.names import one_line
+from data_prep.contract.reading import read_bytes
 from data_prep.contract.receipt import read_receipt
 from data_prep.filters.rules import rules
 from data_prep.parts import FOLDER
@@ -135,7 +136,7 @@ def lines(told: Mapping[str, Any], width: int = 110) -> list[str]:
             share = about["documents"] / total
             wanted = about.get("bound", "")
             found.append(f"  {name:<38} {about['documents']:>12,} {share:>8.2%}   {wanted}".rstrip())
-            found += [f"      {printable(_example(row))}"[:width] for row in about["examples"]]
+            found += [f"      {one_line(_example(row))}"[:width] for row in about["examples"]]
     return found
 
 

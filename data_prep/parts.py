@@ -1,8 +1,8 @@
 """The unit of work: a part reads files, writes files, and hands back a few counts.
 
 A part's name is the fingerprint of its function's version, its arguments and its inputs' names, and its files
-are called by that name: `parts/<step>/<name>.<suffix>`, then `<name>.json` last, with their sizes. So a
-finished part can be trusted whatever happened since, and a changed recipe can never meet the files of
+are called by that name: `parts/<step>/<name>.<suffix>`, then `<name>.json` last, with their sizes and sums.
+So a finished part can be trusted whatever happened since, and a changed recipe can never meet the files of
 another. Ray Data decides where and when parts run; only their arguments and counts go through it.
 
 Where the dataset lies in object storage, a part works in a folder of its own on its node: what it reads is
@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from data_prep.contract.reading import read_json
 from data_prep.contract.receipt import fingerprint, write_atomic
 from data_prep.contract.settings import InputError
-from data_prep.damage import DamagedPartError, first_damaged, mark_of
+from data_prep.damage import DamagedPartError, first_damaged, mark_of, sum_of
 from data_prep.scratch import scratch
 from data_prep.storage import Storage
 
@@ -94,8 +94,7 @@ def do_part(work: Work, part: Part) -> dict[str, Any]:
         with staged(part) as here:
             counts = _work(work, part, here)
             seconds = time.perf_counter() - start
-            mark = {"counts": counts, "seconds": seconds, "files": _sizes(here)}
-            write_atomic(here.path("json"), json.dumps(mark))
+            write_atomic(here.path("json"), _marked(counts, seconds, _files(here)))
     except DamagedPartError as error:
         return row | {"damaged": error.path}
     except InputError as error:
@@ -124,10 +123,16 @@ def _work(work: Work, part: Part, here: Part) -> dict[str, Any]:
         raise DamagedPartError(str(original)) from None
 
 
-def _sizes(part: Part) -> dict[str, int]:
-    """The files that a part has written, by their names."""
+def _files(part: Part) -> dict[str, tuple[int, int]]:
+    """Size and sum of each file that a part has written, by their names."""
     there = part.output.parent.glob(f"{part.name}.*")
-    return {path.name: path.stat().st_size for path in there if path != part.path("json")}
+    return {path.name: (path.stat().st_size, sum_of(path)) for path in there if path != part.path("json")}
+
+
+def _marked(counts: dict[str, Any], seconds: float, files: dict[str, tuple[int, int]]) -> str:
+    """A part's mark, as JSON, which tells whether it is what was written."""
+    mark = json.loads(json.dumps({"counts": counts, "seconds": seconds, "files": files}))
+    return json.dumps(mark | {"sum": fingerprint(mark)})
 
 
 @contextmanager
@@ -182,7 +187,7 @@ def finished(wanted: Sequence[Part]) -> dict[str, Part]:
         sizes = storage.files(folder)
         for path, content in storage.read(*(sizes.keys() & marks.keys())).items():
             done = _mark(content)
-            if done and all(sizes.get(folder / name) == size for name, size in done.get("files", {}).items()):
+            if done and all(sizes.get(folder / name) == size for name, (size, _) in done["files"].items()):
                 found[marks[path].name] = replace(marks[path], counts=done["counts"], seconds=done["seconds"])
     return found
 
@@ -193,7 +198,8 @@ def _mark(content: bytes) -> dict[str, Any]:
         done = read_json(content)
     except InputError:
         return {}
-    return done if isinstance(done, dict) and {"counts", "seconds"} <= done.keys() else {}
+    said = done.pop("sum", None) if isinstance(done, dict) else None
+    return done if said and fingerprint(done) == said else {}
 
 
 Execute = Callable[[str, Work, Sequence[Part]], Iterator[dict[str, Any]]]

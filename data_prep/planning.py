@@ -3,18 +3,18 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from data_prep.by_part import Places, rows_at
 from data_prep.collect import VERSION
 from data_prep.config import PrepConfig
 from data_prep.contract.receipt import versions
 from data_prep.contract.settings import InputError
 from data_prep.documents import seeded_order, share_limit
-from data_prep.filters.decide import KEPT, drops_of
+from data_prep.filters.decide import DROP, KEPT
 from data_prep.parts import Part, plan
 from data_prep.sources.files import InputFile, group_files
 from data_prep.storage import Storage
@@ -71,16 +71,15 @@ def wave(done: Sequence[Part], wanted: Sequence[Part], limit: int | None) -> int
     return max(2, int(1.1 * (limit - text_bytes(done)) / each) + 1)
 
 
-def validation_below(
-    documents: Sequence[Documents], drops: Mapping[str, Sequence[Path]], config: PrepConfig
-) -> int:
+def validation_below(documents: Sequence[Documents], drops: Mapping[str, Places], config: PrepConfig) -> int:
     """The key below which a document is held out; a small corpus holds out at least one.
 
-    The files of `drops` are on this machine. Raises `InputError` where fewer than two documents are left.
+    `drops` says where the duplicates are, by the reason for which they go. Raises `InputError` where fewer
+    than two documents are left.
     """
     limit = int(share_limit(config.corpus.validation_share))
     kept = sum(part.judged.counts["kept"]["documents"] for part in documents)
-    gone = sum(len(np.load(path, mmap_mode="r")) for paths in drops.values() for path in paths)
+    gone = sum(places.rows for places in drops.values())
     if kept - gone < 2:
         rejected = total(part.judged.counts["rejected"] for part in documents)
         reasons = [f"{count} {reason}" for reason, count in rejected.most_common(3)]
@@ -93,12 +92,12 @@ def validation_below(
     return min(max(limit, int(keys[0]) + 1), int(keys[-1]))
 
 
-def _kept_keys(part: Documents, number: int, drops: Mapping[str, Sequence[Path]], seed: int) -> Any:
+def _kept_keys(part: Documents, number: int, drops: Mapping[str, Places], seed: int) -> Any:
     storage = part.judged.storage
     with storage.open(part.judged.path("verdicts.npy")) as verdicts:
         kept = np.load(verdicts)["rule"] == KEPT
-    for paths in drops.values():
-        kept[drops_of(paths, number)["row"]] = False
+    for places in drops.values():
+        kept[rows_at(places.here, places.of(number), DROP)["row"]] = False
     with storage.open(part.tagged.path("signals.parquet")) as signals:
         ids = pq.read_table(signals, columns=["id"])["id"].to_numpy()
     return seeded_order(ids[kept], seed, "split")

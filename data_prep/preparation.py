@@ -193,7 +193,8 @@ class Preparation(Steps):
                     "verdicts": part.judged.path("verdicts.npy"),
                 },
                 found.digest(number),
-                unnamed={"drops": found.drops, "lost": found.lost, "part": number},
+                unnamed={"storage": self.storage, **found.of(number)},
+                sliced=["drops", "lost"],
             )
             for number, part in enumerate(documents)
         ]

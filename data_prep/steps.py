@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from data_prep.checking import sound
 from data_prep.parts import Execute, Part, Work, finished, plan, run_parts
 from data_prep.progress import START, Amount, Progress
 from data_prep.storage import Storage
@@ -32,7 +33,7 @@ class Steps:
     def step(self, work: Work, wanted: Iterable[Part], size: Callable[[Part], Amount]) -> list[Part]:
         """Run the parts of one step; `size` says what a finished part looked at."""
         wanted = list(wanted)
-        done = finished(wanted)
+        done = sound(self.execute, self.storage, finished(wanted), self.notify)
         if len(done) < len(wanted):
             self.progress.begin(START, 0)
             self.start()

@@ -140,7 +140,7 @@ def converse(talk: Talk, console: Console, read: Callable[[], str | None]) -> No
         if not line.strip():
             continue
         try:
-            if line.startswith("/") and talk.served.tuned:
+            if line.startswith("/"):
                 if _command(talk, console, *line[1:].partition(" ")[::2]):
                     return
             else:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from data_prep.contract.names import one_line
+from data_prep.contract.names import one_line, printable
 from data_prep.contract.settings import InputError
 from launch.start import interruptible
 
@@ -76,13 +76,13 @@ Hostfile = Annotated[
 
 
 def print_part(part: str) -> None:
-    """A part of a line, at once."""
-    print(part, end="", flush=True)
+    """A part of a line, at once; nothing in it moves the terminal's cursor."""
+    print(printable(part), end="", flush=True)
 
 
 def print_line(line: str) -> None:
-    """Tell the user something, at once."""
-    print(line, flush=True)
+    """Tell the user something, at once; nothing in it moves the terminal's cursor."""
+    print(printable(line), flush=True)
 
 
 @contextmanager

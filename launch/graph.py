@@ -173,7 +173,7 @@ class Resolver:
     def _kind(self, where: str, word: Any) -> Kind:
         if word is None:
             raise self._wrong(f"{where}.kind is missing; one of {', '.join(self.kinds)} is expected")
-        if word not in self.kinds:
+        if not isinstance(word, str) or word not in self.kinds:
             raise self._wrong(f"{where}.kind: no kind of stage is called {word}{near(str(word), self.kinds)}")
         return self.kinds[word]
 
@@ -195,7 +195,7 @@ class Resolver:
         datasets = [
             name
             for name, about in self.plain.items()
-            if about.get("kind") in self.kinds and self.kinds[about["kind"]].gives == DATASET
+            if (kind := self.kinds.get(str(about.get("kind")))) and kind.gives == DATASET
         ]
         return datasets[0] if len(datasets) == 1 and DATASET in wanted.takes else None
 

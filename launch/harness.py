@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from data_prep.contract.lock import locked
 from data_prep.contract.receipt import write_atomic
 from pipeline.evaluation.harness.run import Request, run_harness
 from pipeline.generation.load import load_model
@@ -28,17 +29,14 @@ def evaluate_run(
     if found["cut"]:
         notify(f"{found['cut']} prompts are longer than the model reads, and lost their beginning")
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomic(
-            out / RESULTS,
-            json.dumps(
-                {"results": scores, "versions": found.get("versions", {}), "cut": found["cut"]}, indent=2
-            ),
-        )
         lines = (
             json.dumps({"task": task, **one}, default=str)
             for task, samples in found.get("samples", {}).items()
             for one in samples
         )
-        write_atomic(out / SAMPLES, "".join(f"{line}\n" for line in lines))
+        results = {"results": scores, "versions": found.get("versions", {}), "cut": found["cut"]}
+        with locked(out, "writing", leave=False):
+            out.mkdir(parents=True, exist_ok=True)
+            write_atomic(out / RESULTS, json.dumps(results, indent=2))
+            write_atomic(out / SAMPLES, "".join(f"{line}\n" for line in lines))
     return scores

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from data_prep.contract.names import printable_json
 from data_prep.contract.receipt import write_atomic
 from pipeline.finetuning.inference import load
 from pipeline.finetuning.prepared import rows_of
@@ -16,14 +17,11 @@ def predict(
     """A JSON line for every row, into a file or to `write`; returns what there is to say of all."""
     model = load(path, average)
     rows = rows_of(model.task.settings, task, given)
-    lines = [
-        json.dumps({"where": row.where, **one}, ensure_ascii=False)
-        for row, one in zip(rows, model.predict(rows), strict=True)
-    ]
+    said = [{"where": row.where, **one} for row, one in zip(rows, model.predict(rows), strict=True)]
     if out:
-        write_atomic(out, "".join(f"{line}\n" for line in lines))
-        write(f"{out}: {len(lines)} rows")
+        write_atomic(out, "".join(f"{json.dumps(one, ensure_ascii=False)}\n" for one in said))
+        write(f"{out}: {len(said)} rows")
     else:
-        for line in lines:
-            write(line)
-    return {"task": model.task.name, "rows": len(lines)}
+        for one in said:
+            write(printable_json(one))
+    return {"task": model.task.name, "rows": len(said)}

@@ -17,6 +17,8 @@ from types import FrameType
 
 from data_prep.contract.family import die_with_parent
 
+LOOPBACK = "lo"
+"""The interface that processes of one machine listen on, where no variable names another."""
 LONGEST_END = 30.0
 """Seconds in which the processes that are left may save and leave when one has failed."""
 Process = subprocess.Popen[bytes]
@@ -32,7 +34,7 @@ def environment(rank: int, count: int, port: int) -> dict[str, str]:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": port,
     }
-    return {**os.environ, **{name: str(value) for name, value in place.items()}}
+    return {"GLOO_SOCKET_IFNAME": LOOPBACK} | os.environ | {name: str(value) for name, value in place.items()}
 
 
 def first_failure(processes: list[Process]) -> int:

@@ -38,6 +38,7 @@ PATHS = (
     ("corpus", "paths"),
     ("images", "paths"),
     ("images", "validation_paths"),
+    ("images", "rules", "scores"),
     ("corpus", "filters", "url", "blocklist"),
     ("corpus", "filters", "c4", "bad_words"),
     ("corpus", "decontaminate", "paths"),

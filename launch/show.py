@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.contract.dataset import MANIFEST
+from data_prep.contract.names import one_line
 from data_prep.contract.pictures import holds_pictures
 from data_prep.contract.reading import read_json, read_jsonl
 from data_prep.contract.receipt import read_receipt
@@ -51,7 +52,10 @@ def write_sheet(path: Path, target: Path) -> Path:
 
 
 def trace(run: Path, step: int) -> dict[str, Any]:
-    """The documents in a step of a pretraining run, and what was hidden of them; steps count from 1."""
+    """The documents in a step of a pretraining run, and what was hidden of them; steps count from 1.
+
+    Of a fine-tuned run these are rows.
+    """
     from dataclasses import asdict
 
     from data_prep.contract.dataset import TOKENIZER
@@ -59,9 +63,12 @@ def trace(run: Path, step: int) -> dict[str, Any]:
     from pipeline.checkpoints.run_folder import identity_of, read_config
     from pipeline.data.provenance import step_batch, trace_step
     from pipeline.evaluation.blanks import read, restored, shown
+    from pipeline.finetuning.provenance import ROWS, trace_rows
     from pipeline.training.loss_guard import read_skipped
     from pipeline.training.loss_spikes import batch_of
 
+    if (run / ROWS).is_file():
+        return {"kind": "step", "step": step, "rows": trace_rows(run, step)}
     config = read_config(run)
     if not 1 <= step <= config.train.steps:
         raise InputError(f"--step {step}: the run {run} has the steps 1 to {config.train.steps}")
@@ -76,15 +83,23 @@ def trace(run: Path, step: int) -> dict[str, Any]:
     return {"kind": "step", "step": step, "samples": samples}
 
 
+def step_lines(found: dict[str, Any]) -> list[str]:
+    """A step for people: its rows, or what its samples hold."""
+    if "rows" not in found:
+        return sample_lines(found["samples"])
+    return [f"{row['document']}  {' '.join(row['text'].split())}" for row in found["rows"]]
+
+
 def sample_lines(samples: list[dict[str, Any]], characters: int = 160) -> list[str]:
     """One line for each document of each sample: where it is from, and the beginning of its text."""
     found: list[str] = []
     for sample in samples:
         found.append(f"sample {sample['number']}  (epoch {sample['epoch']})")
         for one in sample["excerpts"]:
-            place = one["url"] or one["source"] or "?"
+            place = one_line(one["url"] or one["source"] or "?")
             text = " ".join(one["text"].split())[:characters]
-            found.append(f"  {one['document']:016x}  {one['tokens']:>5} tokens  {place}  {text}")
+            size = f"{one['tokens']:>5} tokens" if one["tokens"] else "picture"
+            found.append(f"  {one['document']:016x}  {size}  {place}  {text}")
         for name in ("reads", "restores"):
             if name in sample:
                 found.append(f"  {name:<9} {' '.join(sample[name].split())[: 2 * characters]}")

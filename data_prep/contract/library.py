@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from data_prep.contract.aside import held_back
 from data_prep.contract.names import printable
 from data_prep.contract.roles import TOKENIZER_JSON, Added
 from data_prep.contract.settings import InputError
@@ -16,9 +17,10 @@ GROWTH = 64.0
 
 @contextmanager
 def library_errors(path: Path) -> Iterator[None]:
-    """`InputError` for whatever the library raises, be it a panic, which is no `Exception`."""
+    """`InputError` for whatever the library raises, be it a panic: no `Exception`, and printed by itself."""
     try:
-        yield
+        with held_back():
+            yield
     except InputError:
         raise
     except BaseException as error:  # the library raises no narrower one

@@ -26,17 +26,22 @@ PATIENCE = 10.0
 
 
 @contextmanager
-def locked(folder: Path, what: str, patience: float | None = None) -> Iterator[None]:
+def locked(folder: Path, what: str, patience: float | None = None, leave: bool = True) -> Iterator[None]:
     """Hold the lock of a folder, which need not be there yet. `what` is told to others: "preparing".
+
+    The file stays beside the folder unless `leave` is false, as for folders that a command writes but once.
 
     Raises `InputError` where another process holds it and goes on doing so for `patience` seconds
     (`PATIENCE`), or where nothing can be written beside the folder.
     """
     path = _lock_of(folder)
-    with _opened(path, folder) as file:
-        _take(file, path, folder, time.monotonic() + (PATIENCE if patience is None else patience))
+    with _taken(path, folder, time.monotonic() + (PATIENCE if patience is None else patience)) as file:
         _tell(file, what)
-        yield
+        try:
+            yield
+        finally:
+            if not leave:
+                path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -77,6 +82,26 @@ def _opened(path: Path, folder: Path) -> IO[str]:
         return path.open("a+")
     except OSError as error:
         raise InputError(f"{folder}: nothing can be written there ({error.strerror}: {path})") from error
+
+
+def _taken(path: Path, folder: Path, deadline: float) -> IO[str]:
+    """The file of a lock, held; another is opened where the last holder took it away meanwhile."""
+    while True:
+        file = _opened(path, folder)
+        try:
+            _take(file, path, folder, deadline)
+            if _is_still(file, path):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _is_still(file: IO[str], path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
 
 
 def _take(file: IO[str], path: Path, folder: Path, deadline: float, how: int = fcntl.LOCK_EX) -> None:

@@ -2,10 +2,12 @@
 
 plain_name          a name that becomes a path below a folder of ours
 printable, one_line a text that reaches a terminal
+printable_json      a value that reaches one as JSON
 without_password    an address that is written down
 shown               a name or address that is both
 """
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +18,12 @@ from data_prep.contract.settings import InputError
 LONGEST_PART, LONGEST_NAME = 255, 1_000
 """Bytes of a file's name that file systems take, and of a whole one that nothing of ours comes near."""
 
-_CONTROL = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
-"""C0 and C1 with ESC, line separators, bidirectional overrides and isolates, halves of surrogate pairs."""
+_CONTROL = (
+    r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    r"\U000e0000-\U000e007f"
+)
+"""C0 and C1 with ESC, line separators, bidirectional marks, overrides and isolates, halves of surrogate
+pairs, and the letters of tags, which nobody sees."""
 _NOT_IN_NAMES = re.compile(f"[{_CONTROL}\\\\]")
 _NOT_PRINTED = re.compile(f"(?![\n\t])[{_CONTROL}]")
 
@@ -25,11 +31,23 @@ _PASSWORD = re.compile(r"(?<=://)([^\s/?#:@\[]*):[^\s/?#]*@")
 _WITH_SLASH = re.compile(r"(?<=://)([^\s/?#:@\[]*):(?!\d*[/?#])(?:[^\s@:]|:(?!//)){0,500}@")
 """A password that should have been quoted: without it, what follows the colon would be no port."""
 _ONLY_TOKEN = re.compile(r"(?:(?<=http://)|(?<=https://))[^\s/?#:@\[]+@")
+_BARE = re.compile(r"(?:(?<=//)|(?<=\\\\)|(?<![\w.~%+/\\-]))([\w.~%+-]{1,64}):[^\s/@:'\"]{1,500}@(?=[\w\[])")
+"""What proxies are given as, and what is left of an address whose slashes are missing: `joe:secret@host`."""
+_SECRET = (
+    r"[\w.-]{0,40}(?:sig|signature|token|secret|passw(?:or)?d|passphrase|pwd|credentials?|key|keyid|auth|"
+    r"authorization|sessionid|sessid)|(?:[\w.-]{0,40}[._-])?(?:sid|pass|session|jwt|bearer)"
+)
 _PARAMETER = re.compile(
-    r"([?&;][\w.-]{0,40}(?:sig|signature|token|secret|passw(?:or)?d|pwd|credential|key|keyid|auth)=)[^\s&;#'\"]+",
+    rf"((?:[?&;#]|%(?:3f|26|3b|23))(?:{_SECRET})(?:\[\]|%5b%5d)?(?:=|%3d)['\"]?)"
+    r"(?:(?!%26|%3b)[^\s&;#'\"])+",
     re.IGNORECASE,
 )
-"""What signs or opens an address in its query: signed URLs of S3, GCS and Azure, tokens of interfaces."""
+"""What signs or opens an address in its query or behind its #: signed URLs of S3, GCS and Azure, tokens of
+interfaces; also where the address is itself quoted in the query of another."""
+_HEADER = re.compile(
+    r"((?:authorization|cookie)['\"]?\s{0,3}[:=]\s{0,3}b?['\"]?)[^\s'\",][^'\"\n]*", re.IGNORECASE
+)
+"""A header of a request, as libraries put it into what they say went wrong."""
 
 
 def plain_name(name: object, where: str | Path) -> str:
@@ -72,6 +90,12 @@ def printable(text: str) -> str:
     return _NOT_PRINTED.sub(lambda found: repr(found[0])[1:-1], text)
 
 
+def printable_json(value: Any) -> str:
+    """A value as a line of JSON in which the same is escaped, and other letters are as they are."""
+    text = json.dumps(value, ensure_ascii=False)
+    return _NOT_PRINTED.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
 def one_line(text: str) -> str:
     """The same with line breaks made visible too: what is told of a path stays one line."""
     return printable(text).rstrip("\n").replace("\n", "\\n")
@@ -83,7 +107,8 @@ def without_password(text: str) -> str:
     An address of the web that names a user alone loses that, as tokens are given so.
     """
     text = _WITH_SLASH.sub(r"\1:***@", _PASSWORD.sub(r"\1:***@", text))
-    return _PARAMETER.sub(r"\1***", _ONLY_TOKEN.sub("***@", text))
+    text = _BARE.sub(r"\1:***@", _ONLY_TOKEN.sub("***@", text))
+    return _HEADER.sub(r"\1***", _PARAMETER.sub(r"\1***", text))
 
 
 def shown(text: str) -> str:

@@ -76,8 +76,11 @@ def read_jsonl(
     strict: bool = True,
     skip: Skip | None = None,
     line_bytes: int = LINE_BYTES,
+    once: str = "",
 ) -> Iterator[tuple[int, Any]]:
     """The number, from 1, and the value of every line that is not blank.
+
+    A line with an object that has the key `once` several times is wrong: but one value would be seen.
 
     A line that is wrong ends the reading; with `skip` it is handed to that, and the next one follows. Not
     `strict`, NaN and half surrogate pairs pass, and bytes that are not UTF-8 become U+FFFD. Trouble of a
@@ -86,7 +89,7 @@ def read_jsonl(
     name = called(source, where)
     if isinstance(source, Path):
         with opened(source, where) as file:
-            yield from read_jsonl(file, name, strict=strict, skip=skip, line_bytes=line_bytes)
+            yield from read_jsonl(file, name, strict=strict, skip=skip, line_bytes=line_bytes, once=once)
         return
     stream = as_utf8(io.BytesIO(source) if isinstance(source, bytes) else source)
     number = 0
@@ -98,7 +101,10 @@ def read_jsonl(
                     line = stream.readline(line_bytes)
                 raise InputError(f"{name}: line {number} is longer than {line_bytes:,} bytes, the limit")
             if line := line.removeprefix(b"\xef\xbb\xbf").strip():
-                yield number, _line(line, f"{name}: line {number}", strict)
+                value = _line(line, f"{name}: line {number}", strict)
+                if once and line.count(json.dumps(once).encode()) > 1 and _several(line, once):
+                    raise InputError(f"{name}: line {number} has the key {once!r} several times")
+                yield number, value
         except InputError as error:
             if skip is None:
                 raise
@@ -110,6 +116,17 @@ def _line(line: bytes, name: str, strict: bool) -> Any:
         return _json(line.decode("utf-8", "strict" if strict else "replace"), name, strict)
     except UnicodeDecodeError as error:
         raise InputError(f"{name}: not UTF-8 at its byte {error.start}; JSON is expected") from None
+
+
+def _several(line: bytes, key: str) -> bool:
+    """Whether the object in a line has a key more than once, of which a parser gives the last value alone."""
+    told = [list[str]()]
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        told[0] = [name for name, _ in pairs]  # that of the line's own object comes last
+
+    json.loads(line.decode("utf-8", "replace"), object_pairs_hook=note)
+    return told[0].count(key) > 1
 
 
 def _json(text: str, name: str, strict: bool) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from data_prep.contract.names import without_passwords
 from data_prep.contract.settings import Settings
 
 RECEIPT = "receipt.json"
@@ -103,8 +104,9 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def write_receipt(folder: Path, receipt: Receipt) -> None:
-    """Mark the stage in `folder` as done."""
-    write_atomic(folder / RECEIPT, receipt.model_dump_json(indent=2) + "\n")
+    """Mark the stage in `folder` as done; addresses in its configuration are told without their secrets."""
+    told = receipt.model_copy(update={"config": without_passwords(receipt.config)})
+    write_atomic(folder / RECEIPT, told.model_dump_json(indent=2) + "\n")
 
 
 def read_receipt(folder: Path) -> Receipt | None:

@@ -18,10 +18,11 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data_prep.dedup.lines import LINE, by_row, line_hashes, lost_lines, lost_of, sentences, without_lines
+from data_prep.by_part import Slices, rows_at
+from data_prep.dedup.lines import LINE, LOST, by_row, line_hashes, lost_lines, sentences, without_lines
 from data_prep.documents import header_bytes, write_array
 from data_prep.filters import c4
-from data_prep.filters.decide import DROP, KEPT, drops_of
+from data_prep.filters.decide import DROP, KEPT
 from data_prep.limit import OverTimeError, limited
 from data_prep.storage import Storage
 
@@ -31,9 +32,10 @@ BUCKETS = 1024
 
 def find_lines(
     output: Path,
+    storage: Storage,
     documents: Path,
     verdicts: Path,
-    drops: dict[str, list[Path]],
+    drops: dict[str, Slices],
     part: int,
     c4_lines: dict[str, Any] | None,
 ) -> dict[str, Any]:
@@ -41,7 +43,7 @@ def find_lines(
     found = [np.empty(0, LINE)]
     slow = []
     rules = c4.Lines(c4_lines) if c4_lines else None
-    for row, document, text in _texts(documents, _left(verdicts, drops, part)):
+    for row, document, text in _texts(documents, _left(storage, verdicts, drops)):
         try:
             with limited(text):
                 hashes = np.unique(np.array(line_hashes(_cleaned(text, rules)), np.uint64))
@@ -71,10 +73,10 @@ def _drops(part: int, rows: Sequence[int]) -> NDArray[Any]:
     return drops
 
 
-def _left(verdicts: Path, drops: dict[str, list[Path]], part: int) -> NDArray[np.bool_]:
+def _left(storage: Storage, verdicts: Path, drops: dict[str, Slices]) -> NDArray[np.bool_]:
     left: NDArray[np.bool_] = np.load(verdicts)["rule"] == KEPT
-    for paths in drops.values():
-        left[drops_of(paths, part)["row"]] = False
+    for slices in drops.values():
+        left[rows_at(storage, slices, DROP)["row"]] = False
     return left
 
 
@@ -109,21 +111,22 @@ def find_owners(
 
 def find_remains(
     output: Path,
+    storage: Storage,
     documents: Path,
     verdicts: Path,
-    drops: dict[str, list[Path]],
+    drops: dict[str, Slices],
     part: int,
     c4_lines: dict[str, Any] | None,
-    lost: list[Path],
+    lost: Slices,
     min_sentences: int,
 ) -> dict[str, Any]:
     """Those of a part's documents that lost lines and are left with too few sentences."""
-    gone = by_row(lost_of(lost, part))
+    gone = by_row(rows_at(storage, lost, LOST))
     wanted = np.zeros(len(np.load(verdicts, mmap_mode="r")), bool)
     wanted[[*gone]] = True
     rules = c4.Lines(c4_lines) if c4_lines else None
     few, slow = [], []
-    for row, _, text in _texts(documents, wanted & _left(verdicts, drops, part)):
+    for row, _, text in _texts(documents, wanted & _left(storage, verdicts, drops)):
         try:
             with limited(text):
                 left = without_lines(_cleaned(text, rules), gone[row])[0]

@@ -7,7 +7,6 @@ of ten billion different lines about three are taken for another.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,16 +59,6 @@ def lost_lines(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     lost = np.empty(len(others), LOST)
     lost["part"], lost["row"], lost["hash"] = part[others], rows["row"][others], rows["hash"][others]
     return np.sort(lost, order=["part", "row", "hash"])
-
-
-def lost_of(paths: Sequence[Path], part: int) -> NDArray[Any]:
-    """The rows (LOST) of one part."""
-    found = [np.empty(0, LOST)]
-    for path in paths:
-        lost = np.load(path, mmap_mode="r")
-        first, last = np.searchsorted(lost["part"], [part, part + 1])
-        found.append(np.array(lost[first:last]))
-    return np.sort(np.concatenate(found), order=["row", "hash"])
 
 
 def by_row(lost: NDArray[Any]) -> dict[int, frozenset[int]]:

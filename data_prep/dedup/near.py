@@ -17,8 +17,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from data_prep.by_part import Places, rows_at
 from data_prep.documents import write_array
-from data_prep.filters.decide import DROP, KEPT, drops_of
+from data_prep.filters.decide import DROP, KEPT
 
 VERSION = 2
 
@@ -35,10 +36,11 @@ def find_edges(
 ) -> dict[str, Any]:
     """The links in some bands, for the keys in one of `shares` ranges, among the documents that are left."""
     first, last = share_of_keys(share, shares)
+    gone = Places(exact_drops, DROP)
     found: list[list[tuple[NDArray[np.uint64], NDArray[np.uint64]]]] = [[] for _ in band_numbers]
     for part, (band_path, row_path, verdict_path) in enumerate(zip(bands, rows, verdicts, strict=True)):
         left = np.load(verdict_path)["rule"] == KEPT
-        left[drops_of(exact_drops, part)["row"]] = False
+        left[rows_at(gone.here, gone.of(part), DROP)["row"]] = False
         keys, documents = np.load(band_path, mmap_mode="r"), np.load(row_path, mmap_mode="r")
         for pieces, band in zip(found, band_numbers, strict=True):
             mine = slice(keys[band].searchsorted(first), keys[band].searchsorted(last, "right"))

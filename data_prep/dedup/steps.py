@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from data_prep.by_part import Places, rows_at
 from data_prep.config import CorpusConfig
 from data_prep.dedup import exact, line_parts, near
-from data_prep.dedup.lines import REASON, lost_of
-from data_prep.filters.decide import drops_of
+from data_prep.dedup.lines import LOST, REASON
+from data_prep.filters.decide import DROP
 from data_prep.filters.rules import TOO_SLOW
 from data_prep.filters.tag import tag_settings
 from data_prep.parts import Part, Work, plan
@@ -26,21 +29,27 @@ Step = Callable[[Work, Iterable[Part]], list[Part]]
 
 @dataclass(frozen=True)
 class Duplicates:
-    """What deduplication takes away; its files are on this machine."""
+    """What deduplication takes away."""
 
-    drops: dict[str, list[Path]]
-    """The files of documents that go (DROP) by the reason for which they do."""
-    lost: list[Path]
-    """The files of lines that the others lose (LOST)."""
+    drops: dict[str, Places]
+    """Where the documents that go (DROP) are, by the reason for which they do."""
+    lost: Places | None = None
+    """Where the lines that the others lose (LOST) are; None where lines are not compared."""
+
+    def of(self, part: int) -> dict[str, Any]:
+        """Arguments that say where one part's rows are."""
+        drops = {reason: places.of(part) for reason, places in self.drops.items()}
+        return {"drops": drops, "lost": None if self.lost is None else self.lost.of(part)}
 
     def digest(self, part: int) -> str:
         """A hash of what one part loses: it is written anew where this changes, and only there."""
         state = hashlib.sha256()
-        for reason, paths in self.drops.items():
-            rows = drops_of(paths, part)
+        for reason, places in self.drops.items():
+            rows = rows_at(places.here, places.of(part), DROP)
             state.update(reason.encode() + rows["row"].tobytes() + rows["kept"].tobytes())
-        rows = lost_of(self.lost, part)
-        state.update(rows["row"].tobytes() + rows["hash"].tobytes())
+        if self.lost is not None:
+            rows = rows_at(self.lost.here, self.lost.of(part), LOST)
+            state.update(rows["row"].tobytes() + rows["hash"].tobytes())
         return state.hexdigest()[:16]
 
 
@@ -49,19 +58,20 @@ def find_duplicates(
 ) -> Duplicates:
     """Run the steps."""
     config = corpus.dedup
-    drops: dict[str, list[Path]] = {}
+    files: dict[str, list[Path]] = {}
     if config.exact:
-        drops["exact duplicate"] = _exact(step, storage, documents)
+        files["exact duplicate"] = _exact(step, storage, documents)
     if config.near.enabled:
-        drops["near-duplicate"] = _near(
-            step, storage, documents, drops.get("exact duplicate", []), config.near.bands
+        files["near-duplicate"] = _near(
+            step, storage, documents, files.get("exact duplicate", []), config.near.bands
         )
-    storage.fetch(*(path for paths in drops.values() for path in paths))
-    found = Duplicates(drops, [])
-    if config.lines.enabled:
-        found = _lines(step, storage, documents, found, corpus)
-        storage.fetch(*found.drops[REASON], *found.drops[TOO_SLOW])
-    return found
+    found = Duplicates({reason: _places(storage, paths, DROP) for reason, paths in files.items()})
+    return _lines(step, storage, documents, found, corpus) if config.lines.enabled else found
+
+
+def _places(storage: Storage, paths: Sequence[Path], dtype: np.dtype[Any]) -> Places:
+    storage.fetch(*paths)
+    return Places(paths, dtype)
 
 
 def _exact(step: Step, storage: Storage, documents: Sequence[Documents]) -> list[Path]:
@@ -117,7 +127,8 @@ def _lines(
 ) -> Duplicates:
     cleaning = {"c4_lines": tag_settings(corpus)[0].get("c4")}
 
-    def of_parts(name: str, arguments: dict[str, Any], unnamed: dict[str, Any]) -> list[Part]:
+    def of_parts(name: str, arguments: dict[str, Any], loses: Duplicates, given: set[str]) -> list[Part]:
+        """A part for each, told where its rows are, of what is `given` to the work."""
         return [
             plan(
                 storage,
@@ -129,16 +140,17 @@ def _lines(
                     "documents": part.collected.path("documents.parquet"),
                     "verdicts": part.judged.path("verdicts.npy"),
                 },
-                Duplicates(found.drops, unnamed.get("lost", [])).digest(number),
-                unnamed={"drops": found.drops, "part": number} | unnamed,
+                loses.digest(number),
+                unnamed={"storage": storage, "part": number}
+                | {key: value for key, value in loses.of(number).items() if key in given},
+                sliced=["drops", "lost"],
             )
             for number, part in enumerate(documents)
         ]
 
-    lines = step(line_parts.find_lines, of_parts("lines", {}, {}))
+    lines = step(line_parts.find_lines, of_parts("lines", {}, found, {"drops"}))
     slow = [part.path("slow.npy") for part in lines]
-    storage.fetch(*slow)
-    found = Duplicates(found.drops | {TOO_SLOW: slow}, [])
+    found = Duplicates(found.drops | {TOO_SLOW: _places(storage, slow, DROP)})
     shares = min(line_parts.BUCKETS, 1 + sum(part.counts["lines"] for part in lines) // LINES_PER_TASK)
     arguments = {
         "lines": [part.path("lines.npy") for part in lines],
@@ -159,11 +171,11 @@ def _lines(
             for share in range(shares)
         ],
     )
-    lost = [part.path("lost.npy") for part in owners]
-    storage.fetch(*lost)
+    lost = _places(storage, [part.path("lost.npy") for part in owners], LOST)
     least = {"min_sentences": corpus.dedup.lines.min_sentences}
-    remains = step(line_parts.find_remains, of_parts("remains", least, {"lost": lost}))
-    slow += [part.path("slow.npy") for part in remains]
-    return Duplicates(
-        found.drops | {REASON: [part.path("drops.npy") for part in remains], TOO_SLOW: slow}, lost
+    remains = step(
+        line_parts.find_remains, of_parts("remains", least, Duplicates(found.drops, lost), {"drops", "lost"})
     )
+    slow += [part.path("slow.npy") for part in remains]
+    few = _places(storage, [part.path("drops.npy") for part in remains], DROP)
+    return Duplicates(found.drops | {REASON: few, TOO_SLOW: _places(storage, slow, DROP)}, lost)

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from data_prep.by_part import Slices, rows_at
 from data_prep.config import DecontaminateConfig
 from data_prep.dedup import lines
 from data_prep.documents import seeded_order, write_array, write_table
@@ -29,6 +30,7 @@ from data_prep.filters import c4, pii
 from data_prep.filters.rules import TOO_SLOW, judge_by_language, reasons
 from data_prep.filters.settings import FilterConfig
 from data_prep.limit import OverTimeError, limited
+from data_prep.storage import Storage
 
 VERSION = 3
 VERDICT = np.dtype([("rule", "<i2"), ("value", "<f8")])
@@ -74,24 +76,14 @@ def _sizes(sizes: NDArray[np.int64], which: NDArray[np.bool_]) -> dict[str, int]
     return {"documents": int(which.sum()), "bytes": int(sizes[which].sum())}
 
 
-def drops_of(paths: Sequence[Path], part: int) -> NDArray[Any]:
-    """The rows (DROP) of one part in files of duplicates, sorted by row."""
-    found = [np.empty(0, DROP)]
-    for path in paths:
-        drops = np.load(path, mmap_mode="r")
-        first, last = np.searchsorted(drops["part"], [part, part + 1])
-        found.append(np.array(drops[first:last]))
-    return np.sort(np.concatenate(found), order=["row", "kept"])
-
-
 def decide_part(
     output: Path,
+    storage: Storage,
     documents: Path,
     signals: Path,
     verdicts: Path,
-    drops: dict[str, list[Path]],
-    lost: list[Path],
-    part: int,
+    drops: dict[str, Slices],
+    lost: Slices | None,
     filters: dict[str, Any],
     decontaminate: dict[str, Any],
     mask: bool,
@@ -100,16 +92,17 @@ def decide_part(
 ) -> dict[str, Any]:
     """Write a part's kept and rejected documents.
 
-    `drops` has the files of duplicates by the reason for which they go, `lost` those of lines that documents
-    lose, `part` is this part's number in them. `mask` replaces personal data. Documents whose key is below
-    `validation_below` are held out.
+    `drops` has where this part's duplicates (DROP) are by the reason for which they go, `lost` where the
+    lines (LOST) that its documents lose are; null where lines are not compared. `mask` replaces personal
+    data. Documents whose key is below `validation_below` are held out.
     """
     marks: NDArray[Any] = np.load(verdicts)
     table = _joined(pq.read_table(documents), pq.read_table(signals))
     names = reasons(*_rules(filters, decontaminate))
     taken, values = marks["rule"] != NOT_TAKEN, marks["value"].copy()
-    reason, duplicate_of = _reasons(marks, names, drops, part)
-    finish = Finisher(filters, mask, lines.by_row(lines.lost_of(lost, part)) if lost else None)
+    reason, duplicate_of = _reasons(marks, names, drops, storage)
+    gone = None if lost is None else lines.by_row(rows_at(storage, lost, lines.LOST))
+    finish = Finisher(filters, mask, gone)
     stays = (reason == "") & taken
     kept, slow = finish.table(table.filter(pa.array(stays)), np.flatnonzero(stays))
     reason[slow] = TOO_SLOW
@@ -138,15 +131,15 @@ def decide_part(
 
 
 def _reasons(
-    marks: NDArray[Any], names: Sequence[str], drops: Mapping[str, Sequence[Path]], part: int
+    marks: NDArray[Any], names: Sequence[str], drops: Mapping[str, Slices], storage: Storage
 ) -> tuple[NDArray[Any], NDArray[np.uint64]]:
     """Why each document goes ("" where it stays), and the one that stays in place of a duplicate."""
     reason = np.full(len(marks), "", object)
     rejected = marks["rule"] >= 0
     reason[rejected] = np.array(names, object)[marks["rule"][rejected]]
     duplicate_of = np.zeros(len(marks), np.uint64)
-    for name, paths in drops.items():
-        found = drops_of(paths, part)
+    for name, slices in drops.items():
+        found = rows_at(storage, slices, DROP)
         reason[found["row"]], duplicate_of[found["row"]] = name, found["kept"]
     return reason, duplicate_of
 

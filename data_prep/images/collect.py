@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from data_prep.account import Account
-from data_prep.cleaning import clean
+from data_prep.cleaning import clean, clean_address
 from data_prep.collect import TableFile, failed
 from data_prep.contract.pictures import TRAIN
 from data_prep.contract.pixels import PictureError
@@ -129,7 +129,7 @@ def picture(
         "id": document,
         "source": clean(found.source),
         "offset": found.offset,
-        "url": clean(found.url),
+        "url": clean_address(found.url),
         "split": split,
         "captions": [text for text in map(cleaned, found.captions) if text],
         "label": cleaned(found.label),

@@ -64,6 +64,12 @@ class PictureRules(Settings):
     """Words of a caption, from and to."""
     caption_letters: float = Field(0.3, ge=0.0, le=1.0)
     """Share of a caption's characters that are letters, at least. Names of files are no captions either."""
+    scores: list[str] = Field(default_factory=list)
+    """Parquet files, or folders of them, with columns `id` and `score` of the pictures, as embed_images
+    writes
+    them with a contrastive run of ours; empty asks for none."""
+    least_score: float = 0.2
+    """Least of these scores, the cosine of a picture and its caption, where there are any."""
     once: bool = False
     """Whether a caption that more than ten pictures share stays with none, as those of buttons and logos."""
 

@@ -14,11 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_prep.by_part import Slices, rows_at
 from data_prep.contract.pictures import TRAIN, VALIDATION
 from data_prep.documents import seeded_order, write_array, write_table
-from data_prep.filters.decide import KEPT, drops_of
+from data_prep.filters.decide import DROP, KEPT
 from data_prep.images.config import PictureRules
 from data_prep.images.rules import NAMES, Facts, fitting, judge
+from data_prep.images.scores import read_scores
+from data_prep.storage import Storage
 
 VERSION = 1
 VERDICT = np.dtype([("rule", "<i2"), ("value", "<f4")])
@@ -32,12 +35,18 @@ def judge_part(
 ) -> dict[str, Any]:
     """Verdicts of a part's pictures; counts those that stay and those that are rejected, by rule."""
     settings, known = PictureRules.model_validate(rules), frozenset(shared)
+    scores = read_scores(settings.scores)
     verdicts: list[tuple[int, float]] = []
     kept, rejected = {"documents": 0, "bytes": 0}, Counter[str]()
     for row in pq.read_table(pictures).to_pylist():
         captions = fitting(row["captions"], settings, known)
         facts = Facts(
-            row["original_width"], row["original_height"], captions, bool(row["captions"]), row["label"]
+            row["original_width"],
+            row["original_height"],
+            captions,
+            bool(row["captions"]),
+            row["label"],
+            scores.get(row["id"]),
         )
         broken = judge(facts, settings, fields)
         verdicts.append((KEPT, 0.0) if broken is None else broken)
@@ -63,6 +72,7 @@ def count_captions(output: Path, pictures: Path) -> dict[str, Any]:
 
 def decide_part(
     output: Path,
+    storage: Storage,
     pictures: Path,
     verdicts: Path,
     rules: dict[str, Any],
@@ -71,8 +81,7 @@ def decide_part(
     splits: list[str],
     validation_below: int,
     seed: int,
-    drops: dict[str, list[Path]],
-    part: int,
+    drops: dict[str, Slices],
 ) -> dict[str, Any]:
     """Write a part's kept and rejected pictures; counts them by split, class and reason."""
     settings, known = PictureRules.model_validate(rules), frozenset(shared)
@@ -83,8 +92,8 @@ def decide_part(
         for verdict in judged
     ]
     dropped = {name: {"documents": 0, "bytes": 0} for name in drops}
-    for name, paths in drops.items():
-        for drop in drops_of(paths, part):
+    for name, slices in drops.items():
+        for drop in rows_at(storage, slices, DROP):
             if reasons[drop["row"]] is None:
                 reasons[drop["row"]] = (name, 0.0, int(drop["kept"]))
                 dropped[name]["documents"] += 1

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.by_part import Places, rows_at
 from data_prep.dedup.near import components, spanning
 from data_prep.documents import write_array
-from data_prep.filters.decide import DROP, KEPT, drops_of
+from data_prep.filters.decide import DROP, KEPT
 from data_prep.images.hashes import SIGNAL
 
 VERSION = 1
@@ -141,10 +142,10 @@ def all_but_the_best(rows: NDArray[Any], groups: NDArray[np.int64]) -> NDArray[A
 
 def _left(signals: list[Path], verdicts: list[Path], drops: list[Path]) -> NDArray[Any]:
     """The pictures of all parts that rules and these drops leave, each with its place (NODE)."""
-    found = [np.empty(0, NODE)]
+    found, gone = [np.empty(0, NODE)], Places(drops, DROP)
     for part, (signal_path, verdict_path) in enumerate(zip(signals, verdicts, strict=True)):
         left = np.load(verdict_path)["rule"] == KEPT
-        left[drops_of(drops, part)["row"]] = False
+        left[rows_at(gone.here, gone.of(part), DROP)["row"]] = False
         rows = np.empty(int(left.sum()), NODE)
         rows["node"] = (np.uint64(part) << np.uint64(32)) | np.flatnonzero(left).astype(np.uint64)
         rows["signal"] = np.load(signal_path, mmap_mode="r")[left]

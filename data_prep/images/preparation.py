@@ -24,22 +24,24 @@ import pyarrow.parquet as pq
 
 from data_prep.account import total_input
 from data_prep.amounts import nothing
+from data_prep.by_part import Places, rows_at
 from data_prep.config import TokenizerConfig
 from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.names import without_passwords
 from data_prep.contract.pictures import TRAIN, VALIDATION, PictureManifest, PictureShard, write_manifest
-from data_prep.contract.receipt import versions, write_atomic
+from data_prep.contract.receipt import file_hash, versions, write_atomic
 from data_prep.contract.settings import InputError
 from data_prep.contract.shapes import COMPOSITION
 from data_prep.contract.vocabulary import Vocabulary
 from data_prep.documents import hash64, seeded_order, share_limit
-from data_prep.filters.decide import KEPT, drops_of
+from data_prep.filters.decide import DROP, KEPT
 from data_prep.finish import remove_strays, write_documents
 from data_prep.funnel import deduplication_steps, funnel_step, show_funnel
 from data_prep.images import collect, decide, duplicates, shards
 from data_prep.images.config import ImagesConfig
 from data_prep.images.handling import handling
 from data_prep.images.rules import DUPLICATES, SHARED
+from data_prep.images.scores import score_files
 from data_prep.images.sources import Input
 from data_prep.parts import Execute, Part, finished, remove_unused
 from data_prep.planning import FEW, total
@@ -174,8 +176,9 @@ class PicturePreparation(Steps):
 
     def judge(self, collected: Sequence[Part], judging: dict[str, Any]) -> list[Part]:
         """What the rules say of every picture."""
+        scores = [file_hash(path) for path in score_files(self.config.rules.scores)]
         wanted = [
-            self.plan("looked", decide.VERSION, {"pictures": part.path("pictures.parquet")} | judging)
+            self.plan("looked", decide.VERSION, {"pictures": part.path("pictures.parquet")} | judging, scores)
             for part in collected
         ]
         judged = self.step(decide.judge_part, wanted, _judged)
@@ -236,9 +239,10 @@ class PicturePreparation(Steps):
         judging: dict[str, Any],
     ) -> list[Part]:
         """The kept and the rejected pictures of every part, and their splits."""
+        places = {name: Places(paths, DROP) for name, paths in drops.items()}
         arguments = judging | {
             "splits": self.splits,
-            "validation_below": self.validation_below(collected, judged, drops),
+            "validation_below": self.validation_below(collected, judged, places),
             "seed": self.seed,
         }
         gone = {name: [np.load(path) for path in paths] for name, paths in drops.items()}
@@ -250,7 +254,11 @@ class PicturePreparation(Steps):
                 arguments
                 | {"pictures": part.path("pictures.parquet"), "verdicts": other.path("verdicts.npy")},
                 digest,
-                unnamed={"drops": drops, "part": number},
+                unnamed={
+                    "storage": self.storage,
+                    "drops": {name: found.of(number) for name, found in places.items()},
+                },
+                sliced=["drops"],
             )
             for number, (part, other) in enumerate(zip(collected, judged, strict=True))
         ]
@@ -270,21 +278,21 @@ class PicturePreparation(Steps):
                 )
 
     def validation_below(
-        self, collected: Sequence[Part], judged: Sequence[Part], drops: dict[str, list[Path]]
+        self, collected: Sequence[Part], judged: Sequence[Part], drops: dict[str, Places]
     ) -> int:
         """The key below which a picture without a split is held out; few pictures hold out at least one."""
         limit = int(share_limit(self.config.validation_share))
         if self.config.kind == "shapes" or self.config.validation_paths:
             return limit
         left = sum(part.counts["kept"]["documents"] for part in judged)
-        gone = sum(len(np.load(path, mmap_mode="r")) for paths in drops.values() for path in paths)
+        gone = sum(places.rows for places in drops.values())
         if (left - gone) * self.config.validation_share >= FEW or left - gone < 2:
             return limit
         keys = []
         for number, (part, other) in enumerate(zip(collected, judged, strict=True)):
             stays = np.load(other.path("verdicts.npy"))["rule"] == KEPT
-            for paths in drops.values():
-                stays[drops_of(paths, number)["row"]] = False
+            for places in drops.values():
+                stays[rows_at(places.here, places.of(number), DROP)["row"]] = False
             ids = np.load(part.path("signals.npy"))["id"][stays]
             keys.append(seeded_order(np.ascontiguousarray(ids), self.seed, VALIDATION))
         ordered = np.sort(np.concatenate(keys))

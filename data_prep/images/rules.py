@@ -22,6 +22,8 @@ class Facts:
     """Those that fit."""
     had_captions: bool
     label: str
+    score: float | None = None
+    """What a model says of picture and caption; None where it was not asked."""
 
 
 Rule = Callable[[Facts, PictureRules, Collection[str]], float | None]
@@ -39,6 +41,10 @@ RULES: dict[str, Rule] = {
     ),
     "captions do not fit": lambda facts, rules, fields: (
         0.0 if "caption" in fields and facts.had_captions and not facts.captions else None
+    ),
+    "no score": lambda facts, rules, fields: 0.0 if rules.scores and facts.score is None else None,
+    "low score": lambda facts, rules, fields: (
+        None if facts.score is None or not rules.scores else _below(facts.score, rules.least_score)
     ),
 }
 NAMES = [*RULES]

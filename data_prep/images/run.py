@@ -8,11 +8,12 @@ from data_prep.cluster import Cluster
 from data_prep.config import TokenizerConfig
 from data_prep.contract.names import without_password, without_passwords
 from data_prep.contract.pixels import VERSION
-from data_prep.contract.receipt import Receipt, fingerprint
+from data_prep.contract.receipt import Receipt, file_hash, fingerprint
 from data_prep.contract.vocabulary import Vocabulary
 from data_prep.images.config import ImagesConfig
 from data_prep.images.preparation import PicturePreparation
 from data_prep.images.repair import broken
+from data_prep.images.scores import score_files
 from data_prep.images.sources import inputs
 from data_prep.run import Identity, Making, carry_out, is_whole
 from data_prep.storage import Storage
@@ -51,6 +52,8 @@ def identify(config: ImagesConfig, tokenizer: TokenizerConfig, seed: int) -> Ide
     files = [file for one in found for file in one.files if file.path]
     named = [(without_password(file.path), file.size, file.modified) for file in files]
     given = {"images": fingerprint(named)}
+    if config.rules.scores:
+        given["scores"] = fingerprint([file_hash(path) for path in score_files(config.rules.scores)])
     if tokenizer.model:
         given["tokenizer"] = Vocabulary(tokenizer.model).sha256
     settings = without_passwords(config.settled())

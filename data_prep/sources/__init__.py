@@ -8,7 +8,7 @@ from data_prep.config import CorpusConfig
 from data_prep.contract.settings import InputError
 from data_prep.documents import Item
 from data_prep.sources import arc, html, jsonl, parquet, python_docs, text, warc
-from data_prep.sources.files import LISTS, Found, InputFile, find_local
+from data_prep.sources.files import LISTS, Found, InputFile, find_local, real_place
 from data_prep.sources.lists import Entry, read_list
 from data_prep.sources.remote import is_remote, list_remote
 
@@ -27,7 +27,8 @@ SUFFIXES = {
 def list_files(
     corpus: CorpusConfig, others: Callable[[list[str]], None] = lambda names: None
 ) -> list[InputFile]:
-    """The corpus's input files, each once, sorted by name; `InputError` where a path names nothing.
+    """The corpus's input files, each once however it was named or linked, sorted by name; `InputError` where
+    a path names nothing.
 
     `others` is handed the names of files of other kinds that lie in the folders.
     """
@@ -38,7 +39,8 @@ def list_files(
     with ThreadPoolExecutor(CONNECTIONS) as pool:  # a crawl's list names tens of thousands of URLs
         entries = expand_lists(corpus.paths, corpus.path_prefix)
         for part in pool.map(lambda entry: _files(entry, suffixes), entries):
-            found |= {file.path: file for file in part.files if file.path not in found}
+            for file in part.files:
+                found.setdefault(real_place(file.path), file)
             others(part.others)
     return sorted(found.values(), key=lambda file: (file.name, file.path))
 

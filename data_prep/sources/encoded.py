@@ -13,7 +13,8 @@ from data_prep.extract.sniff import ESCAPES, SAMPLE, detected, doubtful
 from data_prep.sources.streams import CHUNK, damage_errors
 
 ZEROS = 1024
-"""Bytes at the start in which a zero byte says that this is no text."""
+"""Bytes at the start in which a zero byte between others says that this is no text. Those at the ends of a
+file are what a power cut or a copy that ended early leaves."""
 
 
 class NoTextError(ValueError):
@@ -34,7 +35,7 @@ def utf8_stream(stream: io.BufferedReader, said: str = "") -> io.BufferedReader:
     name = said if sure else detected(sample)
     if name.startswith("utf-16"):
         return as_utf8(_buffered(again), name)
-    if b"\0" in sample[:ZEROS]:
+    if b"\0" in sample[:ZEROS].strip(b"\0"):
         raise NoTextError("binary content")
     return _buffered(again if name == "utf-8" else _Transcoded(_buffered(again), name))
 

@@ -84,6 +84,11 @@ def _input_file(path: Path, name: str) -> InputFile:
     return InputFile(str(path), name, state.st_size, state.st_mtime_ns)
 
 
+def real_place(path: str) -> str:
+    """The one name of a file that goes by several: by links, or from another folder. Addresses stay."""
+    return path if "://" in path else os.path.realpath(path)
+
+
 def fits(path: Path, suffixes: tuple[str, ...]) -> bool:
     bare = path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path
     return bare.suffix.lower() in suffixes and not path.name.startswith(".")

@@ -17,13 +17,15 @@ def read(file: InputFile, text_field: str) -> Iterator[Item]:
     try:
         table = pq.ParquetFile(file.path)
         names = table.schema_arrow.names
-        if text_field not in names:
-            yield Failure(file.name, 0, f"no column {text_field!r}", ", ".join(names)[:200])
+        if names.count(text_field) != 1:
+            reason = f"several columns {text_field!r}" if text_field in names else f"no column {text_field!r}"
+            yield Failure(file.name, 0, reason, ", ".join(names)[:200])
             return
-        columns = [text_field] + ["url"] * ("url" in names)
+        has_url = names.count("url") == 1
+        columns = [text_field] + ["url"] * has_url
         for batch in table.iter_batches(256, columns=columns):
             texts = strings(batch.column(text_field))
-            urls = strings(batch.column("url")) if "url" in names else [None] * len(texts)
+            urls = strings(batch.column("url")) if has_url else [None] * len(texts)
             for text, url in zip(texts, urls, strict=True):
                 if isinstance(text, str):
                     yield Page(file.name, number, text, url=url if isinstance(url, str) else "")

@@ -85,9 +85,13 @@ def _state(info: dict[str, Any]) -> int:
 def here(file: InputFile) -> Iterator[InputFile]:
     """The file on this machine: itself, or a copy that is deleted afterwards.
 
-    Raises `InputError` where it cannot be had after some attempts.
+    Raises `InputError` where it cannot be had after some attempts, or cannot be opened (any more).
     """
     if not is_remote(file.path):
+        try:
+            Path(file.path).open("rb").close()
+        except OSError as error:
+            raise InputError(f"{shown(file.path)}: cannot be read ({error.strerror or error})") from error
         yield file
         return
     with scratch() as folder:

@@ -19,7 +19,9 @@ def inspect(
             metavar="PATH", help="A dataset, checkpoint, run, work folder, or records (.parquet)."
         ),
     ],
-    step: Annotated[int | None, typer.Option(help="Show the documents that this step trained on.")] = None,
+    step: Annotated[
+        int | None, typer.Option(help="Show the documents or rows that this step trained on.")
+    ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Of records: only questions like that, as in right=false."),
@@ -50,7 +52,7 @@ def inspect(
         if sheet:
             result["sheet"] = str(show.write_sheet(path, sheet))
         if not as_json:
-            told_lines = show.lines(result) if step is None else show.sample_lines(result["samples"])
+            told_lines = show.lines(result) if step is None else show.step_lines(result)
             print_line("\n".join(told_lines))
 
 

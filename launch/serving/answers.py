@@ -52,6 +52,8 @@ class Answer:
     index: int
     growing: Growing
     stops: Sequence[str] = ()
+    echo: str = ""
+    """What its text begins with: no stop sequence is looked for in it."""
     whole: str = ""
     """All of its text, with what is held back."""
     sent: int = 0
@@ -60,12 +62,20 @@ class Answer:
     finish: Finish | None = None
     _logs: list[TokenLog] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.whole = self.echo
+
+    @property
+    def _searched(self) -> int:
+        """Characters in which no stop sequence can begin any more."""
+        return max(self.sent, len(self.echo))
+
     def add(self, told: Sequence[Drawn | Cut]) -> Piece:
         """What several steps have given it."""
         for one in told:
             if self.finish is None:
                 self._take(one)
-        most = len(self.whole) if self.finish else held(self.whole, self.stops, self.sent)
+        most = len(self.whole) if self.finish else held(self.whole, self.stops, self._searched)
         text, self.sent = self.whole[self.sent : most], max(self.sent, most)
         return Piece(self.index, text, self._told_logs(), self.finish)
 
@@ -93,7 +103,7 @@ class Answer:
 
     def _stopped(self) -> bool:
         """Whether the text has a stop sequence, which ends it."""
-        found = [at for stop in self.stops if (at := self.whole.find(stop, self.sent)) >= 0]
+        found = [at for stop in self.stops if (at := self.whole.find(stop, self._searched)) >= 0]
         if found:
             self.whole, self.finish = self.whole[: min(found)], "stop"
             self._logs = [one for one in self._logs if one.offset < len(self.whole)]

@@ -106,6 +106,9 @@ class Api:
             return _json(replies.error(words, "rate_limit_error", "queue_full"), 429, {"retry-after": "1"})
         if isinstance(error, BrokenError):
             return _json(replies.error(str(error), "server_error"), 503 if self.stopping else 500)
+        if isinstance(error, OSError):  # a full disk, or a folder that is gone
+            words = f"the server cannot keep this ({error.strerror or type(error).__name__})"
+            return _json(replies.error(words, "server_error"), 503)
         traceback.print_exception(error)
         return _json(replies.error("something went wrong in the server", "server_error"), 500)
 
@@ -171,12 +174,9 @@ class Api:
                 texts.append(self.served.text_of(prompt))
         generations = self._generations(asked, prompts, False)
         answers = [
-            Answer(number, self.served.growing(texts[number // (asked.n or 1)], False), asked.stop or ())
-            for number in range(len(generations))
+            Answer(number, self.served.growing(text, False), asked.stop or (), text if asked.echo else "")
+            for number, text in enumerate(text for text in texts for _ in range(asked.n or 1))
         ]
-        if asked.echo:
-            for answer in answers:
-                answer.whole = texts[answer.index // (asked.n or 1)]
         count = sum(map(len, prompts))
         return await self._reply(request, asked, generations, answers, TextReplies, count)
 

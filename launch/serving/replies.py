@@ -110,8 +110,7 @@ class ChatReplies(Replies):
         return {**self._entry(one.token, one.log), "top_logprobs": top}
 
     def _entry(self, token: int, log: float) -> Reply:
-        piece = self.served.piece(token)
-        return {"token": piece, "logprob": log, "bytes": [*piece.encode()]}
+        return {"token": self.served.piece(token), "logprob": log, "bytes": self.served.piece_bytes(token)}
 
 
 class TextReplies(Replies):

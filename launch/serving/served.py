@@ -1,5 +1,6 @@
 """The model that is served: its name, its prompts and the text of its answers."""
 
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from pipeline.generation.load import LoadedModel, find_checkpoint, load_model
 from pipeline.generation.model import has_encoder
 from pipeline.prompting.chat import ChatTemplate, Message
 from pipeline.prompting.text import Growing, prompt_ids, stop_ids
+
+BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+"""SentencePiece's piece for a byte."""
 
 
 class PromptError(InputError):
@@ -80,6 +84,12 @@ class Served:
     def piece(self, token: int) -> str:
         """An id as a text of its own: what it adds to others, as far as that is known."""
         return self.model.vocabulary.piece_of(token).replace("\u2581", " ")
+
+    def piece_bytes(self, token: int) -> list[int]:
+        """The bytes of that text; a piece that stands for one byte has that."""
+        piece = self.piece(token)
+        byte = BYTE.fullmatch(piece)
+        return [int(byte[1], 16)] if byte else [*piece.encode("utf-8", "replace")]
 
     def _check_characters(self, count: int) -> None:
         most = CHARACTERS_A_TOKEN * self.longest

@@ -9,7 +9,6 @@ Pickled weights are neither read nor written.
 
 import json
 import math
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from data_prep.contract import reading
+from data_prep.contract.lock import locked
 from data_prep.contract.reading import plain_name, printable
 from data_prep.contract.settings import InputError
 from pipeline.checkpoints.files import flush
@@ -34,21 +34,27 @@ CONFIG = "config.json"
 def appearing(folder: Path) -> Iterator[Path]:
     """A folder that is there whole or not at all: written under a temporary name, renamed at the end.
 
-    `InputError` where the name is taken.
+    `InputError` where the name is taken, or another process is about to take it.
     """
+    _check_free(folder)
+    with locked(folder, "writing", leave=False):
+        _check_free(folder)  # another may have been waited for
+        temporary = folder.with_name(f".{folder.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)  # of one that was killed
+        temporary.mkdir()
+        try:
+            yield temporary
+            flush(temporary)
+            temporary.rename(folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        flush(folder.parent)
+
+
+def _check_free(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: is there already; name a folder that is not")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
-    temporary.mkdir()
-    try:
-        yield temporary
-        flush(temporary)
-        temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    flush(folder.parent)
 
 
 def write_tensors(folder: Path, tensors: Iterable[tuple[str, Tensor]], limit: int = SHARD_BYTES) -> None:

@@ -14,6 +14,7 @@ from megatron.core import parallel_state
 
 from pipeline.config import ParallelConfig
 from pipeline.distributed import randomness
+from pipeline.distributed.meeting import on_loopback
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,12 @@ def start(parallel: ParallelConfig, seed: int, timeout_minutes: float = 30.0) ->
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    deepspeed.init_distributed(
-        dist_backend="nccl" if torch.cuda.is_available() else "gloo",
-        timeout=timedelta(minutes=timeout_minutes),
-        verbose=False,
-    )
+    with on_loopback():
+        deepspeed.init_distributed(
+            dist_backend="nccl" if torch.cuda.is_available() else "gloo",
+            timeout=timedelta(minutes=timeout_minutes),
+            verbose=False,
+        )
     return _join_groups(parallel, seed)
 
 

@@ -6,7 +6,7 @@ choice is sentence permutation, then infilling of 30 % of the words.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -75,11 +75,16 @@ class Rows:
     tokens: NDArray[Any]
     lengths: NDArray[np.int64]
 
-    @property
+    @cached_property
     def real(self) -> NDArray[np.bool_]:
         """[B, W] which positions count."""
         real: NDArray[np.bool_] = np.arange(self.tokens.shape[1]) < self.lengths[:, None]
         return real
+
+    @property
+    def whole(self) -> bool:
+        """Whether all positions count, as in nearly all batches."""
+        return bool(self.lengths.min(initial=self.tokens.shape[1]) == self.tokens.shape[1])
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ def denoising(
     Infilling can make a sample longer where it inserts more masks than it takes words; what then goes beyond
     W is cut off the input, never off the target.
     """
-    rows = Rows(samples.tokens, samples.lengths)
+    original = rows = Rows(samples.tokens, samples.lengths)
     for kind in noises:
         rows = NOISES[kind](rows, samples.keys, special, noise)
     width = samples.width
@@ -112,9 +117,9 @@ def denoising(
     return {
         "encoder_tokens": ended(replace(rows, lengths=lengths), width, special),
         "encoder_segments": (np.arange(width + 1) <= lengths[:, None]).astype(np.int32),
-        "tokens": _started(samples, special),
-        "targets": ended(Rows(samples.tokens, samples.lengths), width, special),
-        "weights": _weights(samples),
+        "tokens": _started(original, special),
+        "targets": ended(original, width, special),
+        "weights": _weights(original),
     }
 
 
@@ -122,21 +127,26 @@ def ended(rows: Rows, width: int, special: SpecialTokens) -> NDArray[np.int64]:
     """[B, width + 1] each row with `<eos>` behind it, then padding."""
     tokens = np.full((len(rows.tokens), width + 1), special.pad, np.int64)
     kept = min(width, rows.tokens.shape[1])
-    tokens[:, :kept] = np.where(rows.real[:, :kept], rows.tokens[:, :kept], special.pad)
+    text = rows.tokens[:, :kept]
+    tokens[:, :kept] = text if rows.whole else np.where(rows.real[:, :kept], text, special.pad)
     tokens[np.arange(len(tokens)), rows.lengths] = special.eos
     return tokens
 
 
-def _started(samples: Samples, special: SpecialTokens) -> NDArray[np.int64]:
-    tokens = np.full((len(samples), samples.width + 1), special.pad, np.int64)
-    tokens[:, 1:] = np.where(samples.real(), samples.tokens, special.pad)
+def _started(rows: Rows, special: SpecialTokens) -> NDArray[np.int64]:
+    count, width = rows.tokens.shape
+    tokens = np.empty((count, width + 1), np.int64)
+    tokens[:, 1:] = rows.tokens if rows.whole else np.where(rows.real, rows.tokens, special.pad)
     tokens[:, 0] = special.eos
     return tokens
 
 
-def _weights(samples: Samples) -> NDArray[np.float32]:
-    places = np.arange(samples.width + 1)
-    return ((places <= samples.lengths[:, None]) & (samples.lengths[:, None] > 0)).astype(np.float32)
+def _weights(rows: Rows) -> NDArray[np.float32]:
+    count, width = rows.tokens.shape
+    if rows.whole and width:
+        return np.ones((count, width + 1), np.float32)
+    places, lengths = np.arange(width + 1), rows.lengths[:, None]
+    return ((places <= lengths) & (lengths > 0)).astype(np.float32)
 
 
 def mask_tokens(rows: Rows, keys: Words, special: SpecialTokens, noise: NoiseSettings) -> Rows:
@@ -165,8 +175,10 @@ def permute_sentences(rows: Rows, keys: Words, special: SpecialTokens, noise: No
     width = rows.tokens.shape[1]
     ends = special.ends_sentence(rows.tokens)
     number: NDArray[np.int64] = np.cumsum(ends, axis=1) - ends
-    drawn = np.take_along_axis(words(keys, width, ORDER) >> np.uint64(32), number, axis=1)
-    drawn[~rows.real] = np.uint64(1) << np.uint64(32)
+    each = words(keys, int(number.max(initial=0)) + 1, ORDER) >> np.uint64(32)
+    drawn = np.take_along_axis(each, number, axis=1)
+    if not rows.whole:
+        drawn[~rows.real] = np.uint64(1) << np.uint64(32)
     drawn = (drawn << np.uint64(24)) | np.arange(width, dtype=np.uint64)
     drawn.sort(axis=1)
     order = (drawn & np.uint64((1 << 24) - 1)).astype(np.int64)
@@ -196,22 +208,20 @@ def infill(rows: Rows, keys: Words, special: SpecialTokens, noise: NoiseSettings
     # Items of each row: the words that stay and the spans, in order; the `spans` smallest draws are spans.
     # Of 6 words 3 are hidden, in spans of lengths 2 1, so there are 6 - 3 + 2 = 5 items. Where the draws of
     # items 1 and 3 are the smallest:
-    #   is_span  0 1 0 1 0     number  0 0 0 1 1     which length a span has
-    #   sizes    1 2 1 1 1     starts  0 1 3 4 5     words, of which 1 2 and 4 become a mask each
-    width = rows.tokens.shape[1] + lengths.shape[1]
+    #   is_span  0 1 0 1 0     sizes  1 2 1 1 1     starts  0 1 3 4 5     words, of which 1 2 and 4 go
     items = counts - hidden + spans
-    drawn = halves(keys, width, PLACES)
-    low = np.uint32((1 << width.bit_length()) - 1)  # the low bits hold the places, so no two draws are equal
+    low = np.uint32((1 << (rows.tokens.shape[1] + most_spans(hidden)).bit_length()) - 1)
+    width = int(items.max(initial=0)) + 1
+    drawn = halves(keys, width, PLACES)  # their low bits become the places, so no two draws are equal
     drawn = (drawn & ~low) | np.arange(width, dtype=np.uint32)
     drawn[np.arange(width) >= items[:, None]] |= ~low
     drawn.sort(axis=1)
     is_span = np.zeros(drawn.shape, bool)
     np.put_along_axis(is_span, (drawn & low).astype(np.int64), np.arange(width) < spans[:, None], axis=1)
-    number = np.maximum(np.cumsum(is_span, axis=1) - 1, 0)
-    sizes = np.where(
-        is_span, np.take_along_axis(lengths, np.minimum(number, lengths.shape[1] - 1), axis=1), 1
-    )
-    starts = np.cumsum(sizes, axis=1) - sizes
+    sizes = np.ones(is_span.shape, np.int32)
+    span_row, item = np.nonzero(is_span)
+    sizes[span_row, item] = lengths[span_row, _rank(span_row, spans)]
+    starts = np.cumsum(sizes, axis=1, dtype=np.int32) - sizes
     return _put_masks(rows, firsts, is_span, starts, sizes, special)
 
 
@@ -219,13 +229,20 @@ def poisson_spans(
     keys: Words, totals: NDArray[np.int64], mean: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Span lengths [B, K] that sum to `totals` [B], and how many spans [B] of each row count."""
-    most = int(totals.max(initial=0))
-    drawn = poisson(uniform(keys, 2 * most + 8, SPANS), mean)
-    ends = np.cumsum(drawn, axis=1)
+    most = most_spans(totals)
+    for count in (most // 4, most):  # the first of few draws are the first of many
+        ends = np.cumsum(poisson(uniform(keys, count, SPANS), mean), axis=1)
+        if (ends[:, -1] >= totals).all():
+            break
     spans = np.where(totals > 0, (ends < totals[:, None]).sum(axis=1) + 1, 0)
-    assert (spans <= drawn.shape[1]).all(), "Poisson lengths did not add up; the mean span is far below one"
+    assert (spans <= ends.shape[1]).all(), "Poisson lengths did not add up; the mean span is far below one"
     capped = np.minimum(ends, totals[:, None])
     return np.diff(capped, axis=1, prepend=0), spans
+
+
+def most_spans(totals: NDArray[np.int64]) -> int:
+    """K, so many lengths that they add up to the totals, short of a mean far below one."""
+    return 2 * int(totals.max(initial=0)) + 8
 
 
 def poisson(drawn: NDArray[np.float64], mean: float) -> NDArray[np.int64]:
@@ -245,23 +262,22 @@ def _put_masks(
     rows: Rows,
     firsts: NDArray[np.bool_],
     is_span: NDArray[np.bool_],
-    starts: NDArray[np.int64],
-    sizes: NDArray[np.int64],
+    starts: NDArray[np.int32],
+    sizes: NDArray[np.int32],
     special: SpecialTokens,
 ) -> Rows:
     """Take the words of every span out and put one mask there. `starts` and `sizes` count words."""
     count, width = rows.tokens.shape
-    word: NDArray[np.int64] = np.cumsum(
-        firsts, axis=1
-    )  # the first word is number 1, separators before it are number 0
+    # The first word is number 1, separators before it are number 0.
+    word = np.cumsum(firsts, axis=1, dtype=np.int32)
     span_row, item = np.nonzero(is_span)
     begin = 1 + starts[span_row, item]
     end = begin + sizes[span_row, item]
 
-    def running(row: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.int64]:
+    def running(row: NDArray[np.int64], number: NDArray[Any]) -> NDArray[np.int32]:
         """[B, W + 3] how many of the (row, word number) pairs have this word number or a smaller one."""
         counts = np.bincount(row * (width + 3) + number, minlength=count * (width + 3))
-        return np.cumsum(counts.reshape(count, width + 3), axis=1)
+        return np.cumsum(counts.reshape(count, width + 3), axis=1, dtype=np.int32)
 
     begun = running(span_row, begin)
     hidden = begun > running(span_row, end)

@@ -160,7 +160,7 @@ def masked_lm(
     } | arranged.extra
 
 
-Hidden = tuple[NDArray[np.bool_], NDArray[np.int64] | None]
+Hidden = tuple[NDArray[np.bool_], NDArray[np.int32] | None]
 """Which positions are hidden [B, S], and which draw decides what replaces each; None is a draw of its own."""
 
 
@@ -192,50 +192,66 @@ def hide_spans(ordinary: NDArray[np.bool_], starts: NDArray[np.bool_], keys: Wor
     the budget is kept with the probability that makes the expected number of hidden tokens the budget. All of
     a span is replaced alike (SpanBERT, section 3.1).
     """
-    width, count = ordinary.shape[1], len(keys)
+    width = ordinary.shape[1]
     budget = density * ordinary.sum(axis=1)
-    starts_at, ends_at = candidate_spans(ordinary, starts, keys, 4 + 2 * int(budget.max(initial=0.0)))
+    most = 4 + 2 * int(budget.max(initial=0.0))
+    # A draw is a function of its number, so that the first of few are the first of many.
+    for count in (most // 3, most):
+        spans = candidate_spans(ordinary, starts, keys, count)
+        hidden, groups, enough = placed_spans(spans, budget, keys, width)
+        if enough:
+            break
+    return hidden, groups
+
+
+def placed_spans(
+    spans: tuple[NDArray[np.int32], NDArray[np.int32]], budget: NDArray[np.float64], keys: Words, width: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int32], bool]:
+    """What candidates hide, as `Hidden`, and whether they were enough to use the budget up."""
+    starts_at, ends_at = (np.ascontiguousarray(one.T) for one in spans)  # a row for each turn
     last = uniform(keys, 1, LAST)[:, 0]
     kept_starts, kept_ends = np.full_like(starts_at, width), np.full_like(ends_at, width)
     left = budget.copy()
-    for turn in range(starts_at.shape[1]):
-        start, end = starts_at[:, turn], ends_at[:, turn]
+    for turn, (start, end) in enumerate(zip(starts_at, ends_at, strict=True)):
         size = end - start
-        taken = (start[:, None] < kept_ends[:, :turn]) & (end[:, None] > kept_starts[:, :turn])
-        clear = (left > 0) & (size > 0) & ~taken.any(axis=1)
+        taken = ((start < kept_ends[:turn]) & (end > kept_starts[:turn])).any(axis=0)
+        clear = (left > 0) & (size > 0) & ~taken
         kept = clear & ((size <= left) | (last * size < left))
-        kept_starts[kept, turn], kept_ends[kept, turn] = start[kept], end[kept]
+        np.copyto(kept_starts[turn], start, where=kept)
+        np.copyto(kept_ends[turn], end, where=kept)
         left -= np.where(clear, size, 0)
         if not (left > 0).any():
             break
-    kept_starts, kept_ends = kept_starts[:, : turn + 1], kept_ends[:, : turn + 1]
+    kept_starts, kept_ends = kept_starts[: turn + 1].T, kept_ends[: turn + 1].T
     # Of 8 tokens the spans [2, 4) and [6, 7):  kept_starts 2 6 8 8..   kept_ends 4 7 8 8..   (8 is none)
     #   steps   0 0 1 0 -1 0 1 -1 0     its running sum   0 0 1 1 0 0 1 0   is what is hidden
     #   groups  0 0 2 2  2 2 6  6       the start of the span that a token is in, if it is in one
-    rows = np.arange(count)[:, None]
-    steps = np.zeros((count, width + 1), np.int8)
+    rows = np.arange(len(keys))[:, None]
+    steps = np.zeros((len(keys), width + 1), np.int8)
     steps[rows, kept_starts] = 1
-    groups = np.maximum.accumulate(np.where(steps[:, :-1] > 0, np.arange(width), 0), axis=1)
-    np.subtract.at(steps, (rows, kept_ends), 1)
-    return np.cumsum(steps[:, :-1], axis=1, dtype=np.int8).astype(bool), groups
+    places = np.arange(width, dtype=np.int32)
+    groups = np.maximum.accumulate(np.where(steps[:, :-1] > 0, places, np.int32(0)), axis=1)
+    steps[rows, kept_ends] -= 1  # no two spans end at one place but that of none, which does not count
+    hidden = np.cumsum(steps[:, :-1], axis=1, dtype=np.int8).astype(bool)
+    return hidden, groups, not (left > 0).any()
 
 
 def candidate_spans(
     ordinary: NDArray[np.bool_], starts: NDArray[np.bool_], keys: Words, count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """[B, count] where spans of whole words start and end; empty where a token in one is not ordinary."""
     rows, width = np.arange(len(keys))[:, None], ordinary.shape[1]
     first = first_of_word(ordinary, starts)
-    is_first = first == np.arange(width)
-    number = np.cumsum(is_first, axis=1) - 1
-    word_starts = np.full((len(keys), width + LONGEST_SPAN + 1), width)
+    is_first = first == np.arange(width, dtype=np.int32)
+    number = np.cumsum(is_first, axis=1, dtype=np.int32) - 1
+    word_starts = np.full((len(keys), width + LONGEST_SPAN + 1), width, np.int32)
     row, place = np.nonzero(is_first)
     word_starts[row, number[row, place]] = place
     anchors = (uniform(keys, count, ANCHOR) * width).astype(np.int64)
     begin = first[rows, anchors]
     end = word_starts[rows, number[rows, anchors] + span_lengths(uniform(keys, count, LENGTH))]
-    others = np.zeros((len(keys), width + 1), np.int64)
-    np.cumsum(~ordinary, axis=1, out=others[:, 1:])
+    others = np.zeros((len(keys), width + 1), np.int32)
+    np.cumsum(~ordinary, axis=1, dtype=np.int32, out=others[:, 1:])
     return begin, np.where(others[rows, end] > others[rows, begin], begin, end)
 
 
@@ -246,18 +262,19 @@ def span_lengths(drawn: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.minimum(lengths, LONGEST_SPAN)
 
 
-def first_of_word(ordinary: NDArray[np.bool_], starts: NDArray[np.bool_]) -> NDArray[np.int64]:
+def first_of_word(ordinary: NDArray[np.bool_], starts: NDArray[np.bool_]) -> NDArray[np.int32]:
     """[B, S] the position of the first token of each token's word; a reserved token is a word by itself."""
     heads = starts | ~ordinary
     heads[:, 1:] |= ~ordinary[:, :-1]
     heads[:, 0] = True
-    return np.maximum.accumulate(np.where(heads, np.arange(heads.shape[1]), 0), axis=1)
+    places = np.arange(heads.shape[1], dtype=np.int32)
+    return np.maximum.accumulate(np.where(heads, places, np.int32(0)), axis=1)
 
 
 def replace(
     tokens: NDArray[Any],
     hidden: NDArray[np.bool_],
-    groups: NDArray[np.int64] | None,
+    groups: NDArray[np.int32] | None,
     keys: Words,
     special: SpecialTokens,
 ) -> NDArray[Any]:

@@ -45,8 +45,7 @@ Prepare: TypeAlias = Callable[[list[Batch]], list[Batch]]
 class Engine(ModelInLayout):
     """A model, its loss, its optimizer and its layout.
 
-    `metrics` are those of the loss in the last step or evaluation, weighted means over the global batch;
-    `tokens` is how many tokens that held, padding left out.
+    `metrics` are those of the loss in the last step or evaluation, weighted means over the global batch.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class Engine(ModelInLayout):
         self.zero_stage = parallel.zero_stage
         self.staged = parallel.pipeline > 1
         self.metrics: dict[str, float] = {}
-        self.tokens = 0
+        self._held = torch.zeros(())
         self._sums = torch.zeros(1 + len(loss.metrics), device=world.device)
         self._shapes: dict[str, torch.Size] = {}
         module = (
@@ -222,7 +221,7 @@ class Engine(ModelInLayout):
         totals = torch.tensor([*sums, held], dtype=torch.float64, device=self.world.device)
         dist.all_reduce(totals, group=self.engine.data_parallel_group)
         factors = (len(batches) * self.world.data_size / totals[:-1].clamp(min=1e-9)).float()
-        self.tokens = round(float(totals[-1]))
+        self._held = totals[-1]  # read when asked for: here the host would wait for all that is under way
         return dict(zip(kinds, factors, strict=True))
 
     def _weights(self, batch: Batch) -> list[str]:
@@ -244,6 +243,11 @@ class Engine(ModelInLayout):
 
     def _gradient_norm(self) -> float:
         return float(self.engine.get_global_grad_norm())
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the last global batch, padding left out."""
+        return round(float(self._held))
 
     @property
     def updates(self) -> int:

@@ -5,7 +5,6 @@ I <mask> this red car        an encoder: one token in each blank, each likeliest
                              BART: any number of tokens; it writes the whole text
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -149,9 +148,18 @@ def blanks_in(told: str, text: str) -> list[list[Candidate]]:
     >>> [one.text for [one] in blanks_in("I love this car", "I <mask> this <mask>")]
     ['love', 'car']
     """
-    kept = [re.escape(part.strip()) for part in text.split(MASK)]
-    found = re.fullmatch(r"\s*" + r"\s*(.*?)\s*".join(kept) + r"\s*", told, re.DOTALL)
-    return [[Candidate(one)] for one in found.groups()] if found else []
+    first, *others = [part.strip() for part in text.split(MASK)]
+    told = told.strip()
+    found, at = list[str](), len(first)
+    if not told.startswith(first):
+        return []
+    for number, part in enumerate(others, 1):  # where each comes first leaves most room for the next
+        end = told.find(part, at) if number < len(others) else len(told) - len(part)
+        if end < at or not told.startswith(part, end):
+            return []
+        found.append(told[at:end].strip())
+        at = end + len(part)
+    return [[Candidate(one)] for one in found] if at == len(told) else []
 
 
 def _check_length(model: GenerativeModel, ids: Sequence[int]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from data_prep.contract.names import printable
 from data_prep.contract.report import Bar, Bars, Cell, Code, Heatmaps, Lines, Part, Picture, Table, Text
 
-MARKS = re.compile(r"(«.*?»|&lt;mask&gt;|&lt;extra_id_\d+&gt;)", re.DOTALL)
+MARKS = re.compile(r"(«[^«»]*»|&lt;mask&gt;|&lt;extra_id_\d+&gt;)")
 """Blanks and what fills them, in text made HTML."""
 
 

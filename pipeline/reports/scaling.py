@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_prep.contract.lock import locked
 from data_prep.contract.receipt import write_atomic
 from data_prep.contract.report import Cell, Part, Section, Table, Text, short
 from pipeline.reports.page import document, render
@@ -21,13 +22,14 @@ def write_report(result: Result, out: Path) -> Path:
     """Write the page, its images and the numbers into a folder; returns the page's path."""
     from pipeline.reports.plots import lines, png, styled, svg
 
-    (out / PLOTS).mkdir(parents=True, exist_ok=True)
     with styled():
         drawn = {chart.name: lines(chart) for chart in result.charts}
-    for name, figure in drawn.items():
-        write_atomic(out / PLOTS / f"{name}.png", png(figure))
-    write_atomic(out / NUMBERS, json.dumps(result.json(), indent=1) + "\n")
-    write_atomic(out / PAGE, page(result, {name: svg(name, figure) for name, figure in drawn.items()}))
+    with locked(out, "writing", leave=False):
+        (out / PLOTS).mkdir(parents=True, exist_ok=True)
+        for name, figure in drawn.items():
+            write_atomic(out / PLOTS / f"{name}.png", png(figure))
+        write_atomic(out / NUMBERS, json.dumps(result.json(), indent=1) + "\n")
+        write_atomic(out / PAGE, page(result, {name: svg(name, figure) for name, figure in drawn.items()}))
     return out / PAGE
 
 

@@ -27,6 +27,7 @@ from pipeline.costs import flops
 from pipeline.costs.flops import padded_vocabulary
 from pipeline.finetuning import report as shown
 from pipeline.finetuning.prepared import Prepared, prepare
+from pipeline.finetuning.provenance import ROWS, noted
 from pipeline.finetuning.results import RESULTS, is_there
 from pipeline.stages.training import Training, check_model, config_of, find_start, training_headlines
 from pipeline.tasks.registry import AnyTask
@@ -120,7 +121,10 @@ class Finetune(Training):
             self.make_job(stage, None, inputs, None if settings.from_scratch else start),
             config=config,
             tokenizer=run / TOKENIZER,
-            notes={TASK: written(settings.task, prepared.task.learned)},
+            notes={
+                TASK: written(settings.task, prepared.task.learned),
+                ROWS: noted(files_of(stage), settings.validation_share, SPLIT_SEED),
+            },
             counted=parameters(config, prepared),
         )
         quiet = config.tracking.model_copy(update={"enabled": False})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from data_prep.contract.pictures import VALIDATION, ImageDataset
+from data_prep.contract.pictures import CAPTION, VALIDATION, ImageDataset
 from data_prep.contract.reading import read_json
 from data_prep.contract.receipt import Receipt, write_atomic
 from data_prep.contract.report import Headline, Part, Picture, Section, StageReport, Table, Text
@@ -192,6 +192,7 @@ class EmbedImages(Seeing):
         self, stage: Stage, model: "ImageModel", dataset: ImageDataset, notify: Notify
     ) -> dict[str, Any]:
         """Rows by split."""
+        import numpy as np
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -207,11 +208,16 @@ class EmbedImages(Seeing):
             for samples in pictures(model, dataset, split, None):
                 features = model.image_features(samples).numpy()
                 width = features.shape[1]
+                scores = np.full(len(samples), np.nan, np.float32)
+                if model.config.reads_text and dataset.has(CAPTION):
+                    texts = model.text_features(samples.captions).numpy()
+                    scores = (features * texts).sum(1)
                 values = pa.array(features.ravel(), pa.float32())
                 columns = {
                     "id": pa.array(samples.ids, pa.uint64()),
                     "label": pa.array(samples.labels, pa.int64()),
                     "caption": pa.array(samples.captions, pa.string()),
+                    "score": pa.array(scores, pa.float32(), from_pandas=True),
                     "features": pa.FixedSizeListArray.from_arrays(values, width),
                 }
                 table = pa.table(columns)
@@ -228,7 +234,10 @@ class EmbedImages(Seeing):
     def parts(self, folder: Path, found: Mapping[str, Any]) -> list[Part]:
         """How many rows there are."""
         rows = [[f"{split}.parquet", f"{count:,}"] for split, count in found["rows"].items()]
-        words = f"A row a picture: id, label, caption and {found['width']} numbers."
+        words = (
+            f"A row a picture: id, label, caption, {found['width']} numbers, and of a model that reads texts "
+            "their score, the cosine of picture and caption."
+        )
         return [Text(words), Table(("file", "rows"), rows, frozenset({1}))]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data_prep.contract.dataset import Manifest
+from data_prep.contract.names import without_password, without_passwords
 from data_prep.contract.pictures import PictureManifest
 from data_prep.contract.receipt import fingerprint
 from pipeline.config import TrackingConfig
@@ -67,7 +68,7 @@ class Tracker:
         if self._started is not None:
             self.record.change(started=self._started)
         self._post("status", {"status": "RUNNING"})
-        self._post("parameters", flatten(self._config))
+        self._post("parameters", flatten(without_passwords(self._config)))
 
     def go_back(self, step: int) -> None:
         """The steps after `step` will be done again: their lines are dropped.
@@ -90,6 +91,7 @@ class Tracker:
 
     def input(self, path: str, digest: str) -> None:
         """Name something else that the stage reads, such as a file, by its hash or fingerprint."""
+        path = without_password(path)
         about = {"name": Path(path).name, "digest": digest[:DIGEST_LENGTH], "path": path}
         self._post("dataset", about | {"context": "training", "profile": {}})
 

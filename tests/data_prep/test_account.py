@@ -122,7 +122,7 @@ def test_addresses_that_no_table_holds(tmp_path: Path) -> None:
     told = prepare_here(prep_config([tmp_path / "rows.jsonl"]), tmp_path / "out")["input"]
     assert (told["documents"], told["failures"]) == (len(BAD), {"empty text": 1})
     urls = pq.read_table(tmp_path / "out" / "documents.parquet")["url"].to_pylist()
-    assert sorted(urls)[-3:] == ["ab", "http://a.test/", "two\nlines"]
+    assert sorted(urls)[-3:] == ["ab", "http://a.test/", "two lines"]
 
 
 def test_file_names_and_details_that_no_table_holds(tmp_path: Path) -> None:

@@ -99,8 +99,12 @@ def test_a_run_that_lost_any_of_its_parts_ends_with_the_same_bytes(corpus: Path,
         assert fingerprints(tmp_path / "out") == whole
 
 
-def test_a_damaged_file_of_a_finished_part_is_made_again(corpus: Path, tmp_path: Path) -> None:
-    """Of the right size, so that only who reads it can tell; read in a part or between two steps."""
+def test_a_damaged_file_of_a_finished_part_is_made_again(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the right size, so that only who reads it can tell; read in a part or between two steps, after what
+    an earlier run left was looked through."""
+    monkeypatch.setattr("data_prep.steps.sound", lambda execute, storage, done, notify: done)
     config, out = prep_config([corpus], tokenizer={"sample_bytes": 20_000}), tmp_path / "out"
     prepare_here(config, out)
     before, told = fingerprints(out), list[str]()
@@ -137,11 +141,11 @@ def test_a_full_disk_names_the_folder_and_goes_on_when_there_is_room(
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How many parts of each step have run."""
+    """How many parts of each step have run, beside those that look at what an earlier run left."""
     counts: Counter[str] = Counter()
 
     def counting(step: str, work: Any, parts: Any) -> Any:
-        counts.update([step] * len(parts))
+        counts.update([step] * len(parts) if step != "check" else [])
         yield from original(step, work, parts)
 
     original = helpers.here

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -77,6 +78,11 @@ def test_a_run_that_mlflow_does_not_have_is_said_and_the_table_opened(work: Path
     assert said == ["MLflow does not have the run of demo yet; `bloomery sync` sends what it missed"]
 
 
+def listening(process: psutil.Process) -> list[Any]:
+    """The sockets of a process that wait for others."""
+    return [one for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+
+
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from launch.cli import main; main()", "dashboard", *arguments]
 
@@ -99,6 +105,8 @@ def test_the_command_serves_until_ctrl_c_and_leaves_no_process(work: Path) -> No
         base, run_id = page.split("/#/")[0], page.rpartition("/")[2].partition("?")[0]
         with urllib.request.urlopen(f"{base}/api/2.0/mlflow/runs/get?run_id={run_id}", timeout=300) as answer:
             assert json.load(answer)["run"]["info"]["run_name"] == "demo"
+        hosts = {one.laddr.ip for process in below for one in listening(process)}
+        assert hosts == {"127.0.0.1"}
         assert dashboard.choose_port() != int(base.rpartition(":")[2])
         assert not any("mlflow.db" in word for one in below for word in one.cmdline())
         started.send_signal(signal.SIGINT)

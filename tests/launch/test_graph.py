@@ -111,6 +111,7 @@ def test_several_stages_of_a_kind_and_seeds_of_their_own(tmp_path: Path) -> None
             "a: {kind: pretrane, data: d}\n  d: {kind: prep}",
             "no kind of stage is called pretrane; did you mean pretrain",
         ),
+        ("a: {kind: [prep], data: d}\n  b: {kind: pretrain}", "no kind of stage is called ['prep']"),
         ("a: {data: d}\n  d: {kind: prep}", "stages.a.kind is missing; one of prep, "),
         ("a: {kind: pretrain}", "stages.a.data is missing; a dataset is expected"),
         (

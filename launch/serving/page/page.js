@@ -91,9 +91,16 @@ function renderList() {
     const open = make("button", { className: "open", textContent: one.title || "New conversation" });
     open.onclick = () => go(one);
     if (one === current) open.setAttribute("aria-current", "true");
-    const gone = button("bin", "Delete this conversation", () => { store.remove(one); if (one === current) go(store.start()); else render(); });
+    const gone = button("bin", "Delete this conversation", () => discard(one));
     return make("li", {}, open, gone);
   }));
+}
+
+function discard(one) {
+  if (one.turns.length && !confirm(`Delete "${one.title}"?`)) return;
+  store.remove(one);
+  if (one === current) go(store.start());
+  else render();
 }
 
 function greeting() {
@@ -150,18 +157,14 @@ function toolsOf(turn, one) {
     }
   }
   if (one.text) tools.append(button("copy", "Copy", () => copy(one.text)));
-  const again = button("again", "Ask again", () => regenerate(turn));
-  again.disabled = Boolean(running);
-  tools.append(again);
+  if (turn === current.turns.at(-1)) {
+    const again = button("again", "Ask again", () => answer(turn));
+    again.disabled = Boolean(running);
+    tools.append(again);
+  }
   const notes = { length: "ended at the most tokens", stopped: "stopped" };
   tools.append(make("span", { className: "note", textContent: [notes[one.finish], `seed ${one.seed}`].filter(Boolean).join(" · ") }));
   return tools;
-}
-
-function regenerate(turn) {
-  if (running) return;
-  current.turns.length = current.turns.indexOf(turn) + 1;
-  answer(turn);
 }
 
 let painting = false;
@@ -205,7 +208,8 @@ function edit(turn, element) {
 }
 
 async function copy(text) {
-  await navigator.clipboard?.writeText(text);
+  if (!navigator.clipboard) return toast("Browsers copy from localhost and https alone");
+  await navigator.clipboard.writeText(text);
   toast("Copied");
 }
 

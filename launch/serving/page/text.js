@@ -43,7 +43,7 @@ function prose(text) {
 }
 
 function block(language, text) {
-  const copy = button("copy", "Copy the code", () => navigator.clipboard?.writeText(text));
-  const head = make("div", { className: "code-head" }, make("span", { textContent: language || "code" }), copy);
+  const head = make("div", { className: "code-head" }, make("span", { textContent: language || "code" }));
+  if (navigator.clipboard) head.append(button("copy", "Copy the code", () => navigator.clipboard.writeText(text)));
   return make("div", { className: "code" }, head, make("pre", {}, make("code", { textContent: text })));
 }

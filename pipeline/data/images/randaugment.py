@@ -1,7 +1,7 @@
 """RandAugment: a few operations in a row, each drawn from fourteen (Cubuk et al. 2019).
 
 Of magnitude m of 10 a picture is rotated by 3 m degrees, sheared by 0.03 m, shifted by 0.045 m of its side,
-its colour, contrast, brightness and sharpness changed by the factor 1 + 0.09 m, solarised above 255 - 25.5 m,
+its colour, contrast, brightness and sharpness changed by the factor 1 + 0.09 m, solarised above 256 - 25.6 m,
 or left with 8 - 0.4 m bits; what has a direction goes the other way half of the time. What comes into a
 picture from beside it is grey.
 """
@@ -45,7 +45,7 @@ OPERATIONS: dict[str, Operation] = {
     "auto_contrast": lambda image, strength: ImageOps.autocontrast(image),
     "equalize": lambda image, strength: ImageOps.equalize(image),
     "rotate": _rotated,
-    "solarize": lambda image, strength: ImageOps.solarize(image, int(255 - 255 * abs(strength))),
+    "solarize": lambda image, strength: ImageOps.solarize(image, int(256 - 256 * abs(strength))),
     "posterize": lambda image, strength: ImageOps.posterize(image, 8 - round(4 * abs(strength))),
     "colour": _enhanced(ImageEnhance.Color),
     "contrast": _enhanced(ImageEnhance.Contrast),

@@ -3,7 +3,7 @@
 import re
 import string
 
-from data_prep.contract.settings import InputError
+from pipeline.evaluation.tasks.patterns import matches, replaced
 from pipeline.evaluation.tasks.settings import Extract
 
 NOT_FOUND = "[invalid]"
@@ -20,7 +20,7 @@ def extracted(text: str, how: Extract) -> str:
     if how.after and how.after in text:
         text = text.rpartition(how.after)[2]
     if how.pattern:
-        found = [_group(match) for match in compiled(how.pattern).finditer(text)]
+        found = [_group(match) for match in matches(how.pattern, text)]
         if not found:
             return NOT_FOUND
         text = found[0 if how.take == "first" else -1]
@@ -35,18 +35,10 @@ def same(answer: str, references: tuple[str, ...], how: Extract) -> bool:
 def bare(text: str, how: Extract) -> str:
     """A text without what does not count."""
     for pattern in how.remove:
-        text = compiled(pattern).sub("", text)
+        text = replaced(pattern, "", text)
     text = text.lower() if how.ignore_case else text
     text = text.translate(_NO_PUNCTUATION) if how.ignore_punctuation else text
     return text.strip() if how.strip else text
-
-
-def compiled(pattern: str) -> re.Pattern[str]:
-    """A pattern of a task. `InputError` where it is no regular expression."""
-    try:
-        return re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise InputError(f"{pattern!r} is no regular expression ({error})") from None
 
 
 def _group(match: "re.Match[str]") -> str:

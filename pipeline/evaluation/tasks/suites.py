@@ -15,7 +15,7 @@ from data_prep.contract.reading import read_bytes, read_yaml
 from data_prep.contract.receipt import file_hash, fingerprint
 from data_prep.contract.settings import InputError
 from pipeline.evaluation.tasks import harness_files, templates
-from pipeline.evaluation.tasks.extraction import compiled
+from pipeline.evaluation.tasks.patterns import compiled
 from pipeline.evaluation.tasks.prompts import Sitting, sittings
 from pipeline.evaluation.tasks.questions import Question, questions_of
 from pipeline.evaluation.tasks.rows import read_rows

@@ -1,13 +1,13 @@
 """Templates of prompts: Jinja over the columns of a row, in a sandbox that runs no code of a task file."""
 
 import ast
-import re
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from data_prep.contract.names import printable
 from data_prep.contract.settings import InputError
+from pipeline.evaluation.tasks.patterns import replaced
 
 if TYPE_CHECKING:
     from pipeline.prompting.sandbox import Sandbox
@@ -81,7 +81,7 @@ def _sandbox() -> "Sandbox":
 
 
 def _regex_replace(text: str, pattern: str, new: str, count: int = 0) -> str:
-    return re.sub(pattern, new, text, count=count)
+    return replaced(pattern, new, text, count)
 
 
 def _told(template: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from data_prep.contract.names import printable_json
 from data_prep.contract.reading import (
     open_zip,
     plain_name,
@@ -277,6 +278,20 @@ def test_what_moves_a_cursor_is_made_visible() -> None:
 
 
 @pytest.mark.parametrize(
+    "sign",
+    [
+        *"\x07\x08\x0b\x7f\x85\x90\x9d\u061c\u200e\u200f\u2028\u202a\u2066\u206f\ufeff\ufffb\U000e0041\U000e007f"
+    ],
+)
+def test_each_sign_of_that_kind_is_shown_and_json_stays_json(sign: str) -> None:
+    assert sign not in printable(f"a{sign}b")
+    line = printable_json({"said": f"é{sign}"})
+    assert sign not in line
+    assert "é" in line
+    assert json.loads(line) == {"said": f"é{sign}"}
+
+
+@pytest.mark.parametrize(
     ("address", "shown"),
     [
         ("https://joe:S3CRET@host/a", "https://joe:***@host/a"),
@@ -292,6 +307,30 @@ def test_what_moves_a_cursor_is_made_visible() -> None:
             "https://b.s3.test/x?X-Amz-Credential=***&X-Amz-Date=1&X-Amz-Signature=***",
         ),
         ("https://c.test/x?sv=1&sig=S3CRET%3D#a", "https://c.test/x?sv=1&sig=***#a"),
+        ("https://h.test/x#access_token=S3CRET", "https://h.test/x#access_token=***"),
+        ("https://h.test/x?a=1&jwt=S3CRET", "https://h.test/x?a=1&jwt=***"),
+        ("https://h.test/x?pass=S3CRET;b=2", "https://h.test/x?pass=***;b=2"),
+        ("https://h.test/x?authorization=S3CRET", "https://h.test/x?authorization=***"),
+        ("https://h.test/x?bearer=S3CRET&c=d", "https://h.test/x?bearer=***&c=d"),
+        ("https://h.test/x?session=S3CRET&c=d", "https://h.test/x?session=***&c=d"),
+        ("https://h.test/a;jsessionid=S3CRET", "https://h.test/a;jsessionid=***"),
+        ("https://h.test/?PHPSESSID=S3CRET&page=2", "https://h.test/?PHPSESSID=***&page=2"),
+        ("https://h.test/?my.sid=S3CRET", "https://h.test/?my.sid=***"),
+        ("https://h.test/?newsid=4&compass=1", "https://h.test/?newsid=4&compass=1"),
+        ("https://h.test/x?token[]=S3CRET", "https://h.test/x?token[]=***"),
+        ("https://h.test/x?token='S3CRET'", "https://h.test/x?token='***'"),
+        (
+            "https://h.test/go?to=%2Fb%3Ftoken%3DS3CRET%26c%3D1",
+            "https://h.test/go?to=%2Fb%3Ftoken%3D***%26c%3D1",
+        ),
+        ("mssql://?odbc_connect=DRIVER%3Dx%3BPWD%3DS3CRET", "mssql://?odbc_connect=DRIVER%3Dx%3BPWD%3D***"),
+        ("AccountName=a;AccountKey=S3CRET;E=b", "AccountName=a;AccountKey=***;E=b"),
+        ("joe:S3CRET@proxy:3128", "joe:***@proxy:3128"),
+        ("http:joe:S3CRET@host/", "http:joe:***@host/"),
+        ("//joe:S3CRET@host/a", "//joe:***@host/a"),
+        ("https://f.test/photos/1:2@N00", "https://f.test/photos/1:2@N00"),
+        ("failed with {'Authorization': 'Bearer S3CRET'}", "failed with {'Authorization': '***'}"),
+        ("Cookie: id=S3CRET; b=S3CRET", "Cookie: ***"),
         ("https://host:8080/a@2x.png", "https://host:8080/a@2x.png"),
         ("http://[::1]:80/a@b", "http://[::1]:80/a@b"),
         ("s3://bucket/key", "s3://bucket/key"),
@@ -305,7 +344,25 @@ def test_addresses_without_their_secrets(address: str, shown: str) -> None:
     assert without_password(shown) == shown
 
 
-@pytest.mark.parametrize("unit", ["a", "://", "://a:", "https://a", "?sig", "@", ":", "a=", "&key="])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "a",
+        "://",
+        "://a:",
+        "https://a",
+        "?sig",
+        "@",
+        ":",
+        "a=",
+        "&key=",
+        "a:b@",
+        "//a:",
+        "%26",
+        "?a.",
+        "cookie:",
+    ],
+)
 def test_addresses_are_looked_at_in_linear_time(unit: str) -> None:
     begun = time.process_time()
     without_password(unit * (1_000_000 // len(unit)))

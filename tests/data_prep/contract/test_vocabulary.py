@@ -1,6 +1,7 @@
 """Tokenizers from elsewhere that are broken or made to hurt: one sentence, soon."""
 
 import json
+import os
 import random
 import time
 import zipfile
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from data_prep.contract.aside import held_back
 from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
 from tests.pipeline import tiny
@@ -39,12 +41,27 @@ def backtracking(content: dict[str, Any]) -> None:
     content["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, content["pre_tokenizer"]]}
 
 
-def test_a_pattern_that_backtracks_is_one_sentence(tmp_path: Path) -> None:
+def test_a_pattern_that_backtracks_is_one_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The library panics at it, and would print that by itself."""
     vocabulary = Vocabulary(published(tmp_path / "slow", backtracking))
     assert vocabulary.encode("ab") == Vocabulary(published(tmp_path / "good")).encode("ab")
     for encode in (vocabulary.encode, vocabulary.encode_inside):
         with pytest.raises(InputError, match=r"slow: the library tokenizers fails"):
             encode("a" * 28 + "!")
+    os.write(2, b"afterwards")
+    assert capfd.readouterr().err == "afterwards"
+
+
+def test_what_is_printed_while_all_is_well_comes_late_and_whole(capfd: pytest.CaptureFixture[str]) -> None:
+    with held_back(), held_back():
+        os.write(2, b"one ")
+        if os.fork() == 0:
+            os.write(2, b"child ")
+            os._exit(0)
+        os.wait()
+    with pytest.raises(OSError, match="descriptor"), held_back():
+        os.write(2, b"a panic") and os.write(-1, b"")
+    assert capfd.readouterr().err == "child one "
 
 
 WRONG: dict[str, Callable[[dict[str, Any]], Any]] = {

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import webdataset
@@ -160,6 +161,25 @@ def test_shapes_are_true_to_their_captions_and_hold_pairs_back(
     for row in range(len(dataset.rows("composition"))):
         picture = np.array(Image.open(io.BytesIO(dataset.sample("composition", row)[0])))
         assert {thing.pair for thing in read(picture).things} & unseen
+
+
+def test_pictures_that_a_model_scores_low_are_rejected_with_their_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        write(tmp_path / f"in/{number}.png", packed(photograph(number), "PNG"))
+        write(tmp_path / f"in/{number}.txt", f"picture number {number}")
+    about: dict[str, Any] = {"kind": "captions", "paths": [str(tmp_path / "in")]}
+    prepared(monkeypatch, tmp_path / "made", **about)
+    told = pq.read_table(tmp_path / "made/documents.parquet").sort_by("id")
+    scores = [0.1 if number < 3 else 0.3 for number in range(11)]
+    pq.write_table(pa.table({"id": told["id"][:11], "score": scores}), tmp_path / "scores.parquet")
+    rules = {"scores": [str(tmp_path / "scores.parquet")]}
+    receipt = prepared(monkeypatch, tmp_path / "made", **about, rules=rules)
+    assert receipt.counts["funnel"][1]["removed"] == {"low score": 3, "no score": 1}
+    assert "pictures" not in Here.done
+    with pytest.raises(InputError, match="is no Parquet file and no folder of any"):
+        prepared(monkeypatch, tmp_path / "made", **about, rules={"scores": [str(tmp_path / "absent")]})
 
 
 def test_validation_pictures_are_drawn_or_named_and_stay_where_train_has_them_too(

@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,10 +21,11 @@ from launch.serving.api import Api
 from launch.serving.limits import Limits
 from launch.serving.served import Served
 from pipeline.generation.sampling import Sampling
-from pipeline.preferences.comparisons import encode
+from pipeline.preferences.comparisons import Comparisons, encode
 from pipeline.preferences.rankings import read_rankings
 from pipeline.prompting.chat import ChatTemplate, Message
 from tests.launch.serving.made import NAME, client, double, said, serving
+from tests.pipeline import tiny
 
 HOW: dict[str, Any] = {"model": NAME, "temperature": 0.9, "top_p": 0.95, "seed": 7}
 SAMPLING = Sampling(0.9, 0, 0.95, 7)
@@ -123,7 +125,8 @@ def test_ids_are_a_prompt_and_a_prompt_is_echoed(server: tuple[str, Api], gpt: S
     one = client(server[0])
     plain = one.completions.create(prompt=TEXT, max_tokens=9, **HOW).choices[0].text
     assert one.completions.create(prompt=ids, max_tokens=9, **HOW).choices[0].text == plain
-    assert one.completions.create(prompt=TEXT, max_tokens=9, echo=True, **HOW).choices[0].text == TEXT + plain
+    echoed: dict[str, Any] = {"prompt": TEXT, "max_tokens": 9, "echo": True, "stop": ["sum", "never said"]}
+    assert one.completions.create(**echoed, **HOW).choices[0].text == TEXT + plain
 
 
 def test_a_stop_sequence_ends_an_answer_and_is_not_in_it(server: tuple[str, Api], gpt: Served) -> None:
@@ -167,28 +170,26 @@ def test_fifty_clients_at_once_get_what_each_gets_alone(server: tuple[str, Api],
     assert len(set(expected)) > 35
 
 
-def test_clients_that_are_killed_free_their_slots(server: tuple[str, Api]) -> None:
+def test_clients_that_are_killed_free_their_slots(
+    server: tuple[str, Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
     address, api = server
     host, port = address.removeprefix("http://").split(":")
-    endless = {"model": NAME, "prompt": TEXT, "max_tokens": 64, "logit_bias": None}
-    slow = api.scheduler._batch.step
-    try:
-        api.scheduler._batch.step = lambda: (time.sleep(0.05), slow())[1]  # type: ignore[method-assign]
-        sockets = []
-        for stream in (True, False) * 6:
-            body = json.dumps({**endless, "stream": stream}).encode()
-            one = socket.create_connection((host, int(port)))
-            head = f"POST /v1/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-            one.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-            sockets.append(one)
-        until(lambda: api.scheduler.load().running == 6)
-        until(lambda: api.scheduler.load().waiting == 6)
-        for one in sockets:
-            one.close()
-        until(lambda: (api.scheduler.load().running, api.scheduler.load().waiting) == (0, 0))
-    finally:
-        del api.scheduler._batch.step
-    assert api.metrics.given_up >= 12
+    step, goes_on = api.scheduler._batch.step, threading.Event()
+    monkeypatch.setattr(api.scheduler._batch, "step", lambda: (goes_on.wait(WAIT), step())[1])
+    before, sockets = api.metrics.given_up, []
+    for stream in (True, False) * 6:
+        body = json.dumps({"model": NAME, "prompt": TEXT, "stream": stream}).encode()
+        one = socket.create_connection((host, int(port)))
+        head = f"POST /v1/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        one.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        sockets.append(one)
+    until(lambda: api.scheduler.load().running + api.scheduler.load().waiting == 12)
+    for one in sockets:
+        one.close()
+    until(lambda: api.metrics.given_up == before + 12)
+    goes_on.set()
+    until(lambda: (api.scheduler.load().running, api.scheduler.load().waiting) == (0, 0))
     assert client(address).completions.create(prompt=TEXT, max_tokens=3, **HOW).choices[0].finish_reason
 
 
@@ -258,26 +259,28 @@ def test_time_that_is_up_ends_an_answer_as_it_is(gpt: Served, tmp_path: Path) ->
         assert (found.text, found.finish_reason) == ("", "length")
 
 
-def test_votes_become_comparisons_that_reward_models_read(
+def test_votes_become_comparisons_that_reward_models_learn_from(
     server: tuple[str, Api], folder: Path, gpt: Served
 ) -> None:
-    messages = [{"role": "user", "content": TEXT}]
-
-    def vote(answer: str, choice: str) -> int:
+    def vote(answer: str, choice: str, prompt: str = TEXT) -> int:
+        messages = [{"role": "user", "content": prompt}]
         body = {"model": NAME, "messages": messages, "answer": answer, "vote": choice}
         return int(httpx2.post(f"{server[0]}/votes", json=body).raise_for_status().json()["comparisons"])
 
-    assert [vote("a sum", "up"), vote("a file", "down"), vote("two", "down"), vote("", "down")] == [
-        0,
-        1,
-        2,
-        2,
-    ]
+    votes = [("a sum", "up"), ("a file", "down"), ("two", "down"), ("", "down")]
+    assert [vote(*one) for one in votes] == [0, 1, 2, 2]
     assert vote("two", "none") == 1
-    [one] = read_rankings(folder / "preferences.jsonl")
-    assert (one.answers, one.beats.tolist()) == (("a sum", "a file"), [[0, 1], [0, 0]])
-    compared = encode(ChatTemplate(gpt.model.vocabulary), one)
-    assert compared.rows[0][: compared.starts[0]].tolist() == list(gpt.chat_prompt(one.prompt))
+    assert [vote(*one, "reads") for one in votes[:2]] == [1, 2]
+    file = folder / "preferences.jsonl"
+    first, _ = read_rankings(file)
+    assert (first.answers, first.beats.tolist()) == (("a sum", "a file"), [[0, 1], [0, 0]])
+    vocabulary = gpt.model.vocabulary
+    compared = encode(ChatTemplate(vocabulary), first)
+    assert compared.rows[0][: compared.starts[0]].tolist() == list(gpt.chat_prompt(first.prompt))
+    config = tiny.config(train={"global_batch": 1, "micro_batch": 1}, data={"sequence_length": 64})
+    source = Comparisons(config, vocabulary, [file], [], 0, 1)  # what stages `reward` and `dpo` learn from
+    assert dict(source.counts) == {"rows": 2, "train": 1, "validation": 1}
+    assert source.step(0)[0]["pair_weights"].tolist() == [[[0, 1], [0, 0]]]
 
 
 def test_health_and_what_prometheus_reads(server: tuple[str, Api]) -> None:

@@ -144,7 +144,7 @@ def test_an_answer_is_stopped_and_its_slot_is_free(
 ) -> None:
     address, api = server
     step = api.scheduler._batch.step
-    monkeypatch.setattr(api.scheduler._batch, "step", lambda: (time.sleep(0.1), step())[1])
+    monkeypatch.setattr(api.scheduler._batch, "step", lambda: (time.sleep(0.5), step())[1])
     browser.open(address)
     browser.wait("document.getElementById('model').textContent == 'made/run'")
     ask(browser, "a sum")

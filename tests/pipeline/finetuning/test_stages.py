@@ -1,6 +1,8 @@
 """Every task from files to predictions: trained in a world, measured and asked in this process."""
 
 import json
+import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from data_prep.contract.receipt import read_receipt
+from data_prep.contract.settings import InputError
 from launch.cli import app
 from pipeline.distributed import world
+from pipeline.finetuning.batches import TaskBatches
+from pipeline.finetuning.provenance import ROWS, trace_rows
 from pipeline.finetuning.results import RESULTS
-from pipeline.stages.finetune import Finetune
+from pipeline.stages.finetune import Finetune, prepared_of
 from tests.distributed.processes import run_world
 from tests.pipeline import tiny
 from tests.pipeline.finetuning import made
@@ -178,3 +183,37 @@ def test_asked_in_the_wrong_way(work: Path, arguments: list[str], said: str) -> 
     assert done.exit_code == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_inspect_tells_the_rows_of_a_step(work: Path) -> None:
+    """They are those of the batches that the step was made of; all steps have every row as often."""
+    place = place_of("classification", work)
+    kind = Finetune()
+    job = kind.job(place)
+    batches = TaskBatches(prepared_of(place), job.config, 0, 1)
+    seen = []
+    for step in range(1, 1 + job.config.train.steps):
+        found = CliRunner().invoke(app, ["inspect", str(place.folder), "--step", str(step), "--json"])
+        assert found.exit_code == 0, found.output
+        rows = json.loads(found.output.splitlines()[-1])["rows"]
+        assert rows == batches.documents(step - 1)
+        seen += [row["document"] for row in rows]
+    assert len(seen) == job.config.train.steps * job.config.train.global_batch
+    times = Counter(seen).values()
+    assert len(times) == len(batches.prepared.train.rows)
+    assert max(times) - min(times) <= 1
+    told = CliRunner().invoke(app, ["inspect", str(place.folder), "--step", "1"])
+    assert str(rows[0]["document"]).split(":")[0] in told.output.replace("\n", "")
+    beyond = CliRunner().invoke(app, ["inspect", str(place.folder), "--step", "1000"])
+    assert beyond.exit_code == 2
+    assert "has the steps 1 to" in beyond.output.replace("\n", " ")
+
+
+def test_rows_that_are_others_now_are_not_told_as_those_of_a_step(work: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(place_of("tagging", work).folder, folder)
+    note = json.loads((folder / ROWS).read_text())
+    note["files"]["data"][0][2] = "0" * 64
+    (folder / ROWS).write_text(json.dumps(note))
+    with pytest.raises(InputError, match="is another file than the run was trained with"):
+        trace_rows(folder, 1)

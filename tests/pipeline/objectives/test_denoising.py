@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.objectives.denoising import (
     NOISES,
+    SPANS,
     NoiseSettings,
     Rows,
     delete_tokens,
@@ -89,6 +90,19 @@ def test_poisson_numbers() -> None:
     for value in range(12):
         assert abs((drawn == value).mean() - chance) < 5 * np.sqrt(chance / drawn.size)
         chance *= 3.0 / (value + 1)
+
+
+def test_lengths_of_few_draws_are_those_of_many() -> None:
+    """Lengths are drawn as they are needed: a long row among short ones changes none of theirs."""
+    keys, totals = combine(np.arange(50)), np.arange(50) % 9
+    lengths, spans = poisson_spans(keys, totals, 3.0)
+    drawn = poisson(uniform(keys, 40, SPANS), 3.0)
+    for row, (own, count, total) in enumerate(zip(lengths, spans, totals, strict=True)):
+        ends = np.minimum(drawn[row].cumsum(), total)
+        np.testing.assert_array_equal(own[:count], np.diff(ends, prepend=0)[:count])
+        assert own[:count].sum() == total
+    far = poisson_spans(np.append(keys, keys[:1]), np.append(totals, 90), 3.0)[0]
+    np.testing.assert_array_equal(far[:50, : lengths.shape[1]], lengths)
 
 
 def test_poisson_spans_add_up() -> None:

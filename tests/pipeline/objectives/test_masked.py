@@ -5,7 +5,15 @@ import pytest
 
 from pipeline.objectives.borders import borders
 from pipeline.objectives.draws import combine, uniform
-from pipeline.objectives.masked import first_of_word, hide_spans, hide_words, masked_lm, span_lengths
+from pipeline.objectives.masked import (
+    candidate_spans,
+    first_of_word,
+    hide_spans,
+    hide_words,
+    masked_lm,
+    placed_spans,
+    span_lengths,
+)
 from pipeline.objectives.sentences import paired, single
 from tests.pipeline.objectives.rows import CLS, EOS, FIRST, MASK, PAD, SEP, random_samples, samples, special
 
@@ -103,6 +111,19 @@ def test_spans_have_spanberts_lengths_and_the_budget_in_the_mean() -> None:
     assert groups is not None
     spans = sum(len(np.unique(groups[row][hidden[row]])) for row in range(len(hidden)))
     assert 2 < hidden.sum() / 4 / spans < 3.8  # words per span: the mean of 3.8 less those that do not fit
+
+
+@pytest.mark.parametrize("density", [0.02, 0.15, 0.6])
+def test_spans_of_few_candidates_are_those_of_many(density: float) -> None:
+    """Candidates are drawn as they are needed, and which ones were drawn beyond them changes nothing."""
+    given = random_samples(200, 96)
+    arranged = single(given, special())
+    starts, ordinary = special().starts_word(arranged.tokens), arranged.ordinary
+    budget = density * ordinary.sum(axis=1)
+    many = candidate_spans(ordinary, starts, given.keys, 4 + 2 * int(budget.max()))
+    expected = placed_spans(many, budget, given.keys, ordinary.shape[1])[:2]
+    for found, wanted in zip(hide_spans(ordinary, starts, given.keys, density), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
 
 
 def test_a_span_is_replaced_alike() -> None:

@@ -1,5 +1,6 @@
 """Blanks filled in by models that always say the same, and by a random encoder."""
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -60,6 +61,30 @@ def test_a_rewritten_text_is_matched_with_the_one_that_has_blanks(vocabulary: Vo
     assert [one.text for [one] in same.blanks] == ["the file", "two"]
     assert other.blanks == []
     assert [one.text for [one] in blanks_in("a+b (c) d", "<mask> (c)<mask>")] == ["a+b", "d"]
+
+
+@pytest.mark.parametrize(
+    ("told", "text", "filled"),
+    [
+        ("a x b x c", "<mask> x <mask>", ["a", "b x c"]),
+        ("a x b x", "a <mask> x", ["x b"]),
+        (" same ", "same", []),
+        ("a b", "<mask><mask>", ["", "a b"]),
+        ("ab", "ab<mask>b", None),
+        ("ab", "a<mask>c", None),
+        ("a b c", "<mask> c <mask> b <mask>", None),
+        (" " * 100_000 + "x", " <mask> a " * 20, None),
+        ("a " * 50_000, "<mask> a " * 20 + "b", None),
+    ],
+)
+def test_blanks_are_found_in_time_that_grows_with_the_text(
+    told: str, text: str, filled: list[str] | None
+) -> None:
+    """A pattern with a place for each blank would try all ways to put them."""
+    begun = time.process_time()
+    found = blanks_in(told, text)
+    assert time.process_time() - begun < 5
+    assert [one.text for [one] in found] == (filled or [])
 
 
 def test_an_encoder_names_the_likeliest_tokens_of_each_blank(vocabulary: Vocabulary) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -185,6 +186,10 @@ def test_smoothing_is_the_mean_of_what_came_before() -> None:
 def test_blanks_and_what_fills_them_are_marked(tmp_path: Path) -> None:
     assert marked("a <b> «c\n» <mask>") == "a &lt;b&gt; <mark>«c↵»</mark> <mark>&lt;mask&gt;</mark>"
     assert marked("<extra_id_12>\nd") == "<mark>&lt;extra_id_12&gt;</mark>\nd"
+    assert marked("«a «b»") == "«a <mark>«b»</mark>"
+    begun = time.process_time()
+    assert marked("«a" * 200_000) == "«a" * 200_000
+    assert time.process_time() - begun < 5
     finished_work(tmp_path)
     path = tmp_path / "eval" / "samples.jsonl"
     blank = {

@@ -1,0 +1,44 @@
+"""Where the processes of one machine meet: a store of torch's that listens on the loopback address alone.
+
+torch's own start of it listens on every address of the machine, whoever may reach them, and a store takes
+orders from anybody who connects.
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
+
+import torch.distributed as dist
+
+
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """Within this, the first rank of a world whose `MASTER_ADDR` is a loopback address has the store.
+
+    A world joined within takes it for its own, as torch shares a store among those of a process and port, and
+    keeps it. Everywhere else nothing happens.
+    """
+    host, port = os.environ.get("MASTER_ADDR", ""), os.environ.get("MASTER_PORT", "")
+    first = os.environ.get("RANK") == "0" and not dist.is_initialized()  # nor has joined one already
+    if not first or not _is_loopback(host) or not port.isdigit():
+        yield
+        return
+    listening = socket.create_server(("127.0.0.1", int(port)))
+    store = dist.TCPStore(
+        "127.0.0.1",
+        int(port),
+        is_master=True,
+        wait_for_workers=False,
+        multi_tenant=True,
+        master_listen_fd=listening.detach(),
+    )
+    yield
+    del store
+
+
+def _is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
