@@ -70,7 +70,7 @@ def main(run: Path, folder: Path) -> None:
         length, first = ours.max_length, ours.prefix_token_id
         given: dict[str, Any] = {"device": "cpu", "dtype": "float32", "batch_size": 4}
         theirs = HFLM(pretrained=str(place / "model"), max_length=length, prefix_token_id=first, **given)
-        tasks = [task(folder, place, name) for name in TASKS]
+        tasks = [bounded(task(folder, place, name), ours.backend) for name in TASKS]
         found, wanted = (
             simple_evaluate(model=one, tasks=tasks, limit=QUESTIONS, bootstrap_iters=0)
             for one in (ours, theirs)
@@ -92,6 +92,17 @@ def task(folder: Path, place: Path, name: str) -> dict[str, Any]:
         path.write_bytes(b"".join(islice(file, 60)))
     files = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(path)}}}
     return {"task": path.stem, "test_split": "test"} | files | TASKS[name]
+
+
+def bounded(given: dict[str, Any], backend: str) -> dict[str, Any]:
+    """The task with a bound that the harness's own encoder-decoder keeps, too.
+
+    It takes `max_gen_toks` to be on top of as many tokens as its encoder reads.
+    """
+    how = given.get("generation_kwargs")
+    if backend != "seq2seq" or how is None:
+        return given
+    return given | {"generation_kwargs": how | {"max_length": how["max_gen_toks"] + 1}}
 
 
 def gap(pair: tuple[Any, Any]) -> float:
