@@ -202,6 +202,7 @@ class ModelConfig(Settings):
         self._sharing_goes_together()
         if self.positions == "relative" and self.local_window is not None:
             raise ValueError(f"local_window {self.local_window} does not go with positions relative")
+        self._buckets_go_together()
         if self.mimetic and self.positions != "relative" and self.architecture != "encoder_decoder":
             raise ValueError("mimetic is for positions relative and for architecture encoder_decoder")
         for name, off in (("local_rope_base", None), ("rope_share", 1.0), ("unrotated_every", None)):
@@ -224,6 +225,20 @@ class ModelConfig(Settings):
             )
         if self.token_types and self.architecture != "encoder":
             raise ValueError("token_types is for architecture encoder")
+
+    def _buckets_go_together(self) -> None:
+        """Each near offset has a bucket of its own; the far ones share the others by their logarithm."""
+        if self.positions != "relative":
+            return
+        exact = self.relative_buckets // (2 if self.architecture == "decoder" else 4)
+        if exact < 1:
+            raise ValueError(f"relative_buckets {self.relative_buckets} is too few; T5 has 32")
+        exact = self.relative_buckets // (4 if self.architecture == "encoder" else 2)
+        if self.relative_distance <= exact:
+            raise ValueError(
+                f"relative_distance {self.relative_distance} is not beyond the {exact} offsets that "
+                f"{self.relative_buckets} relative_buckets tell one by one"
+            )
 
     def _norms_go_together(self) -> None:
         if self.norm_placement != "pre" and self.parallel_block != "none":

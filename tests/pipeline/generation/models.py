@@ -24,7 +24,7 @@ DECODERS: dict[str, dict[str, Any]] = {
     "palm": {"positions": "rope", "key_value_heads": 1, "parallel_block": "one_norm", "norm_bias": False},
     "falcon": {"positions": "rope", "key_value_heads": 2, "parallel_block": "two_norms"},
     "llama": {"positions": "rope", "norm": "rmsnorm", "activation": "swiglu", "tied_output": False},
-    "relative": {"positions": "relative", "relative_distance": 8},
+    "relative": {"positions": "relative", "relative_buckets": 8, "relative_distance": 8},
     "banded alibi": {"positions": "alibi", "local_window": 4},
 }
 BOTH: dict[str, dict[str, Any]] = {
