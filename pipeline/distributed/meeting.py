@@ -4,6 +4,7 @@ torch's own start of it listens on every address of the machine, whoever may rea
 orders from anybody who connects.
 """
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -22,20 +23,35 @@ def on_loopback() -> Iterator[None]:
     """
     host, port = os.environ.get("MASTER_ADDR", ""), os.environ.get("MASTER_PORT", "")
     first = os.environ.get("RANK") == "0" and not dist.is_initialized()  # nor has joined one already
-    if not first or not _is_loopback(host) or not port.isdigit():
+    agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun has the store, and the port
+    if not first or agent or not _is_loopback(host) or not port.isdigit():
         yield
         return
-    listening = socket.create_server(("127.0.0.1", int(port)))
-    store = dist.TCPStore(
+    store = _listen(int(port))
+    yield
+    del store
+
+
+def _listen(port: int) -> dist.TCPStore | None:
+    """The store, or None where the port is taken.
+
+    A process that joins a world again has kept the store of the one before, which torch then shares; where it
+    is somebody else's, torch says so.
+    """
+    try:
+        listening = socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise
+    return dist.TCPStore(
         "127.0.0.1",
-        int(port),
+        port,
         is_master=True,
         wait_for_workers=False,
         multi_tenant=True,
         master_listen_fd=listening.detach(),
     )
-    yield
-    del store
 
 
 def _is_loopback(host: str) -> bool:

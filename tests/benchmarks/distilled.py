@@ -1,6 +1,6 @@
 """DistilBERT's student beside the same student without a teacher, over several seeds.
 
-    python -m tests.benchmarks.distilled --work /tmp/distilled [--seeds 3]
+    python -m tests.benchmarks.distilled --work DIR [--seeds 3]
 
 Runs launch/recipes/distilbert.yaml, then both students again with other seeds on its dataset and its teacher.
 Prints each one's loss on hidden tokens of held-out text, and last `distilled gain=0.21`, by how many nats the

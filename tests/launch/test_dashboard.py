@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,18 @@ GUARDED = (
 )
 
 
+def processes_with(parent: psutil.Process, word: str) -> list[psutil.Process]:
+    """All that run below a process, as soon as one of them has a word in its command."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        below = parent.children(recursive=True)
+        with suppress(psutil.NoSuchProcess):
+            if any(word in one.cmdline() for one in below):
+                return below
+        time.sleep(0.05)
+    raise AssertionError(f"nothing runs with {word}")
+
+
 def test_what_is_guarded_dies_with_whoever_started_it() -> None:
     """The guard's parent is killed outright, and the process that the guarded command started ends too."""
     outer = (
@@ -144,8 +157,7 @@ def test_what_is_guarded_dies_with_whoever_started_it() -> None:
     started = subprocess.Popen([sys.executable, "-c", outer], stdout=subprocess.PIPE, cwd=PROJECT)
     assert started.stdout is not None
     assert started.stdout.readline() == b"0\n"
-    below = psutil.Process(started.pid).children(recursive=True)
-    assert any("777.25" in one.cmdline() for one in below)
+    below = processes_with(psutil.Process(started.pid), "777.25")
     started.kill()
     started.wait()
     _, alive = psutil.wait_procs(below, timeout=300)

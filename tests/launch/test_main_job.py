@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from data_prep.contract.names import printable
 from launch.cli import app
 from pipeline.tracking import metrics
 from tests.pipeline import tiny
@@ -204,4 +205,4 @@ def test_generate_and_inspect(finished: tuple[Path, str]) -> None:
         check=True,
     ).stdout
     [text] = json.loads(printed.splitlines()[-1])["texts"]
-    assert printed.startswith(text)
+    assert printed.startswith(printable(text))

@@ -28,6 +28,7 @@ def test_it_listens_on_loopback_alone(host: str, rank: str, monkeypatch: pytest.
     port = free_port()
     for name, value in (("MASTER_ADDR", host), ("MASTER_PORT", str(port)), ("RANK", rank)):
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(dist, "is_initialized", lambda: False)  # whatever another test has left
     with on_loopback():
         assert listening(port) == ({"127.0.0.1"} if rank == "0" else set())
         if rank == "1":
@@ -38,6 +39,22 @@ def test_it_listens_on_loopback_alone(host: str, rank: str, monkeypatch: pytest.
     store.set("key", "value")
     assert store.get("key") == b"value"
     assert listening(port) == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("whose", ["agent", "its own of before"])
+def test_a_store_that_is_there_is_left_alone(whose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchrun has one for its ranks; who joins a second world shares that of the first."""
+    monkeypatch.setattr(dist, "is_initialized", lambda: False)
+    port = free_port()
+    for name, value in (("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", str(port)), ("RANK", "0")):
+        monkeypatch.setenv(name, value)
+    if whose == "agent":
+        monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+        with on_loopback():
+            assert listening(port) == set()
+        return
+    with socket.create_server(("127.0.0.1", port)), on_loopback():
+        assert listening(port) == {"127.0.0.1"}
 
 
 def test_a_process_that_has_joined_joins_again(monkeypatch: pytest.MonkeyPatch) -> None:
