@@ -129,7 +129,8 @@ def kill_a_worker(process: "subprocess.Popen[str]") -> None:
     raise AssertionError("it ended before")
 
 
-@pytest.mark.parametrize("address", ["s3://crawl/nodes/dataset", pytest.param("", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("address", ["s3://crawl/nodes/dataset", ""])
 def test_a_cluster_of_two_nodes_that_loses_one(
     corpus: Path,
     undisturbed: Path,

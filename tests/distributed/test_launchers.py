@@ -53,6 +53,7 @@ def test_pdsh_with_tensor_pipeline_and_data_groups_across_three_hosts(cluster: C
     small.assert_same(folder)
 
 
+@pytest.mark.slow
 def test_ssh_with_tensor_pairs_across_two_hosts(cluster: Cluster, folder: Path) -> None:
     hostfile = folder / "two"
     hostfile.write_text("# two of them\nhost1 slots=1\nhost2 slots=1\n")

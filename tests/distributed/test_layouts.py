@@ -53,9 +53,10 @@ def alone(model: str, documents: bool = False, steps: int = 8) -> list[float]:
 @pytest.mark.parametrize(
     ("model", "steps"),
     [
-        ("gpt", 50),
+        ("gpt", 20),
         ("bert", 20),
         ("t5", 20),
+        pytest.param("gpt", 50, marks=pytest.mark.slow),
         pytest.param("bert", 50, marks=pytest.mark.slow),
         pytest.param("t5", 50, marks=pytest.mark.slow),
     ],

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from launch.cli import app
+from tests.distributed.processes import free_port
 from tests.launch.cluster import small
 
 ROOT = Path(__file__).parents[3]
@@ -89,7 +90,7 @@ def test_the_training_command_trains(tmp_path: Path, tiny_dataset: Path) -> None
     changes = {
         "--nproc-per-node=8": "--nproc-per-node=1",
         "--master-addr=bloomery-train-0.bloomery-train": "--master-addr=127.0.0.1",
-        "--master-port=29500": f"--master-port={20000 + os.getpid() % 10000}",
+        "--master-port=29500": f"--master-port={free_port()}",
         "/opt/bloomery/launch/train.py": str(ROOT / "launch" / "train.py"),
         "/shared/recipe.yaml": str(recipe),
         "--work=/shared/runs/big": f"--work={tmp_path / 'work'}",
@@ -108,7 +109,10 @@ def test_the_training_command_trains(tmp_path: Path, tiny_dataset: Path) -> None
         )
         for index in range(2)
     ]
-    printed = [pod.communicate(timeout=900)[0] for pod in started]
+    first = started[0].communicate(timeout=900)[0]
+    if started[0].returncode:
+        started[1].kill()  # it would wait for the other
+    printed = [first, started[1].communicate(timeout=900)[0]]
     assert [pod.returncode for pod in started] == [0, 0], "\n".join(printed)
     small.train_alone(tmp_path)
     small.assert_same(tmp_path)

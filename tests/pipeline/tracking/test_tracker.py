@@ -44,7 +44,7 @@ def test_mlflow_has_every_step_the_config_the_dataset_and_the_artifacts(
     run.dataset(Dataset(tiny_dataset).manifest, tiny_dataset)
     for step in range(1, 31):
         run.log(step, {"loss": 5 - step / 10, "learning_rate": 0.1})
-    run.log(30, {"validation_loss": float("nan")})
+    run.log(30, {"validation_loss": float("nan"), "rows, of 18,438 (5 %)": 1.0})
     (work / "plot.png").write_bytes(b"png")
     run.artifact(work / "plot.png", "plots")
     run.close("FINISHED")
@@ -55,6 +55,7 @@ def test_mlflow_has_every_step_the_config_the_dataset_and_the_artifacts(
     assert found.data.params == {"train.steps": "100"}
     assert store.values("pretrain", "loss") == {step: 5 - step / 10 for step in range(1, 31)}
     assert set(store.values("pretrain", "validation_loss")) == {30}
+    assert store.values("pretrain", "rows of 18438 5 ") == {30: 1.0}, "MLflow takes no comma in a name"
     assert store.artifacts("pretrain", "plots") == {"plots/plot.png"}
     (entry,) = found.inputs.dataset_inputs
     assert entry.dataset.digest == Dataset(tiny_dataset).manifest.fingerprint
