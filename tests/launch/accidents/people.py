@@ -28,33 +28,31 @@ def two_commands(run: Run) -> str:
     )
 
 
-def ctrl_c_in_training(run: Run) -> str:
+def interrupted(run: Run, verb: str) -> str:
     """Ctrl-C reaches the whole group, as in a terminal; the same command goes on."""
-    run.start(*run.command("train"))
-    run.reach(15)
     assert run.process is not None
     os.killpg(run.process.pid, signal.SIGINT)
     status = run.finish()
     expect(status in (130, RESUME), f"status {status}:\n{run.said()}")
     expect(not run.left(), f"processes are left: {run.left()}")
     expect("Traceback" not in run.log.read_text(), run.said(40))
-    expect(run.do("train") == 0, run.said())
+    expect(run.do(verb) == 0, run.said())
     return f"status {status}, no process left, the same command goes on to its end"
+
+
+def ctrl_c_in_training(run: Run) -> str:
+    """Between two steps, wherever that falls."""
+    run.start(*run.command("train"))
+    run.reach(15)
+    return interrupted(run, "train")
 
 
 def ctrl_c_in_evaluation(run: Run) -> str:
-    """The same while questions are asked."""
+    """When one of the models has been measured."""
     expect(run.do("train") == 0, run.said())
     run.start(*run.command("eval"))
     run.wait(lambda: "eval: unigram" in run.log.read_text())
-    assert run.process is not None
-    os.killpg(run.process.pid, signal.SIGINT)
-    status = run.finish()
-    expect(status in (130, RESUME), f"status {status}:\n{run.said()}")
-    expect(not run.left(), f"processes are left: {run.left()}")
-    expect("Traceback" not in run.log.read_text(), run.said(40))
-    expect(run.do("eval") == 0, run.said())
-    return f"status {status}, no process left, the same command goes on to its end"
+    return interrupted(run, "eval")
 
 
 def database_locked(run: Run) -> str:
