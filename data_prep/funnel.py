@@ -61,3 +61,15 @@ def deduplication_steps(
         removed = {reason: gone["documents"]} if gone["documents"] else {}
         steps.append(funnel_step(name, left["documents"], left["bytes"], removed))
     return steps
+
+
+def funnel_lines(steps: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The funnel of a receipt, for people: how much each step left, and its share of the first."""
+    if not steps:
+        return []
+    first = max(1, steps[0]["documents"])
+    return ["what was left"] + [
+        f"  {step['step']:<26} {step['documents']:>12,} {step['documents'] / first:>8.2%} "
+        f"{step['bytes'] / 1e6:>14,.2f} MB"
+        for step in steps
+    ]

@@ -16,6 +16,7 @@ from data_prep.contract.names import one_line
 from data_prep.contract.reading import read_bytes
 from data_prep.contract.receipt import read_receipt
 from data_prep.filters.rules import rules
+from data_prep.funnel import funnel_lines
 from data_prep.parts import FOLDER
 from data_prep.storage import Storage
 
@@ -122,12 +123,7 @@ def lines(told: Mapping[str, Any], width: int = 110) -> list[str]:
             f"{split['blocks']:>8,} blocks {split['shards']:>6,} shards {split['bytes'] / 1e6:>12,.2f} MB"
         )
     found += input_lines(told["input"]) if told["input"] else []
-    if told["funnel"]:
-        first = max(1, told["funnel"][0]["documents"])
-        found.append("what was left")
-        for step in told["funnel"]:
-            count, size = step["documents"], step["bytes"] / 1e6
-            found.append(f"  {step['step']:<26} {count:>12,} {count / first:>8.2%} {size:>14,.2f} MB")
+    found += funnel_lines(told["funnel"])
     for title, part in (("gave no document", "failures"), ("rejected", "rejected")):
         total = sum(about["documents"] for about in told[part].values())
         if total:

@@ -12,6 +12,7 @@ from data_prep.account import input_lines
 from data_prep.contract.names import printable
 from data_prep.contract.pictures import ImageDataset
 from data_prep.contract.receipt import read_receipt
+from data_prep.funnel import funnel_lines
 from data_prep.parts import FOLDER
 
 MOST_CLASSES = 12
@@ -99,12 +100,7 @@ def lines(told: Mapping[str, Any], width: int = 110) -> list[str]:
     pixels = ", ".join(f"{name} {value}" for name, value in told["pixels"].items())
     found.append(f"  pixels: {pixels}")
     found += input_lines(told["input"]) if told["input"] else []
-    if told["funnel"]:
-        first = max(1, told["funnel"][0]["documents"])
-        found.append("what was left")
-        for step in told["funnel"]:
-            count, size = step["documents"], step["bytes"] / 1e6
-            found.append(f"  {step['step']:<26} {count:>12,} {count / first:>8.2%} {size:>14,.2f} MB")
+    found += funnel_lines(told["funnel"])
     for title, part in (("gave no picture", "failures"), ("rejected", "rejected")):
         total = sum(about["pictures"] for about in told[part].values())
         found += [f"{title}: {total:,}"] if total else []
