@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from data_prep.contract.settings import Settings
+from pipeline.config.diffusion import DiffusionConfig
 
 NoiseKind = Literal["mask", "delete", "infill", "permute_sentences", "rotate"]
 
@@ -14,7 +15,7 @@ TRAINS: dict[str, tuple[str, ...]] = {
     "encoder_decoder": ("span_corruption", "denoising"),
 }
 """The objectives that train each architecture."""
-ON_IMAGES = ("image_classes", "masked_patches", "contrastive")
+ON_IMAGES = ("image_classes", "masked_patches", "contrastive", "diffusion")
 """Those that train what the section `vision` describes."""
 
 
@@ -28,6 +29,7 @@ class ObjectiveConfig(Settings):
             "mixup",
             "cutmix",
             "normalised_patches",
+            "diffusion",
         }
     )
 
@@ -41,10 +43,11 @@ class ObjectiveConfig(Settings):
         "image_classes",
         "masked_patches",
         "contrastive",
+        "diffusion",
     ] = "causal_lm"
     """What the model learns to predict: GPT's next token, with a prefix seen whole; BERT's, ELECTRA's, T5's,
     BART's; of images their classes (ViT), what hidden patches look like (MAE), which text goes with which
-    (CLIP)."""
+    (CLIP), what they were before noise (diffusion)."""
     noise_density: float | None = Field(None, gt=0.0, lt=1.0)
     """Share of tokens that is hidden; null is as published: 0.15, 0.3 of the words for denoising, and 0.75 of
     the patches for masked_patches."""
@@ -77,6 +80,9 @@ class ObjectiveConfig(Settings):
     """image_classes: the same for a box of one image in another; with both each pair has one of them."""
     normalised_patches: bool = True
     """masked_patches: whether a patch is wanted less its own mean over its own deviation."""
+
+    diffusion: DiffusionConfig = DiffusionConfig()
+    """diffusion: the noise, and what a denoiser says and is told."""
 
     @property
     def has_sentence_task(self) -> bool:

@@ -2,7 +2,7 @@
 
 from pipeline.config import ModelConfig, PipelineConfig
 from pipeline.config.vision import VisionConfig
-from pipeline.costs import flops
+from pipeline.costs import diffusion, flops
 from pipeline.costs.lengths import Lengths
 
 
@@ -39,6 +39,8 @@ def parameters(config: PipelineConfig, vocabulary_rows: int = 0) -> int:
     """Parameters of the model that a run trains."""
     vision = config.vision
     assert vision is not None
+    if config.objective.kind == "diffusion":
+        return diffusion.parameters(config)
     count, kind = tower_parameters(vision), config.objective.kind
     if kind == "image_classes":
         return count + (vision.width + 1) * (vision.classes or 0)
@@ -56,6 +58,8 @@ def training_per_sample(config: PipelineConfig) -> float:
     """Model FLOPs of training on an image, or on an image and its text, forward and backward."""
     vision, objective = config.vision, config.objective
     assert vision is not None
+    if objective.kind == "diffusion":
+        return diffusion.training_per_sample(config)
     seen = vision.tokens
     forward = vision.patches * 2.0 * vision.patch_numbers * vision.hidden_size
     if objective.kind == "masked_patches":

@@ -9,6 +9,7 @@ from pipeline.objectives.replaced import ReplacedTokens
 from pipeline.objectives.spans import SpanCorruption
 from pipeline.objectives.vision.classes import ImageClasses
 from pipeline.objectives.vision.contrastive import Contrastive
+from pipeline.objectives.vision.diffusion import Diffusion
 from pipeline.objectives.vision.masked_patches import MaskedPatches
 
 OBJECTIVES: dict[str, type[Objective]] = {
@@ -21,6 +22,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "image_classes": ImageClasses,
     "masked_patches": MaskedPatches,
     "contrastive": Contrastive,
+    "diffusion": Diffusion,
 }
 
 

@@ -18,10 +18,12 @@ from pipeline.stages.emergence import Emergence
 from pipeline.stages.evaluate import Evaluate
 from pipeline.stages.finetune import Finetune
 from pipeline.stages.frontier import Frontier
+from pipeline.stages.generate_images import GenerateImages
 from pipeline.stages.grpo import Grpo
 from pipeline.stages.instruct import Instruct
 from pipeline.stages.ppo import Ppo
 from pipeline.stages.pretrain import Pretrain
+from pipeline.stages.pretrain_diffusion import PretrainDiffusion
 from pipeline.stages.pretrain_images import PretrainImages
 from pipeline.stages.reward import Reward
 from pipeline.stages.rows import Rows
@@ -32,6 +34,7 @@ GROUP, VARIABLE = "bloomery.kinds", "BLOOMERY_KINDS"
 OWN: tuple[type[Kind], ...] = (
     Pretrain,
     PretrainImages,
+    PretrainDiffusion,
     Distill,
     Instruct,
     Rows,
@@ -51,6 +54,7 @@ OWN: tuple[type[Kind], ...] = (
     EmbedImages,
     RestoreImages,
     ImageBaselines,
+    GenerateImages,
 )
 
 
