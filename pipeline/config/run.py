@@ -56,12 +56,17 @@ class PipelineConfig(Settings):
     def _vision_fits(self, vision: VisionConfig) -> None:
         sizes = self.parallel
         vision.check_layout(sizes.tensor, sizes.pipeline, sizes.sequence)
-        if self.objective.kind == "masked_patches" and (
+        if self.objective.kind in ("masked_patches", "quantised_patches") and (
             vision.architecture != "vit" or self.parallel.sequence
         ):
             raise ValueError(
-                "objective.kind masked_patches hides patches from a sequence of them; it needs "
-                "vision.architecture vit and parallel.sequence false"
+                f"objective.kind {self.objective.kind} takes patches one by one from a sequence of them; it "
+                "needs vision.architecture vit and parallel.sequence false"
+            )
+        if self.objective.kind in ("quantised_patches", "image_tokens") and vision.quantiser is None:
+            raise ValueError(
+                f"objective.kind {self.objective.kind} needs the section vision.quantiser, such as "
+                "{codes: 8192, code_size: 32}"
             )
         mixes = [name for name in ("mixup", "cutmix") if getattr(self.objective, name)]
         if mixes and self.train.micro_batch % 2:

@@ -10,6 +10,7 @@ from pipeline.objectives.spans import SpanCorruption
 from pipeline.objectives.vision.classes import ImageClasses
 from pipeline.objectives.vision.contrastive import Contrastive
 from pipeline.objectives.vision.masked_patches import MaskedPatches
+from pipeline.objectives.vision.quantised_patches import QuantisedPatches
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "causal_lm": CausalLM,
@@ -21,6 +22,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "image_classes": ImageClasses,
     "masked_patches": MaskedPatches,
     "contrastive": Contrastive,
+    "quantised_patches": QuantisedPatches,
 }
 
 
