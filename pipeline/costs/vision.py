@@ -37,6 +37,12 @@ def quantiser_parameters(vision: VisionConfig) -> int:
     return (vision.width + 1 + vision.quantiser.codes) * size + decoder_parameters(vision, size)
 
 
+def said_rows(vision: VisionConfig) -> int:
+    """Rows of the table of a decoder that says images: the codes, and what an image starts from."""
+    assert vision.quantiser is not None
+    return flops.padded_vocabulary(vision.quantiser.codes + 1)
+
+
 def visible_patches(vision: VisionConfig, density: float) -> int:
     """Patches that a masked autoencoder's encoder sees, rounded down (He et al. 2022, in their code)."""
     return int(vision.patches * (1 - density))
@@ -46,6 +52,9 @@ def parameters(config: PipelineConfig, vocabulary_rows: int = 0) -> int:
     """Parameters of the model that a run trains."""
     vision = config.vision
     assert vision is not None
+    if config.objective.kind == "image_tokens":
+        words = vocabulary_rows * config.model.hidden_size
+        return words + flops.parameters(config.model, said_rows(vision), config.position_table)
     count, kind = tower_parameters(vision), config.objective.kind
     if kind == "image_classes":
         return count + (vision.width + 1) * (vision.classes or 0)
@@ -65,6 +74,9 @@ def training_per_sample(config: PipelineConfig) -> float:
     """Model FLOPs of training on an image, or on an image and its text, forward and backward."""
     vision, objective = config.vision, config.objective
     assert vision is not None
+    if objective.kind == "image_tokens":
+        lengths = Lengths(config.data.sequence_length, vision.patches)
+        return flops.training_per_sample(config.model, lengths, said_rows(vision))
     seen = vision.tokens
     forward = vision.patches * 2.0 * vision.patch_numbers * vision.hidden_size
     if objective.kind == "masked_patches":

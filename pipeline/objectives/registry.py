@@ -9,6 +9,7 @@ from pipeline.objectives.replaced import ReplacedTokens
 from pipeline.objectives.spans import SpanCorruption
 from pipeline.objectives.vision.classes import ImageClasses
 from pipeline.objectives.vision.contrastive import Contrastive
+from pipeline.objectives.vision.image_tokens import ImageTokens
 from pipeline.objectives.vision.masked_patches import MaskedPatches
 from pipeline.objectives.vision.quantised_patches import QuantisedPatches
 
@@ -23,6 +24,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "masked_patches": MaskedPatches,
     "contrastive": Contrastive,
     "quantised_patches": QuantisedPatches,
+    "image_tokens": ImageTokens,
 }
 
 

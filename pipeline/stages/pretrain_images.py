@@ -5,6 +5,7 @@
     tuned:  {kind: pretrain_images, from: mae, data: pictures, objective: {kind: image_classes}}
     probe:  {kind: pretrain_images, from: mae, data: pictures, objective: {kind: image_classes}, probe: true}
     codes:  {kind: pretrain_images, data: pictures, objective: {kind: quantised_patches}}
+    parti:  {kind: pretrain_images, data: tokens, objective: {kind: image_tokens}, model: {preset: parti-350m}}
 
 What a run to start from has learned of images, the weights whose names begin with `image.`, is taken; what
 another objective has behind them is new. A larger image gets its positions by interpolation.
@@ -56,6 +57,7 @@ BEHIND = {
         "joined.",
     ),
     "quantised_patches": ("quantiser.", "decoder."),
+    "image_tokens": ("words.", "codes.", "encoder.", "decoder.", "head."),
 }
 """Prefixes of the weights that each objective has behind the image tower."""
 MEASURES = {
