@@ -59,7 +59,7 @@ class PipelineConfig(Settings):
 
     @property
     def longest(self) -> int:
-        """Most tokens of a sequence of the section `model`: of a text, or of an image that is said in tokens."""
+        """Most tokens of a sequence of the section `model`: of a text, or of an image as tokens."""
         tokens = self.vision.patches if self.vision and self.objective.kind == "image_tokens" else 0
         return max(self.data.sequence_length, tokens)
 

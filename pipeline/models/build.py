@@ -53,7 +53,8 @@ class Builder:
     ) -> None:
         """`lengths` are those of the batches, which the balance of pipeline stages depends on.
 
-        `says` counts the ids of a decoder that says other things than its encoder reads: it has its own table.
+        `says` counts the ids of a decoder with a table of its own, which says other things than its encoder
+        reads.
         """
         self.config, self.model, self.lengths = config, config.model, lengths
         self.megatron = megatron_config(dtype, config.parallel.sequence)

@@ -5,7 +5,7 @@
     tuned:  {kind: pretrain_images, from: mae, data: pictures, objective: {kind: image_classes}}
     probe:  {kind: pretrain_images, from: mae, data: pictures, objective: {kind: image_classes}, probe: true}
     codes:  {kind: pretrain_images, data: pictures, objective: {kind: quantised_patches}}
-    parti:  {kind: pretrain_images, data: tokens, objective: {kind: image_tokens}, model: {preset: parti-350m}}
+    parti:  {kind: pretrain_images, data: tokens, objective: {kind: image_tokens}}
 
 What a run to start from has learned of images, the weights whose names begin with `image.`, is taken; what
 another objective has behind them is new. A larger image gets its positions by interpolation.
@@ -24,6 +24,7 @@ from data_prep.contract.settings import InputError
 from data_prep.contract.stages import PICTURES, Input, Stage
 from pipeline.checkpoints.run_folder import CLASSES, INDEX, read_config
 from pipeline.config import OptimizerConfig, PipelineConfig
+from pipeline.config.view import ViewConfig
 from pipeline.evaluation.intervals import wilson
 from pipeline.stages.training import (
     START,
@@ -183,6 +184,9 @@ def fitted_config(stage: Stage, config: PipelineConfig, dataset: ImageDataset) -
             "vision.joint_size is missing; objective.kind contrastive needs the width of the space that "
             "images and texts share, such as 512"
         )
+    if config.objective.kind == "image_tokens":
+        whole = ViewConfig(size=vision.side, crop="centre", flip=0.0)  # a map of tokens is taken as it is
+        config = config.model_copy(update={"data": config.data.model_copy(update={"view": whole})})
     if isinstance(stage.settings, ImageTrainConfig) and stage.settings.probe:
         train = train.model_copy(update={"freeze": [*train.freeze, "image.*"]})
     return config.model_copy(update={"vision": vision, "train": train})
@@ -233,8 +237,8 @@ def codes_line(receipt: Receipt) -> str:
         return ""
     codes = receipt.config["vision"]["quantiser"]["codes"]
     return (
-        f" Of its {codes:,} codes {counts['validation_codes_used']:.1%} stand for patches of held-out images, "
-        f"as evenly as {counts['validation_code_perplexity']:,.0f} equally frequent ones (perplexity)."
+        f" Of its {codes:,} codes {counts['validation_codes_used']:.1%} stand for patches of held-out "
+        f"images, as evenly as {counts['validation_code_perplexity']:,.0f} equally frequent ones would."
     )
 
 

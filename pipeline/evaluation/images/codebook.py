@@ -36,4 +36,3 @@ def measure(engine: "Engine", source: "BatchSource", codes: int) -> dict[str, fl
             counts += np.bincount(numbers_BN.ravel(), minlength=codes)
     own = counts if engine.world.tensor_rank == 0 else np.zeros_like(counts)
     return usage(np.sum(gathered(own), axis=0))
-

@@ -73,7 +73,11 @@ class ImageTokenizer:
 
 def open_tokenizer(path: Path) -> ImageTokenizer:
     """The newest checkpoint of a run, or the one that `path` names. `InputError` where it is no quantiser."""
-    model = open_images(path)
+    return tokenizer_of(open_images(path))
+
+
+def tokenizer_of(model: ImageModel) -> ImageTokenizer:
+    """The same of a run that is open already."""
     kind = model.config.objective.kind
     if kind != "quantised_patches":
         raise InputError(f"{model.run}: it has learned {kind}; quantised_patches turns images into tokens")

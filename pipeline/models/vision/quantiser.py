@@ -1,8 +1,8 @@
 """Images as tokens of a learned codebook, and pictures of such tokens (Yu et al. 2021, ViT-VQGAN).
 
-A tower's state of each patch is projected to the few numbers of a code; it and the codes are brought to length
-one, and the nearest code stands for the patch. A decoder of transformer layers makes colours of codes. There
-is no adversarial and no perceptual loss.
+A tower's state of each patch is projected to the few numbers of a code; it and the codes are brought to
+length one, and the nearest code stands for the patch. A decoder of transformer layers makes colours of codes.
+There is no adversarial and no perceptual loss.
 """
 
 from typing import cast
@@ -22,7 +22,7 @@ from pipeline.models.vision.tower import tower
 
 QUANTISER = "quantiser"
 """Prefix of its names, between those of a tower and of a decoder."""
-SHARPNESS = 10.0
+SHARPNESS = 4.0
 """What cosines are multiplied by where all codes have a share in a feature."""
 
 

@@ -1,8 +1,8 @@
 """Parti (Yu et al. 2022): an encoder reads a text, and a decoder says the tokens of an image one by one.
 
 The images are those that a quantiser has read (`token_maps`). The decoder has a table of its own: a row for
-each code, and one that every image starts from. A share of the images is learned without their texts, of which
-then the end alone is there, so that a sample can be told how much to go by its text (guidance).
+each code, and one that every image starts from. A share of the images is learned without their texts, of
+which then the end alone is there, so that a sample can be told how much to go by its text (guidance).
 """
 
 from collections.abc import Sequence
@@ -86,8 +86,8 @@ def check_maps(dataset: ImageDataset, vision: VisionConfig) -> None:
         )
     if (pixels[TOKENS], pixels["size"]) != (codes, vision.side):
         raise InputError(
-            f"{dataset.folder}: its images have {pixels['size']} x {pixels['size']} tokens of {pixels[TOKENS]} "
-            f"codes, and the section vision says {vision.side} x {vision.side} of {codes}"
+            f"{dataset.folder}: its images have {pixels['size']} x {pixels['size']} tokens of "
+            f"{pixels[TOKENS]} codes, and the section vision says {vision.side} x {vision.side} of {codes}"
         )
     if not dataset.has(CAPTION):
         raise InputError(f"{dataset.folder}: its images have no captions, which image_tokens learns behind")

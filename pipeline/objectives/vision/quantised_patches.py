@@ -1,7 +1,7 @@
 """ViT-VQGAN's quantiser (Yu et al. 2021): images through the codes of a codebook and back.
 
-The loss is the mean square error of the colours, and how far features and codes are from each other: codes are
-drawn to features, and features to codes by `commitment` of that (van den Oord et al. 2017, equation 3).
+The loss is the mean square error of the colours, and how far features and codes are from each other: codes
+are drawn to features, and features to codes by `commitment` of that (van den Oord et al. 2017, equation 3).
 """
 
 from functools import partial
