@@ -97,7 +97,7 @@ class TokenizeImages(Seeing):
             "Above held-out pictures, below what the decoder makes of their tokens; colours are in [0, 1]. "
             f"The codebook has {found['codes']:,} codes."
         )
-        judged = [
+        judged: list[Part] = [
             Text("What the oracle of shapes reads in the restored pictures: the most that tokens can carry."),
             Table(HEAD, shares(found["figures"]), NUMBERS),
         ]
