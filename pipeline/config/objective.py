@@ -15,7 +15,14 @@ TRAINS: dict[str, tuple[str, ...]] = {
     "encoder_decoder": ("span_corruption", "denoising"),
 }
 """The objectives that train each architecture."""
-ON_IMAGES = ("image_classes", "masked_patches", "contrastive", "diffusion")
+ON_IMAGES = (
+    "image_classes",
+    "masked_patches",
+    "contrastive",
+    "quantised_patches",
+    "image_tokens",
+    "diffusion",
+)
 """Those that train what the section `vision` describes."""
 
 
@@ -30,6 +37,7 @@ class ObjectiveConfig(Settings):
             "cutmix",
             "normalised_patches",
             "diffusion",
+            "text_dropped",
         }
     )
 
@@ -43,11 +51,14 @@ class ObjectiveConfig(Settings):
         "image_classes",
         "masked_patches",
         "contrastive",
+        "quantised_patches",
+        "image_tokens",
         "diffusion",
     ] = "causal_lm"
     """What the model learns to predict: GPT's next token, with a prefix seen whole; BERT's, ELECTRA's, T5's,
     BART's; of images their classes (ViT), what hidden patches look like (MAE), which text goes with which
-    (CLIP), what they were before noise (diffusion)."""
+    (CLIP), how a few codes say them (ViT-VQGAN), those codes one by one behind a text (Parti),
+    what they were before noise (diffusion)."""
     noise_density: float | None = Field(None, gt=0.0, lt=1.0)
     """Share of tokens that is hidden; null is as published: 0.15, 0.3 of the words for denoising, and 0.75 of
     the patches for masked_patches."""
@@ -83,6 +94,8 @@ class ObjectiveConfig(Settings):
 
     diffusion: DiffusionConfig = DiffusionConfig()
     """diffusion: the noise, and what a denoiser says and is told."""
+    text_dropped: float = Field(0.1, ge=0.0, lt=1.0)
+    """image_tokens: probability that an image is learned without its text, for guidance."""
 
     @property
     def has_sentence_task(self) -> bool:

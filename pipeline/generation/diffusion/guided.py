@@ -15,7 +15,6 @@ from pipeline.models.layer import Flow
 from pipeline.objectives.draws import Words
 from pipeline.objectives.vision.diffusion import (
     LOW_NOISE,
-    Floats,
     colours_of,
     larger,
     smaller,

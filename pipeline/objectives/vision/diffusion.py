@@ -126,6 +126,7 @@ def noised_pictures(
         batch |= {"low": larger(low, x.shape[1]), "low_times": low_times}
     dropped = samples.train & (uniform(samples.keys, 1, DROPPED)[:, 0] < settings.dropped)
     if settings.condition == "label":
+        assert settings.classes is not None
         batch["classes"] = np.where(dropped, settings.classes, samples.labels)
     if settings.condition == "text":
         assert vocabulary is not None

@@ -13,12 +13,16 @@ from data_prep.contract.pictures import ImageDataset
 from data_prep.contract.receipt import Receipt, read_receipt, write_receipt
 from data_prep.contract.report import Lines, Picture
 from data_prep.contract.settings import InputError
-from pipeline.checkpoints.run_folder import checkpoint_folder, write_config
+from pipeline.checkpoints.run_folder import checkpoint_folder, read_config, write_config
 from pipeline.config import ModelConfig, ObjectiveConfig, PipelineConfig
 from pipeline.conversion.skeleton import shapes
 from pipeline.conversion.step_zero import write_checkpoint
-from pipeline.generation.diffusion.loading import open_text_encoder
+from pipeline.generation.diffusion.guided import Generator, Told
+from pipeline.generation.diffusion.loading import open_denoiser, open_text_encoder
+from pipeline.generation.diffusion.samplers import Sampler
 from pipeline.models.initialize import draw
+from pipeline.objectives.draws import combine
+from pipeline.objectives.vision.noise import remaining
 from pipeline.stages.training import Training
 from tests.distributed.processes import run_world
 from tests.pictures import write_pictures
@@ -66,6 +70,16 @@ def told(folder: Path, **more: Any) -> dict[str, Any]:
     return {"kind": "pretrain_diffusion", "text": str(folder / "t5")} | more
 
 
+def write_run(run: Path, config: PipelineConfig, pieces: int) -> None:
+    """A run of drawn weights."""
+    run.mkdir()
+    write_config(run, config)
+    found = shapes(config, pieces)
+    weights = {path: draw(path, 0, torch.Size(shape), 0.1) for path, shape in found.items()}
+    write_checkpoint(checkpoint_folder(run, 0), weights.items())
+    write_receipt(run, Receipt(stage=run.name, fingerprint=run.name, config={}, counts={"steps": 0}))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures, an encoder and a decoder with drawn weights, and denoisers trained in several layouts."""
@@ -79,14 +93,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         objective=ObjectiveConfig(kind="span_corruption"),
         data={"sequence_length": 16},
     )
-    run = place / "t5"
-    run.mkdir()
-    write_config(run, config)
-    (run / TOKENIZER).write_bytes(words.content)
-    found = shapes(config, words.size)
-    weights = {path: draw(path, 0, torch.Size(shape), 0.1) for path, shape in found.items()}
-    write_checkpoint(checkpoint_folder(run, 0), weights.items())
-    write_receipt(run, Receipt(stage="t5", fingerprint="t5", config={}, counts={"steps": 0}))
+    write_run(place / "t5", config, words.size)
+    (place / "t5" / TOKENIZER).write_bytes(words.content)
     classes = {"kind": "pretrain_diffusion", "objective": {"diffusion": {"condition": "label"}}}
     run_world(
         1,
@@ -126,11 +134,11 @@ def made(folder: Path, **about: Any) -> tuple[Path, dict[str, Any], Any]:
 
 def test_pictures_of_captions_are_made_larger_and_judged(folder: Path) -> None:
     work, text = folder / "work", str(folder / "t5")
-    given = {"of": str(work / "told"), "upsampler": str(work / "larger"), "text": text, "guidance": [1, 1000]}
+    given = {"of": str(work / "told"), "upsampler": str(work / "larger"), "text": text, "guidance": [1, 2]}
     where, found, report = made(folder, **given)
     assert found["at"] == [2, 3]
     figures = found["figures"]
-    assert figures["validation, guidance 1000, caption"]["of"] == 4
+    assert figures["validation, guidance 2, caption"]["of"] == 4
     assert all(one["true"] == 1.0 for name, one in figures.items() if name.endswith(("colour", "shape")))
     with Image.open(where / "guidance.png") as sheet:
         assert sheet.size == (4 * 34 + 2, 3 * 34 + 2)
@@ -138,10 +146,29 @@ def test_pictures_of_captions_are_made_larger_and_judged(folder: Path) -> None:
     true = ImageDataset(folder / "pictures")
     assert true.has("caption")
     assert (pixels[2:34, 2:34] == (30, 30, 30)).all(2).mean() > 0.3, "the true pictures are above"
-    assert not np.array_equal(pixels[36:68, 2:34], pixels[70:102, 2:34]), "guidance changes a picture"
     parts = report.sections[0].parts
     assert sum(isinstance(part, Picture) for part in parts) == 2
     assert sum(isinstance(part, Lines) for part in parts) == 2
+
+
+def test_guidance_goes_on_from_what_is_said_untold_to_what_is_said(folder: Path) -> None:
+    drawn = read_config(folder / "work" / "told")
+    plain_weights = drawn.train.model_copy(update={"average": 0.0})
+    write_run(folder / "drawn", drawn.model_copy(update={"train": plain_weights}), 0)
+    denoiser = open_denoiser(folder / "drawn")
+    generator = Generator(denoiser, open_text_encoder(folder / "t5", denoiser.device))
+    sampler = Sampler(remaining(denoiser.diffusion), "velocity", 1, threshold="none")
+    captions, keys = ["adds two", "reads the file of a list"], combine(3, np.arange(2))
+
+    def first(weight: float, texts: list[str]) -> Any:
+        found = generator.pictures(Told(texts), keys, sampler, weight)
+        return found.astype(np.float32)
+
+    told, untold, guided = first(1, captions), first(1, ["", ""]), first(3, captions)
+    assert np.abs(told - untold).max() > 3
+    inside = (guided > 0) & (guided < 255) & (told > 0) & (told < 255) & (untold > 0) & (untold < 255)
+    assert inside.mean() > 0.1
+    np.testing.assert_allclose(guided[inside], (untold + 3 * (told - untold))[inside], atol=3.1)
 
 
 def test_classes_are_asked_for_by_their_names(folder: Path) -> None:
