@@ -107,7 +107,7 @@ VISION_PRESETS: dict[str, Values] = {
     "vit-vqgan-tiny": vqgan(2, 32, 4)
     | {"image_size": 16, "patch_size": 4, "quantiser": {"codes": 32, "code_size": 8}},
     # Peebles and Xie 2023, table 1: denoisers of objective.kind diffusion. Published ones see four numbers a
-    # place of an autoencoder's map, 32 x 32 for pictures of 256 pixels; these see colours of pictures that large.
+    # place of an autoencoder's map, 32 x 32 for pictures of 256 pixels; these see colours of pixels.
     "dit-s2": DIT | vit(12, 384, 6, 2, 32),
     "dit-b2": DIT | vit(12, 768, 12, 2, 32),
     "dit-l2": DIT | vit(24, 1024, 16, 2, 32),

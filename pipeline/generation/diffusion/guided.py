@@ -19,7 +19,7 @@ from pipeline.objectives.vision.diffusion import (
     larger,
     smaller,
 )
-from pipeline.objectives.vision.noise import noised, normals, remaining
+from pipeline.objectives.vision.noise import Floats, noised, normals, remaining
 
 Pixels = NDArray[np.uint8]
 AT_ONCE = 128

@@ -22,9 +22,11 @@ def variances(settings: DiffusionConfig) -> NDArray[np.float64]:
     """[T] the variance that each step adds: beta."""
     count = settings.steps
     if settings.schedule == "linear":
-        return np.linspace(settings.first_variance, settings.last_variance, count).astype(np.float64)
+        rising: NDArray[np.float64] = np.linspace(settings.first_variance, settings.last_variance, count)
+        return rising
     left = np.cos((np.arange(count + 1) / count + OFFSET) / (1 + OFFSET) * np.pi / 2) ** 2
-    return np.minimum(1 - left[1:] / left[:-1], MOST)
+    found: NDArray[np.float64] = np.minimum(1 - left[1:] / left[:-1], MOST)
+    return found
 
 
 def remaining(settings: DiffusionConfig) -> NDArray[np.float64]:
