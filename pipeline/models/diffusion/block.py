@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from pipeline.config.vision import VisionConfig
 from pipeline.models.attention import CrossAttention, self_attention
-from pipeline.models.block import MLP
 from pipeline.models.layer import Flow
 from pipeline.models.linear import WholeLinear
+from pipeline.models.mlp import MLP
 from pipeline.models.norm import Dropout, Norm
 from pipeline.models.vision.pixels import unpatched
 

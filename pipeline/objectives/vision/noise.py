@@ -31,7 +31,8 @@ def variances(settings: DiffusionConfig) -> NDArray[np.float64]:
 
 def remaining(settings: DiffusionConfig) -> NDArray[np.float64]:
     """[T] alpha_bar: the share of a picture's variance that is left after each step."""
-    return np.cumprod(1 - variances(settings))
+    found: NDArray[np.float64] = np.cumprod(1 - variances(settings))
+    return found
 
 
 def noised(x: Floats, noise: Floats, alpha_bar_B: NDArray[np.float64]) -> Floats:
