@@ -31,7 +31,7 @@ def variances(settings: DiffusionConfig) -> NDArray[np.float64]:
 
 def remaining(settings: DiffusionConfig) -> NDArray[np.float64]:
     """[T] alpha_bar: the share of a picture's variance that is left after each step."""
-    found: NDArray[np.float64] = np.cumprod(1 - variances(settings))
+    found: NDArray[np.float64] = np.cumprod(1 - variances(settings), dtype=np.float64)
     return found
 
 
