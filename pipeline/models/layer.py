@@ -22,6 +22,7 @@ Flow: TypeAlias = dict[str, Tensor]
     cache                     no tensor but a `pipeline.models.cache.Cache`, where a decoder generates; then
                               `segments` are of all T columns
     memory_mask [B, 1, 1, S]  True where the decoder may look at the encoder's output
+    target_segments [B, S]    0 behind the last token of a decoder that has a weight, made where experts ask
     rotary, local_rotary      cosines and sines of rotary positions [2, ..., S, R]
     logit_bias [V]            added to the logits
     logits [S, B, V]          this tensor rank's columns
@@ -39,11 +40,14 @@ Flow: TypeAlias = dict[str, Tensor]
     restore [B, N]            where each patch stands in [visible ones; hidden ones]
     kept [B, 2 L]             false where a layer leaves out a branch (`pipeline.models.stochastic_depth`)
     restored [N, B, P]        what a decoder says of each patch
+    codes [B, N]              the number of each patch's code
+    code_errors [B]           how far features are from their codes, float32
     image_features [B, D]     what stands for an image, and for a text
     text_features [B, D]
     scale [1]                 what cosines are multiplied by, float32
     expert_loss [B]           what keeps experts balanced, over the layers so far
     expert_load [L, E]        choices that fell on each expert of these layers
+    expert_dropped [L]        those of them that found no place
 """
 
 FLOATS = (
@@ -64,6 +68,7 @@ FLOATS = (
     "pooled",
     "scores",
     "restored",
+    "code_errors",
     "image_features",
     "text_features",
     "scale",
