@@ -96,19 +96,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_run(place / "t5", config, words.size)
     (place / "t5" / TOKENIZER).write_bytes(words.content)
     classes = {"kind": "pretrain_diffusion", "objective": {"diffusion": {"condition": "label"}}}
-    run_world(
-        1,
-        train,
-        place,
-        plain(place, told=told(place), larger=told(place, **LARGER), classes=classes),
-        ["told", "larger", "classes"],
-    )
+    alone = {"told": told(place), "larger": told(place, **LARGER), "classes": classes}
     cut = {
         "stages": told(place, parallel={"pipeline": 2}),
         "tensor": told(place, parallel={"tensor": 2}),
         "shared": told(place),
     }
-    run_world(2, train, place, plain(place, **cut), list(cut))
+    recipe = plain(place, **alone, **cut)
+    for name in recipe["stages"]:
+        run_world(2 if name in cut else 1, train, place, recipe, [name])
     return place
 
 
