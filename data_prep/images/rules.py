@@ -5,9 +5,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from data_prep.cleaning import normalise
+from data_prep.contract.questions import Question
 from data_prep.images.config import PictureRules
 
 _FILE_NAME = re.compile(r"\S+\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg)", re.IGNORECASE)
+COLUMNS = {"caption": "captions", "label": "label", "questions": "questions"}
+"""Where a row of a picture has what it may be asked to have."""
 SHARED = 10
 """Pictures that may have one caption, where that is asked."""
 
@@ -22,6 +25,8 @@ class Facts:
     """Those that fit."""
     had_captions: bool
     label: str
+    asked: bool = False
+    """Whether there are questions about it."""
     score: float | None = None
     """What a model says of picture and caption; None where it was not asked."""
 
@@ -33,6 +38,7 @@ RULES: dict[str, Rule] = {
     "no caption": lambda facts, rules, fields: (
         0.0 if "caption" in fields and not facts.had_captions else None
     ),
+    "no questions": lambda facts, rules, fields: 0.0 if "questions" in fields and not facts.asked else None,
     "no label": lambda facts, rules, fields: 0.0 if "label" in fields and not facts.label else None,
     "too small": lambda facts, rules, fields: _below(min(facts.width, facts.height), rules.least_side),
     "too large": lambda facts, rules, fields: _above(max(facts.width, facts.height), rules.most_side),
@@ -63,6 +69,12 @@ def judge(facts: Facts, rules: PictureRules, fields: Collection[str]) -> tuple[i
 def cleaned(caption: str) -> str:
     """A caption on one line, with no control characters."""
     return " ".join(normalise(caption).split())
+
+
+def cleaned_questions(questions: Sequence[Question]) -> list[Question]:
+    """Questions of which each part is such a line, without those that lose what makes them one."""
+    found = (Question(*map(cleaned, one)) for one in questions)
+    return [one for one in found if one.question and one.answer]
 
 
 def fitting(captions: Sequence[str], rules: PictureRules, shared: Collection[str] = ()) -> list[str]:

@@ -14,8 +14,10 @@ TRAINS: dict[str, tuple[str, ...]] = {
     "encoder_decoder": ("span_corruption", "denoising"),
 }
 """The objectives that train each architecture."""
-ON_IMAGES = ("image_classes", "masked_patches", "contrastive")
+ON_IMAGES = ("image_classes", "masked_patches", "contrastive", "image_answers")
 """Those that train what the section `vision` describes."""
+IN_TEXT = ("image_answers",)
+"""Those of them whose model says words about images."""
 
 
 class ObjectiveConfig(Settings):
@@ -28,6 +30,10 @@ class ObjectiveConfig(Settings):
             "mixup",
             "cutmix",
             "normalised_patches",
+            "questions",
+            "pictures",
+            "blind",
+            "loss_on",
         }
     )
 
@@ -41,10 +47,11 @@ class ObjectiveConfig(Settings):
         "image_classes",
         "masked_patches",
         "contrastive",
+        "image_answers",
     ] = "causal_lm"
     """What the model learns to predict: GPT's next token, with a prefix seen whole; BERT's, ELECTRA's, T5's,
     BART's; of images their classes (ViT), what hidden patches look like (MAE), which text goes with which
-    (CLIP)."""
+    (CLIP), the answers to questions about them (LLaVA)."""
     noise_density: float | None = Field(None, gt=0.0, lt=1.0)
     """Share of tokens that is hidden; null is as published: 0.15, 0.3 of the words for denoising, and 0.75 of
     the patches for masked_patches."""
@@ -77,6 +84,15 @@ class ObjectiveConfig(Settings):
     """image_classes: the same for a box of one image in another; with both each pair has one of them."""
     normalised_patches: bool = True
     """masked_patches: whether a patch is wanted less its own mean over its own deviation."""
+
+    questions: int = Field(1, ge=1, le=64)
+    """image_answers: questions about a picture in one sample, drawn from those that fit."""
+    pictures: int = Field(1, ge=1, le=16)
+    """image_answers: pictures of one sample, each followed by its own questions."""
+    blind: bool = False
+    """image_answers: whether the pictures are withheld, which leaves a language model."""
+    loss_on: Literal["answers", "texts"] = "answers"
+    """image_answers: whether answers alone are learned, or the questions too."""
 
     @property
     def has_sentence_task(self) -> bool:
