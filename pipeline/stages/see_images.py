@@ -259,7 +259,8 @@ class RestoreImages(Seeing):
     ) -> dict[str, Any]:
         """The sheet, and the loss on its pictures."""
         from pipeline.evaluation.images.loading import pictures
-        from pipeline.evaluation.images.restored import restored, sheet
+        from pipeline.evaluation.images.restored import restored
+        from pipeline.evaluation.images.sheet import sheet
 
         settings = stage.settings
         assert isinstance(settings, RestoreConfig)

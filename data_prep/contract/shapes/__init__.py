@@ -42,13 +42,14 @@ from data_prep.contract.shapes.scene import (
     held_out_pairs,
     scene_of,
 )
-from data_prep.contract.shapes.words import caption, is_true, statements
+from data_prep.contract.shapes.words import Noun, caption, is_true, nouns_of, statements
 
 __all__ = [
     "COLOURS",
     "COMPOSITION",
     "SHAPES",
     "SIZES",
+    "Noun",
     "Scene",
     "Thing",
     "asked",
@@ -56,6 +57,7 @@ __all__ = [
     "draw",
     "held_out_pairs",
     "is_true",
+    "nouns_of",
     "read",
     "scene_of",
     "statements",
