@@ -99,6 +99,6 @@ class AskImages(Seeing):
 
 WORDS = (
     "An answer is right where it is the very words. The same model is asked with the picture behind the "
-    "right one, and a model that has learned questions and answers alone without any; intervals are of 95 %, and so "
-    "are those of the difference between two answers to the same questions."
+    "right one, and a model that has learned questions and answers alone without any. Intervals are of 95 %, "
+    "and so are those of the difference between two answers to the same questions."
 )
