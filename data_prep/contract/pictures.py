@@ -154,7 +154,7 @@ def write_shard(
         for number, picture in enumerate(pictures):
             rows.append(_add(tar, f"{index:05d}-{number:06d}", index, picture))
     row = ASKED_ROW if asked else SAMPLE_ROW
-    table = np.array([one[: len(row)] for one in rows], dtype=row)
+    table = np.array([one[: len(row.names or ())] for one in rows], dtype=row)
     entry = PictureShard(
         path=name, bytes=temporary.stat().st_size, sha256=file_hash(temporary), samples=len(rows)
     )

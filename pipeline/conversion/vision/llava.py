@@ -143,7 +143,7 @@ def unused(config: PipelineConfig) -> dict[str, Tensor]:
     assert vision is not None
     width, inner = vision.hidden_size, vision.blocks.mlp_size
     last, norm = f"{VISION}encoder.layers.{vision.layers - 1}.", f"{VISION}post_layernorm"
-    found = {}
+    found: dict[str, Tensor] = {}
     for name in (f"{last}layer_norm1", f"{last}layer_norm2", norm):
         found |= {f"{name}.weight": torch.ones(width), f"{name}.bias": torch.zeros(width)}
     square = [f"self_attn.{one}_proj" for one in ("q", "k", "v", "out")]
