@@ -14,7 +14,10 @@ TRAINS: dict[str, tuple[str, ...]] = {
     "encoder_decoder": ("span_corruption", "denoising"),
 }
 """The objectives that train each architecture."""
-ON_IMAGES = ("image_classes", "masked_patches", "contrastive", "image_answers")
+ON_IMAGES = (
+    *("image_classes", "masked_patches", "contrastive", "image_answers"),
+    *("quantised_patches", "image_tokens"),
+)
 """Those that train what the section `vision` describes."""
 IN_TEXT = ("image_answers",)
 """Those of them whose model says words about images."""
@@ -34,6 +37,7 @@ class ObjectiveConfig(Settings):
             "pictures",
             "blind",
             "loss_on",
+            "text_dropped",
         }
     )
 
@@ -48,10 +52,13 @@ class ObjectiveConfig(Settings):
         "masked_patches",
         "contrastive",
         "image_answers",
+        "quantised_patches",
+        "image_tokens",
     ] = "causal_lm"
     """What the model learns to predict: GPT's next token, with a prefix seen whole; BERT's, ELECTRA's, T5's,
     BART's; of images their classes (ViT), what hidden patches look like (MAE), which text goes with which
-    (CLIP), the answers to questions about them (LLaVA)."""
+    (CLIP), the answers to questions about them (LLaVA), how a few codes say them (ViT-VQGAN), and those codes
+    one by one behind a text (Parti)."""
     noise_density: float | None = Field(None, gt=0.0, lt=1.0)
     """Share of tokens that is hidden; null is as published: 0.15, 0.3 of the words for denoising, and 0.75 of
     the patches for masked_patches."""
@@ -93,6 +100,8 @@ class ObjectiveConfig(Settings):
     """image_answers: whether the pictures are withheld, which leaves a language model."""
     loss_on: Literal["answers", "texts"] = "answers"
     """image_answers: whether answers alone are learned, or the questions too."""
+    text_dropped: float = Field(0.1, ge=0.0, lt=1.0)
+    """image_tokens: probability that an image is learned without its text, for guidance."""
 
     @property
     def has_sentence_task(self) -> bool:

@@ -10,6 +10,9 @@ Gopher and Chinchilla are in chinchilla.py, with what they have that no model he
 later are in open_models.py. Minerva is PaLM trained further. PaLM 2 has no presets: of its three
 sizes, S, M and L, Anil et al. 2023 publish that they are Transformers trained on a mixture of objectives like
 UL2's, and that L is much smaller than PaLM's largest and took more compute; neither parameters nor shapes.
+Of Parti's encoder-decoders Yu et al. 2022, table 1, publish layers, widths and heads. Norms, activations,
+biases and positions are not, nor what is counted: here they are GPT-2's, and with 16,000 pieces and 8,192
+codes the models called 350M and 750M have 380 and 783 million parameters. Their sparse attention is left out.
 """
 
 import math
@@ -61,6 +64,7 @@ T5: Values = {
     "initialization": "t5",
 }
 T5_1_1: Values = T5 | {"activation": "geglu", "tied_output": False}
+SWITCH: Values = T5 | {"initialization": "switch"}
 TRANSFORMER: Values = {
     "architecture": "encoder_decoder",
     "norm_placement": "post",
@@ -77,6 +81,7 @@ BART: Values = {
     "max_positions": 1024,
 }
 
+PARTI: Values = {"architecture": "encoder_decoder", "activation": "gelu", "max_positions": 1024}
 CLIP_TEXT: Values = {"activation": "quick_gelu", "max_positions": 77, "initialization": "plain"}
 
 
@@ -84,6 +89,18 @@ def tied_t5(layers: int, hidden_size: int, heads: int, feed_forward_size: int, *
     """T5 1.0, which shares its words with the output head, scaled by the width's root."""
     scale = {"logit_scale": hidden_size**-0.5, "feed_forward_size": feed_forward_size}
     return T5 | sized(layers, hidden_size, heads, **scale) | more
+
+
+def switched(count: int, every: int = 2) -> Values:
+    """Experts as the Switch Transformer has them (Fedus et al. 2022, sections 2.1 to 2.4)."""
+    capacity = {"capacity_factor": 1.25, "eval_capacity_factor": 2.0, "jitter": 0.01}
+    return {"experts": {"count": count, "active": 1, "normalise": False, "every": every} | capacity}
+
+
+def switch_base(count: int) -> Values:
+    """The released sizes of the base model, which differ in their experts and do not share words with the
+    output head."""
+    return SWITCH | sized(12, 768, 12, feed_forward_size=3072, tied_output=False) | switched(count)
 
 
 def transformer(layers: int, hidden_size: int, heads: int) -> Values:
@@ -95,6 +112,11 @@ def transformer(layers: int, hidden_size: int, heads: int) -> Values:
 def palm(layers: int, hidden_size: int, heads: int, head_size: int = 256) -> Values:
     """PaLM, whose heads do not fill the width at 540B."""
     return PALM | sized(layers, hidden_size, heads, head_size=head_size, logit_scale=hidden_size**-0.5)
+
+
+def parti(encoder_layers: int, layers: int, hidden_size: int, heads: int) -> Values:
+    """Parti, whose decoders may be deeper than their encoders."""
+    return PARTI | sized(layers, hidden_size, heads, encoder_layers=encoder_layers)
 
 
 PRESETS: dict[str, Values] = {
@@ -212,6 +234,18 @@ PRESETS: dict[str, Values] = {
     "t5-1.1-xl": T5_1_1 | sized(24, 2048, 32, feed_forward_size=5120),
     "t5-1.1-xxl": T5_1_1 | sized(24, 4096, 64, feed_forward_size=10240),
     "t5-1.1-tiny": T5_1_1 | TINY | {"feed_forward_size": 96},
+    # Fedus et al. 2022, table 9, by the number of experts; those of the base and large model as released
+    **{f"switch-base-{count}": switch_base(count) for count in (8, 16, 32, 64, 128, 256)},
+    "switch-large-128": SWITCH
+    | sized(24, 1024, 16, feed_forward_size=4096, tied_output=False)
+    | switched(128),
+    "switch-xxl-128": SWITCH
+    | sized(24, 4096, 64, feed_forward_size=10240, activation="geglu", tied_output=False)
+    | switched(128),
+    "switch-c-2048": SWITCH
+    | sized(15, 2080, 32, head_size=64, feed_forward_size=6144, tied_output=False)
+    | switched(2048, every=1),
+    "switch-tiny": SWITCH | TINY | {"feed_forward_size": 96, "tied_output": False} | switched(4),
     # Vaswani et al. 2017, table 3; layers are those of the encoder and of the decoder
     "transformer-base": transformer(6, 512, 8),
     "transformer-big": transformer(6, 1024, 16),
@@ -220,6 +254,12 @@ PRESETS: dict[str, Values] = {
     "bart-base": BART | sized(6, 768, 12),
     "bart-large": BART | sized(12, 1024, 16),
     "bart-tiny": BART | TINY,
+    # Yu et al. 2022, table 1; the tokens are those of the preset vit-vqgan-small of `vision`
+    "parti-350m": parti(12, 12, 1024, 16),
+    "parti-750m": parti(12, 36, 1024, 16),
+    "parti-3b": parti(12, 36, 2048, 32),
+    "parti-20b": parti(16, 64, 4096, 64),
+    "parti-tiny": PARTI | TINY | {"max_positions": 64},
     # Radford et al. 2021, table 20: the text towers beside the image towers B and L of `vision`
     "clip-text-b": CLIP_TEXT | sized(12, 512, 8),
     "clip-text-l": CLIP_TEXT | sized(12, 768, 12),

@@ -22,6 +22,7 @@ Flow: TypeAlias = dict[str, Tensor]
     cache                     no tensor but a `pipeline.models.cache.Cache`, where a decoder generates; then
                               `segments` are of all T columns
     memory_mask [B, 1, 1, S]  True where the decoder may look at the encoder's output
+    target_segments [B, S]    0 behind the last token of a decoder that has a weight, made where experts ask
     rotary, local_rotary      cosines and sines of rotary positions [2, ..., S, R]
     logit_bias [V]            added to the logits
     logits [S, B, V]          this tensor rank's columns
@@ -41,11 +42,14 @@ Flow: TypeAlias = dict[str, Tensor]
     restored [N, B, P]        what a decoder says of each patch
     image_states [N, B x I, H]  what stands for each patch of the I images of a text, as wide as words are
     image_places [B, I x N]   where in the text each of these stands; -1 for nowhere
+    codes [B, N]              the number of each patch's code
+    code_errors [B]           how far features are from their codes, float32
     image_features [B, D]     what stands for an image, and for a text
     text_features [B, D]
     scale [1]                 what cosines are multiplied by, float32
     expert_loss [B]           what keeps experts balanced, over the layers so far
     expert_load [L, E]        choices that fell on each expert of these layers
+    expert_dropped [L]        those of them that found no place
 """
 
 FLOATS = (
@@ -67,6 +71,7 @@ FLOATS = (
     "scores",
     "restored",
     "image_states",
+    "code_errors",
     "image_features",
     "text_features",
     "scale",

@@ -10,7 +10,9 @@ from pipeline.objectives.spans import SpanCorruption
 from pipeline.objectives.vision.answers import ImageAnswers
 from pipeline.objectives.vision.classes import ImageClasses
 from pipeline.objectives.vision.contrastive import Contrastive
+from pipeline.objectives.vision.image_tokens import ImageTokens
 from pipeline.objectives.vision.masked_patches import MaskedPatches
+from pipeline.objectives.vision.quantised_patches import QuantisedPatches
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "causal_lm": CausalLM,
@@ -23,6 +25,8 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "masked_patches": MaskedPatches,
     "contrastive": Contrastive,
     "image_answers": ImageAnswers,
+    "quantised_patches": QuantisedPatches,
+    "image_tokens": ImageTokens,
 }
 
 

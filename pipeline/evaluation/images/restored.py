@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.evaluation.images.loading import ImageModel
-from pipeline.models.vision.pixels import normalised, patched, unpatched
+from pipeline.models.vision.pixels import coloured, normalised, patched, unpatched
 from pipeline.objectives.pictures import ImageSamples
 from pipeline.objectives.vision.masked_patches import PATCH_EPSILON, masked_images
 from pipeline.objectives.vision.objective import vision_of
@@ -35,9 +35,7 @@ def restored(model: ImageModel, samples: ImageSamples) -> tuple[NDArray[np.uint8
         middle = true_BNP.mean(2, keepdim=True)
         said_BNP = said_BNP * (true_BNP.var(2, keepdim=True) + PATCH_EPSILON).sqrt() + middle
     mask_BN1 = hidden_BN.unsqueeze(2)
-    made = unpatched(torch.where(mask_BN1 > 0, said_BNP, true_BNP), vision.patch_size)
-    colours = made * torch.tensor(vision.std) + torch.tensor(vision.mean)
-    shown = (colours * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+    shown = coloured(torch.where(mask_BN1 > 0, said_BNP, true_BNP), vision).numpy()
     whole = torch.from_numpy(samples.pixels.astype(np.float32))
     grey = torch.full_like(true_BNP, GREY)
     seen = torch.where(mask_BN1 > 0, grey, patched(whole, vision.patch_size))
