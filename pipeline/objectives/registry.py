@@ -7,6 +7,7 @@ from pipeline.objectives.masked import MaskedLM
 from pipeline.objectives.objective import Objective
 from pipeline.objectives.replaced import ReplacedTokens
 from pipeline.objectives.spans import SpanCorruption
+from pipeline.objectives.vision.answers import ImageAnswers
 from pipeline.objectives.vision.classes import ImageClasses
 from pipeline.objectives.vision.contrastive import Contrastive
 from pipeline.objectives.vision.diffusion import Diffusion
@@ -25,6 +26,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "masked_patches": MaskedPatches,
     "contrastive": Contrastive,
     "diffusion": Diffusion,
+    "image_answers": ImageAnswers,
     "quantised_patches": QuantisedPatches,
     "image_tokens": ImageTokens,
 }
