@@ -11,6 +11,7 @@ from data_prep.contract.settings import InputError
 from data_prep.contract.stages import Kind
 from pipeline.stages.attention import AttentionMaps
 from pipeline.stages.cell import Cell
+from pipeline.stages.chains import Chains
 from pipeline.stages.compare import Compare
 from pipeline.stages.distill import Distill
 from pipeline.stages.dpo import Dpo
@@ -23,6 +24,7 @@ from pipeline.stages.instruct import Instruct
 from pipeline.stages.ppo import Ppo
 from pipeline.stages.pretrain import Pretrain
 from pipeline.stages.pretrain_images import PretrainImages
+from pipeline.stages.problems import Problems
 from pipeline.stages.reward import Reward
 from pipeline.stages.rows import Rows
 from pipeline.stages.scaling import Scaling
@@ -51,6 +53,8 @@ OWN: tuple[type[Kind], ...] = (
     EmbedImages,
     RestoreImages,
     ImageBaselines,
+    Problems,
+    Chains,
 )
 
 

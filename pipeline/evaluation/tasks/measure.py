@@ -47,13 +47,19 @@ class Measurement:
         for suite in self.suites:
             encoder = Encoder(model, chat)
             found[suite.name] = {
-                task.task.task: figures(task, self._ask(suite, task, encoder, run, identity))
+                task.task.task: figures(task, self._ask(suite.name, task, encoder, run, identity))
                 for task in suite.tasks
                 if generate or not task.task.generates
             }
         return found
 
-    def _ask(self, suite: Suite, task: LoadedTask, encoder: Encoder, run: str, identity: str) -> list[Record]:
+    def records(
+        self, task: LoadedTask, suite: str, model: LanguageModel, run: str, identity: str
+    ) -> list[Record]:
+        """Every question of one task of a suite with all that came of it."""
+        return self._ask(suite, task, Encoder(model, chat=False), run, identity)
+
+    def _ask(self, suite: str, task: LoadedTask, encoder: Encoder, run: str, identity: str) -> list[Record]:
         records: list[Record] = []
         reused = 0
         for sitting in task.sittings(self.seed):
@@ -63,7 +69,7 @@ class Measurement:
                 some = sitting.questions[start : start + QUESTIONS_PER_PART]
                 reused += part.is_file()
                 records += self._part(part, sitting, some, encoder, run)
-                self._parts[suite.name].append(part)
+                self._parts[suite].append(part)
         if reused:
             self.notify(f"eval: {run}: {task.task.task} goes on from {reused} finished parts")
         return records
