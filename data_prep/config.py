@@ -12,7 +12,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from data_prep.contract.settings import Settings
 from data_prep.filters.settings import FilterConfig
 
-WITHOUT_PATHS = ("python_docs", "sums")
+WITHOUT_PATHS = ("python_docs", "letters")
 """Kinds of corpora that are there without any file of the recipe's."""
 
 
@@ -90,15 +90,15 @@ class ShardConfig(Settings):
     last; empty copies nothing."""
 
 
-class SumsConfig(Settings):
-    """Sums of named digits with ways to their answers; `data_prep.contract.sums` has their rules."""
+class LettersConfig(Settings):
+    """Problems of letters with ways to their answers; `data_prep.contract.letters` has their rules."""
 
     texts: PositiveInt = 10_000
     """Texts of each of the five forms."""
     fewest: int = Field(2, ge=2, le=26)
-    """Terms of the shortest problems."""
-    most: int = Field(5, ge=4, le=26)
-    """Terms of the longest problems; 4 at least, as shorter ones are not taken apart."""
+    """Letters of the shortest problems."""
+    most: int = Field(5, ge=3, le=26)
+    """Letters of the longest problems; 3 at least, as shorter ones are not taken apart."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -110,15 +110,15 @@ class SumsConfig(Settings):
 class CorpusConfig(Settings):
     """Where the documents come from and which of them become the dataset."""
 
-    later = frozenset({"sums"})
+    later = frozenset({"letters"})
 
-    kind: Literal["python_docs", "warc", "wet", "html", "text", "jsonl", "parquet", "sums"] = "python_docs"
+    kind: Literal["python_docs", "warc", "wet", "html", "text", "jsonl", "parquet", "letters"] = "python_docs"
     """What the corpus is: the documentation inside the installed Python packages, crawl files (WARC and
     legacy ARC), texts that Common Crawl extracted (WET), HTML pages, plain text, JSON lines, Parquet, or
     problems that are made by rules."""
     paths: list[str] = Field(default_factory=list)
     """Files, folders (with all that lies in them), globs, and URLs of the same (s3://, gs://, https://); a
-    name that ends in `.paths` or `.paths.gz` is a list of them. python_docs and sums need none."""
+    name that ends in `.paths` or `.paths.gz` is a list of them. python_docs and letters need none."""
     path_prefix: str = ""
     """Put before each line of such lists, for example https://data.commoncrawl.org/."""
     max_bytes: PositiveInt | None = None
@@ -140,7 +140,7 @@ class CorpusConfig(Settings):
     decontaminate: DecontaminateConfig = DecontaminateConfig()
     pii: bool = True
     """Replace e-mail addresses and public IPv4 addresses by placeholders; not in python_docs."""
-    sums: SumsConfig = SumsConfig()
+    letters: LettersConfig = LettersConfig()
     shards: ShardConfig = ShardConfig()
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from pathlib import Path
 from data_prep.config import CorpusConfig
 from data_prep.contract.settings import InputError
 from data_prep.documents import Item
-from data_prep.sources import arc, html, jsonl, parquet, python_docs, sums, text, warc
+from data_prep.sources import arc, html, jsonl, letters, parquet, python_docs, text, warc
 from data_prep.sources.files import LISTS, Found, InputFile, find_local, real_place
 from data_prep.sources.lists import Entry, read_list
 from data_prep.sources.remote import is_remote, list_remote
@@ -35,8 +35,8 @@ def list_files(
     """
     if corpus.kind == "python_docs":
         return python_docs.installed().files
-    if corpus.kind == "sums":
-        return sums.inputs(corpus.sums, seed)
+    if corpus.kind == "letters":
+        return letters.inputs(corpus.letters, seed)
     suffixes = SUFFIXES[corpus.kind]
     found: dict[str, InputFile] = {}
     with ThreadPoolExecutor(CONNECTIONS) as pool:  # a crawl's list names tens of thousands of URLs
@@ -84,5 +84,5 @@ def read_file(file: InputFile, corpus: CorpusConfig) -> Iterator[Item]:
             return jsonl.read(file, corpus.text_field)
         case "parquet":
             return parquet.read(file, corpus.text_field)
-        case "sums":
-            return sums.read(file, corpus.sums)
+        case "letters":
+            return letters.read(file, corpus.letters)

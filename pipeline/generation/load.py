@@ -71,7 +71,7 @@ class LoadedModel:
         tokens_1S = torch.tensor([[*row]], device=self.device)
         if self.config.model.architecture == "encoder_decoder":
             return self.module.encode({"encoder_tokens": tokens_1S})["memory"][:, 0]
-        return self.module({"tokens": tokens_1S})["hidden"][:, 0]
+        return self.module.hidden({"tokens": tokens_1S})[:, 0]
 
     def session(self, sources: Rows | None = None) -> Session:
         """Rows that the decoder goes on with, each behind an encoder's source where there is an encoder."""

@@ -1,6 +1,6 @@
-"""The kind of stage that makes tasks of problems that no text of the corpus `sums` has.
+"""The kind of stage that makes tasks of problems that no text of the corpus `letters` has.
 
-problems: {kind: problems, terms: {two: [2], three to five: [3, 4, 5], eight: [8]}}
+problems: {kind: problems, letters: {two: [2], three to five: [3, 4, 5], eight: [8]}}
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import Field, PositiveInt, field_validator
 
-from data_prep.contract import sums
+from data_prep.contract import letters as rules
 from data_prep.contract.receipt import Receipt, write_atomic
 from data_prep.contract.report import Code, Section, StageReport, Text
 from data_prep.contract.settings import Settings
@@ -20,32 +20,30 @@ from data_prep.contract.stages import Kind, Notify, Stage
 SUITE = "suite"
 """What a stage gives that makes tasks: a folder of task files with their rows."""
 EXAMPLES = "examples.jsonl"
-SHOWN = 3
-"""Problems of each task that the report shows."""
 
 
 class ProblemsConfig(Settings):
-    terms: dict[str, list[int]] = Field(
+    letters: dict[str, list[int]] = Field(
         default_factory=lambda: {"short": [3, 4, 5], "long": [8]}, min_length=1
     )
-    """Tasks by name: how many terms their problems have, in turn."""
+    """Tasks by name: how many letters their problems have, in turn."""
     count: PositiveInt = 200
     """Problems of each task."""
-    example_terms: list[int] = Field(default_factory=lambda: [4, 5], min_length=1)
-    """Terms of the examples, in turn."""
+    example_letters: list[int] = Field(default_factory=lambda: [4, 5], min_length=1)
+    """Letters of the examples, in turn."""
     examples: PositiveInt = 32
     """Problems that examples are drawn from."""
 
-    @field_validator("terms")
+    @field_validator("letters")
     @classmethod
-    def _can_be(cls, terms: dict[str, list[int]]) -> dict[str, list[int]]:
-        for name, lengths in terms.items():
+    def _can_be(cls, letters: dict[str, list[int]]) -> dict[str, list[int]]:
+        for name, lengths in letters.items():
             if not re.fullmatch(r"\w[\w -]*", name) or f"{name}.jsonl" == EXAMPLES:
                 raise ValueError(f"{name!r} is no name of a task; letters, digits and spaces are expected")
             _check_lengths(lengths)
-        return terms
+        return letters
 
-    @field_validator("example_terms")
+    @field_validator("example_letters")
     @classmethod
     def _examples_can_be(cls, lengths: list[int]) -> list[int]:
         _check_lengths(lengths)
@@ -53,13 +51,13 @@ class ProblemsConfig(Settings):
 
 
 def _check_lengths(lengths: list[int]) -> None:
-    most = len(sums.NAMES)
+    most = len(rules.LETTERS)
     if not lengths or not all(2 <= one <= most for one in lengths):
-        raise ValueError(f"problems of {lengths} terms; each from 2 to {most} is expected")
+        raise ValueError(f"problems of {lengths} letters; each from 2 to {most} is expected")
 
 
 class Problems(Kind):
-    """`problems`: held-out sums as task files, with a way to each answer and easier questions before it."""
+    """`problems`: task files of held-out problems, with ways to the answers and easier questions."""
 
     name, gives, settings = "problems", SUITE, ProblemsConfig
 
@@ -67,20 +65,20 @@ class Problems(Kind):
         """Write the tasks and their rows."""
         settings = stage.settings
         assert isinstance(settings, ProblemsConfig)
-        shown = [row(stage.seed, settings.example_terms, number) for number in range(settings.examples)]
+        shown = [row(stage.seed, settings.example_letters, number) for number in range(settings.examples)]
         write_atomic(stage.folder / EXAMPLES, lines(shown))
-        for name, terms in settings.terms.items():
-            rows = [row(stage.seed, terms, settings.examples + number) for number in range(settings.count)]
+        for name, lengths in settings.letters.items():
+            rows = [row(stage.seed, lengths, settings.examples + number) for number in range(settings.count)]
             file = name.replace(" ", "_")
             write_atomic(stage.folder / f"{file}.jsonl", lines(rows))
             write_atomic(stage.folder / f"{file}.yaml", yaml.safe_dump(task(name, f"{file}.jsonl")))
-        notify(f"{stage.name}: {settings.count} problems of each of {', '.join(settings.terms)}")
-        return {"tasks": dict.fromkeys(settings.terms, settings.count), "examples": settings.examples}
+        notify(f"{stage.name}: {settings.count} problems of each of {', '.join(settings.letters)}")
+        return {"tasks": dict.fromkeys(settings.letters, settings.count), "examples": settings.examples}
 
     def report(self, folder: Path, receipt: Receipt) -> StageReport:
         """Some problems of each task."""
         shown = [
-            Code(path.read_text().split("\n", SHOWN)[0], path.stem.replace("_", " "))
+            Code(path.read_text().partition("\n")[0], path.stem.replace("_", " "))
             for path in sorted(folder.glob("*.jsonl"))
         ]
         return StageReport(
@@ -88,14 +86,14 @@ class Problems(Kind):
         )
 
 
-def row(seed: int, terms: list[int], number: int) -> dict[str, str]:
-    """Held-out problem `number`, of as many terms as its turn says."""
-    found = sums.problem(seed, terms[number % len(terms)], number)
+def row(seed: int, lengths: list[int], number: int) -> dict[str, str]:
+    """Held-out problem `number`, of as many letters as its turn says."""
+    found = rules.problem(seed, lengths[number % len(lengths)], number)
     return {
-        "question": sums.question(found),
-        "answer": sums.answer(found),
-        "rationale": sums.chain(found),
-        "easier": "\n".join(sums.easier(found)),
+        "question": rules.question(found),
+        "answer": rules.answer(found),
+        "rationale": rules.chain(found),
+        "easier": "\n".join(rules.easier(found)),
     }
 
 
@@ -103,7 +101,7 @@ def task(name: str, rows: str) -> dict[str, Any]:
     """A task file over rows."""
     return {
         "task": name,
-        "about": "The last digit of a sum, in words.",
+        "about": "The last digit of the sum of letters' places in the alphabet.",
         "rows": rows,
         "question": "question",
         "answer": "answer",
