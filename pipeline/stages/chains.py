@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from data_prep.contract.reading import read_json
 from data_prep.contract.receipt import Receipt, fingerprint, write_atomic
@@ -33,8 +33,12 @@ RESULTS = "results.json"
 
 
 class ChainsConfig(Settings):
+    not_in_fingerprint = frozenset({"processes"})
+
     ways: dict[str, WaySettings] = Field(min_length=1)
     """Ways of reasoning by name; each is asked every task, or those that it names."""
+    processes: PositiveInt | None = None
+    """Processes that hold the model and are put a share of the questions; null has one a GPU."""
 
 
 class Chains(Kind):
@@ -65,6 +69,7 @@ class Chains(Kind):
         """Ask every task in every way."""
         from pipeline.evaluation.evaluate import identity
         from pipeline.evaluation.tasks.measure import Measurement
+        from pipeline.evaluation.workers import Workers, processes
         from pipeline.generation.load import load_model
 
         settings, of, suite = stage.settings, stage.source("of"), stage.source("suite")
@@ -77,11 +82,12 @@ class Chains(Kind):
         asking = Measurement(
             [Suite(stage.name, [one for *_, one in asked])], stage.folder, stage.seed, notify
         )
-        for task, way, loaded in asked:
-            records = asking.records(loaded, stage.name, model, of.label, mark)
-            about = worth(loaded, records, stage.seed)
-            found.setdefault(task, {})[way] = about
-            notify(f"{stage.name}: {task}, {way}: {about['share']:.1%} of {about['n']} right")
+        with Workers(model, of.path, processes(settings.processes)) as workers:
+            for task, way, loaded in asked:
+                records = asking.records(loaded, stage.name, workers, of.label, mark)
+                about = worth(loaded, records, stage.seed)
+                found.setdefault(task, {})[way] = about
+                notify(f"{stage.name}: {task}, {way}: {about['share']:.1%} of {about['n']} right")
         asking.finish()
         tests = compared(found, settings.ways)
         results = {"run": of.label, "tasks": found, "tests": tests}

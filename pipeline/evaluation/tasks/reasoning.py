@@ -53,14 +53,14 @@ class ModelAsk:
 def reason(sitting: Sitting, questions: Sequence[Question], encoder: Encoder, run: str) -> list[Record]:
     """Ask a model some questions of a sitting by the task's way of reasoning.
 
-    What it costs to find examples is shared by the questions.
+    What it costs to find examples is shared by all questions of the sitting.
     """
     task, how = sitting.task, sitting.task.chain
     assert how is not None
     ask = ModelAsk(encoder, how, sitting.seed)
-    shown = sitting.examples(questions[0])
+    shown = sitting.examples(sitting.questions[0])
     way = way_of(how, shown, sitting, ask)
-    read, said = (one / len(questions) for one in (ask.prompt_tokens, ask.tokens))
+    read, said = (one / len(sitting.questions) for one in (ask.prompt_tokens, ask.tokens))
     solved = way([one.context for one in questions], ask)
     found = []
     for question, one in zip(questions, solved, strict=True):

@@ -93,5 +93,5 @@ def test_texts_and_problems_are_functions_of_their_numbers() -> None:
 
 def test_the_words_are_those_of_the_prompts() -> None:
     assert SUBQUESTIONS == ways.SUBQUESTIONS
-    assert "Let's think step by step." == ways.STEP_BY_STEP
+    assert ways.STEP_BY_STEP == "Let's think step by step."
     assert (answer("ckf"), chain("kcf")) == ("zero", "k one. c three, four. f six, zero.")

@@ -17,6 +17,7 @@ from pipeline.evaluation.tasks.encoding import Encoder, split
 from pipeline.evaluation.tasks.measure import Measurement
 from pipeline.evaluation.tasks.records import read_records
 from pipeline.evaluation.tasks.suites import load, read_suite
+from pipeline.evaluation.workers import Workers
 from tests.pipeline import tiny
 from tests.pipeline.evaluation.fakes import Bigram, bigram_of, random_bigram
 from tests.pipeline.evaluation.tasks.files import ROWS, write_task
@@ -191,7 +192,7 @@ def test_a_killed_evaluation_goes_on_from_its_finished_parts(
     suite, said = read_suite(tmp_path / "suite"), []
     monkeypatch.setattr(measure, "QUESTIONS_PER_PART", 2)
     whole = Measurement([suite], tmp_path / "whole", 1, said.append)
-    expected = whole.ask(model, "one", "weights", False)
+    expected = whole.ask(Workers(model), "one", "weights", False)
     whole.finish()
     calls = []
 
@@ -203,9 +204,9 @@ def test_a_killed_evaluation_goes_on_from_its_finished_parts(
 
     monkeypatch.setattr(measure, "ask", killed)
     with pytest.raises(KeyboardInterrupt):
-        Measurement([suite], tmp_path / "again", 1, said.append).ask(model, "one", "weights", False)
+        Measurement([suite], tmp_path / "again", 1, said.append).ask(Workers(model), "one", "weights", False)
     again = Measurement([suite], tmp_path / "again", 1, said.append)
-    assert again.ask(model, "one", "weights", False) == expected
+    assert again.ask(Workers(model), "one", "weights", False) == expected
     again.finish()
     assert len(calls) == 4 + 3  # six parts, of which three were finished
     assert "goes on from 3 finished parts" in said[-1]
