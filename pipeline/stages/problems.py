@@ -38,7 +38,7 @@ class ProblemsConfig(Settings):
     @classmethod
     def _can_be(cls, letters: dict[str, list[int]]) -> dict[str, list[int]]:
         for name, lengths in letters.items():
-            if not re.fullmatch(r"\w[\w -]*", name) or f"{name}.jsonl" == EXAMPLES:
+            if not re.fullmatch(r"\w[\w -]*", name):
                 raise ValueError(f"{name!r} is no name of a task; letters, digits and spaces are expected")
             _check_lengths(lengths)
         return letters
@@ -67,9 +67,9 @@ class Problems(Kind):
         assert isinstance(settings, ProblemsConfig)
         shown = [row(stage.seed, settings.example_letters, number) for number in range(settings.examples)]
         write_atomic(stage.folder / EXAMPLES, lines(shown))
-        for name, lengths in settings.letters.items():
+        for place, (name, lengths) in enumerate(settings.letters.items(), 1):
             rows = [row(stage.seed, lengths, settings.examples + number) for number in range(settings.count)]
-            file = name.replace(" ", "_")
+            file = f"{place:02}_{name.replace(' ', '_')}"  # tasks of a folder come by the names of their files
             write_atomic(stage.folder / f"{file}.jsonl", lines(rows))
             write_atomic(stage.folder / f"{file}.yaml", yaml.safe_dump(task(name, f"{file}.jsonl")))
         notify(f"{stage.name}: {settings.count} problems of each of {', '.join(settings.letters)}")
