@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from data_prep.contract.settings import InputError
 
@@ -30,12 +31,16 @@ _NOT_PRINTED = re.compile(f"(?![\n\t])[{_CONTROL}]")
 _PASSWORD = re.compile(r"(?<=://)([^\s/?#:@\[]*):[^\s/?#]*@")
 _WITH_SLASH = re.compile(r"(?<=://)([^\s/?#:@\[]*):(?!\d*[/?#])(?:[^\s@:]|:(?!//)){0,500}@")
 """A password that should have been quoted: without it, what follows the colon would be no port."""
-_ONLY_TOKEN = re.compile(r"(?:(?<=http://)|(?<=https://))[^\s/?#:@\[]+@")
+_WITH_BLANK = re.compile(
+    r"(?<=://)([^\s/?#:@\[]*):(?!\d*[/?#\s])(?!\s)(?:[^\n\t@:'\"]|:(?!//)){0,200}@(?=[\w\[])"
+)
+"""One with blanks, as people write them."""
+_ONLY_TOKEN = re.compile(r"((?:https?|ftps?|s3[an]?|gs)://)[^\s/?#:@\[]+@")
 _BARE = re.compile(r"(?:(?<=//)|(?<=\\\\)|(?<![\w.~%+/\\-]))([\w.~%+-]{1,64}):[^\s/@:'\"]{1,500}@(?=[\w\[])")
 """What proxies are given as, and what is left of an address whose slashes are missing: `joe:secret@host`."""
 _SECRET = (
     r"[\w.-]{0,40}(?:sig|signature|token|secret|passw(?:or)?d|passphrase|pwd|credentials?|key|keyid|auth|"
-    r"authorization|sessionid|sessid)|(?:[\w.-]{0,40}[._-])?(?:sid|pass|session|jwt|bearer)"
+    r"authorization|sessionid|sessid)|(?:[\w.-]{0,40}[._-])?(?:sid|pass|session|jwt|bearer|code|policy|key-pair-id)"
 )
 _PARAMETER = re.compile(
     rf"((?:[?&;#]|%(?:3f|26|3b|23))(?:{_SECRET})(?:\[\]|%5b%5d)?(?:=|%3d)['\"]?)"
@@ -44,6 +49,8 @@ _PARAMETER = re.compile(
 )
 """What signs or opens an address in its query or behind its #: signed URLs of S3, GCS and Azure, tokens of
 interfaces; also where the address is itself quoted in the query of another."""
+_QUOTED_NAME = re.compile(r"(?<=[?&;#])([^\s&;#=]{0,80}%[^\s&;#=]{1,80})=[^\s&;#'\"]+")
+"""A parameter whose name is itself quoted: `to%6Ben`."""
 _HEADER = re.compile(
     r"((?:authorization|cookie)['\"]?\s{0,3}[:=]\s{0,3}b?['\"]?)[^\s'\",][^'\"\n]*", re.IGNORECASE
 )
@@ -104,11 +111,18 @@ def one_line(text: str) -> str:
 def without_password(text: str) -> str:
     """The text with the secrets of every address in it replaced: `https://joe:***@host/a?sig=***`.
 
-    An address of the web that names a user alone loses that, as tokens are given so.
+    An address of the web or of a bucket that names a user alone loses that, as tokens are given so.
     """
-    text = _WITH_SLASH.sub(r"\1:***@", _PASSWORD.sub(r"\1:***@", text))
-    text = _BARE.sub(r"\1:***@", _ONLY_TOKEN.sub("***@", text))
-    return _HEADER.sub(r"\1***", _PARAMETER.sub(r"\1***", text))
+    for password in (_PASSWORD, _WITH_SLASH, _WITH_BLANK):
+        text = password.sub(r"\1:***@", text)
+    text = _BARE.sub(r"\1:***@", _ONLY_TOKEN.sub(r"\1***@", text))
+    text = _QUOTED_NAME.sub(_without_value, _PARAMETER.sub(r"\1***", text))
+    return _HEADER.sub(r"\1***", text)
+
+
+def _without_value(found: re.Match[str]) -> str:
+    secret = _PARAMETER.fullmatch(f"?{unquote(found[1])}=x")
+    return f"{found[1]}=***" if secret else found[0]
 
 
 def shown(text: str) -> str:

@@ -29,9 +29,10 @@ SINGLE_BYTE = (
     | {f"windows-{n}": f"cp{n}" for n in (874, *range(1250, 1259))}
     | {"ibm866": "cp866", "koi8-r": "koi8_r", "koi8-u": "koi8_u", "macintosh": "mac_roman"}
     | {"iso-8859-8-i": "iso8859_8", "x-mac-cyrillic": "mac_cyrillic"}
-    | {"ibm852": "cp852", "ibm855": "cp855", "ibm865": "cp865", "mac-centraleurope": "mac_latin2"}
+    | {f"ibm{n}": f"cp{n}" for n in (737, 850, 852, 855, 857, 862, 865, 869)}
+    | {"mac-centraleurope": "mac_latin2", "mac-greek": "mac_greek", "mac-turkish": "mac_turkish"}
 )
-"""The last line's are not in the standard: old texts are in them, and detection finds them."""
+"""The last two lines' are not in the standard: old texts are in them, and detection finds them."""
 
 OTHERWISE = {("koi8-u", 0xAE): "\u045e", ("koi8-u", 0xBE): "\u040e", ("windows-1255", 0xCA): "\u05ba"}
 """Single bytes that Python reads as something else, or not at all."""

@@ -12,8 +12,9 @@ from resiliparse.parse.encoding import detect_encoding
 
 from data_prep.cleaning import REPLACED
 from data_prep.contract.utf8 import mark_of
-from data_prep.extract.encodings import decode
+from data_prep.extract.encodings import SINGLE_BYTE, decode
 from data_prep.extract.labels import name_of
+from data_prep.extract.unlikely import likelier
 
 PRESCAN = 1024
 SAMPLE = 1 << 20
@@ -51,13 +52,15 @@ _CHARSET = re.compile(
 _XML = re.compile(
     rb"<\?xml[\t\n\f\r ][^>]*?encoding" + _SPACE + rb"*=" + _SPACE + rb"*(?:\"([^\"]*)\"|'([^']*)')"
 )
-_PARAMETER = re.compile(r";\s*charset\s*=\s*\"?([^\s;,\"]+)", re.IGNORECASE)
+_PARAMETER = re.compile(r";\s*([\w-]+)\s*=\s*(?:\"([^\"]*)\"?|([^\s;,\"]*))")
 
 
 def charset_of(content_type: str) -> str:
     """The label that a Content-Type header names; empty where it names none."""
-    found = _PARAMETER.search(content_type)
-    return found[1] if found else ""
+    for name, quoted, plain in _PARAMETER.findall(content_type):
+        if name.lower() == "charset":
+            return str(quoted or plain)
+    return ""
 
 
 def decode_page(content: bytes, charset: str = "") -> str:
@@ -138,7 +141,8 @@ def detected(content: bytes) -> str:
         return "utf-8"
     found = (detect_encoding(content, html5_compatible=False) or "").lower().replace("_", "-")
     name = DETECTED.get(found) or name_of(found)
-    return name if name and name != "replacement" else "utf-8"
+    name = name if name and name != "replacement" else "utf-8"
+    return likelier(content, name) if name == "utf-8" or name in SINGLE_BYTE else name
 
 
 def _looks_like_utf8(content: bytes) -> bool:

@@ -14,7 +14,7 @@ TRAINS: dict[str, tuple[str, ...]] = {
     "encoder_decoder": ("span_corruption", "denoising"),
 }
 """The objectives that train each architecture."""
-ON_IMAGES = ("image_classes", "masked_patches", "contrastive")
+ON_IMAGES = ("image_classes", "masked_patches", "contrastive", "quantised_patches", "image_tokens")
 """Those that train what the section `vision` describes."""
 
 
@@ -28,6 +28,7 @@ class ObjectiveConfig(Settings):
             "mixup",
             "cutmix",
             "normalised_patches",
+            "text_dropped",
         }
     )
 
@@ -41,10 +42,12 @@ class ObjectiveConfig(Settings):
         "image_classes",
         "masked_patches",
         "contrastive",
+        "quantised_patches",
+        "image_tokens",
     ] = "causal_lm"
     """What the model learns to predict: GPT's next token, with a prefix seen whole; BERT's, ELECTRA's, T5's,
     BART's; of images their classes (ViT), what hidden patches look like (MAE), which text goes with which
-    (CLIP)."""
+    (CLIP), how a few codes say them (ViT-VQGAN), and those codes one by one behind a text (Parti)."""
     noise_density: float | None = Field(None, gt=0.0, lt=1.0)
     """Share of tokens that is hidden; null is as published: 0.15, 0.3 of the words for denoising, and 0.75 of
     the patches for masked_patches."""
@@ -77,6 +80,9 @@ class ObjectiveConfig(Settings):
     """image_classes: the same for a box of one image in another; with both each pair has one of them."""
     normalised_patches: bool = True
     """masked_patches: whether a patch is wanted less its own mean over its own deviation."""
+
+    text_dropped: float = Field(0.1, ge=0.0, lt=1.0)
+    """image_tokens: probability that an image is learned without its text, for guidance."""
 
     @property
     def has_sentence_task(self) -> bool:

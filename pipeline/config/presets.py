@@ -10,6 +10,9 @@ Gopher and Chinchilla are in chinchilla.py, with what they have that no model he
 later are in open_models.py. Minerva is PaLM trained further. PaLM 2 has no presets: of its three
 sizes, S, M and L, Anil et al. 2023 publish that they are Transformers trained on a mixture of objectives like
 UL2's, and that L is much smaller than PaLM's largest and took more compute; neither parameters nor shapes.
+Of Parti's encoder-decoders Yu et al. 2022, table 1, publish layers, widths and heads. Norms, activations,
+biases and positions are not, nor what is counted: here they are GPT-2's, and with 16,000 pieces and 8,192
+codes the models called 350M and 750M have 380 and 783 million parameters. Their sparse attention is left out.
 """
 
 import math
@@ -77,6 +80,7 @@ BART: Values = {
     "max_positions": 1024,
 }
 
+PARTI: Values = {"architecture": "encoder_decoder", "activation": "gelu", "max_positions": 1024}
 CLIP_TEXT: Values = {"activation": "quick_gelu", "max_positions": 77, "initialization": "plain"}
 
 
@@ -95,6 +99,11 @@ def transformer(layers: int, hidden_size: int, heads: int) -> Values:
 def palm(layers: int, hidden_size: int, heads: int, head_size: int = 256) -> Values:
     """PaLM, whose heads do not fill the width at 540B."""
     return PALM | sized(layers, hidden_size, heads, head_size=head_size, logit_scale=hidden_size**-0.5)
+
+
+def parti(encoder_layers: int, layers: int, hidden_size: int, heads: int) -> Values:
+    """Parti, whose decoders may be deeper than their encoders."""
+    return PARTI | sized(layers, hidden_size, heads, encoder_layers=encoder_layers)
 
 
 PRESETS: dict[str, Values] = {
@@ -220,6 +229,12 @@ PRESETS: dict[str, Values] = {
     "bart-base": BART | sized(6, 768, 12),
     "bart-large": BART | sized(12, 1024, 16),
     "bart-tiny": BART | TINY,
+    # Yu et al. 2022, table 1; the tokens are those of the preset vit-vqgan-small of `vision`
+    "parti-350m": parti(12, 12, 1024, 16),
+    "parti-750m": parti(12, 36, 1024, 16),
+    "parti-3b": parti(12, 36, 2048, 32),
+    "parti-20b": parti(16, 64, 4096, 64),
+    "parti-tiny": PARTI | TINY | {"max_positions": 64},
     # Radford et al. 2021, table 20: the text towers beside the image towers B and L of `vision`
     "clip-text-b": CLIP_TEXT | sized(12, 512, 8),
     "clip-text-l": CLIP_TEXT | sized(12, 768, 12),

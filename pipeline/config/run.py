@@ -41,27 +41,49 @@ class PipelineConfig(Settings):
             return self
         self._layout_fits_model()
         learned = self.model.positions == "learned"
-        if learned and self.model.max_positions and self.model.max_positions < self.data.sequence_length:
+        if learned and self.model.max_positions and self.model.max_positions < self.longest:
             raise ValueError(
                 f"model.max_positions {self.model.max_positions} is less than "
-                f"data.sequence_length {self.data.sequence_length}"
+                + (
+                    f"the {self.longest} tokens of an image"
+                    if self.longest > self.data.sequence_length
+                    else f"data.sequence_length {self.data.sequence_length}"
+                )
             )
         return self
 
     @property
     def reads_text(self) -> bool:
         """Whether the section `model` is a part of what is trained."""
-        return self.vision is None or self.objective.kind == "contrastive"
+        return self.vision is None or self.objective.kind in ("contrastive", "image_tokens")
+
+    @property
+    def longest(self) -> int:
+        """Most tokens of a sequence of the section `model`: of a text, or of an image as tokens."""
+        tokens = self.vision.patches if self.vision and self.objective.kind == "image_tokens" else 0
+        return max(self.data.sequence_length, tokens)
 
     def _vision_fits(self, vision: VisionConfig) -> None:
         sizes = self.parallel
-        vision.check_layout(sizes.tensor, sizes.pipeline, sizes.sequence)
-        if self.objective.kind == "masked_patches" and (
+        if self.objective.kind == "image_tokens":
+            if self.model.architecture != "encoder_decoder":
+                raise ValueError(
+                    "objective.kind image_tokens needs model.architecture encoder_decoder; it is "
+                    f"{self.model.architecture}"
+                )
+        else:
+            vision.check_layout(sizes.tensor, sizes.pipeline, sizes.sequence)
+        if self.objective.kind in ("masked_patches", "quantised_patches") and (
             vision.architecture != "vit" or self.parallel.sequence
         ):
             raise ValueError(
-                "objective.kind masked_patches hides patches from a sequence of them; it needs "
-                "vision.architecture vit and parallel.sequence false"
+                f"objective.kind {self.objective.kind} takes patches one by one from a sequence of them; it "
+                "needs vision.architecture vit and parallel.sequence false"
+            )
+        if self.objective.kind in ("quantised_patches", "image_tokens") and vision.quantiser is None:
+            raise ValueError(
+                f"objective.kind {self.objective.kind} needs the section vision.quantiser, such as "
+                "{codes: 8192, code_size: 32}"
             )
         mixes = [name for name in ("mixup", "cutmix") if getattr(self.objective, name)]
         if mixes and self.train.micro_batch % 2:
@@ -136,7 +158,7 @@ class PipelineConfig(Settings):
     @property
     def position_table(self) -> int:
         """Length of the table of learned positions."""
-        return self.model.max_positions or self.data.sequence_length
+        return self.model.max_positions or self.longest
 
     @property
     def context_length(self) -> int:

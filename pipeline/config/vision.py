@@ -7,6 +7,7 @@ from pydantic import Field, PositiveFloat, model_validator
 from data_prep.contract.problems import did_you_mean
 from data_prep.contract.settings import Settings
 from pipeline.config.model import Layers, ModelConfig, Width
+from pipeline.config.quantiser import QuantiserConfig
 from pipeline.config.vision_presets import VISION_PRESETS
 
 CHANNELS = 3
@@ -15,6 +16,8 @@ Colours = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
 
 
 class VisionConfig(Settings):
+    later = frozenset({"quantiser"})
+
     preset: str | None = None
     """A published model, such as vit-b16: it gives every key of this section that the recipe leaves out."""
     architecture: Literal["vit", "swin"] = "vit"
@@ -59,8 +62,10 @@ class VisionConfig(Settings):
     """Classes that a classification head tells apart; null takes those of the dataset."""
     joint_size: Width | None = None
     """Width of the space shared with texts (CLIP), whose tower is the section `model`; null has no texts."""
+    quantiser: QuantiserConfig | None = None
+    """How images become tokens of a codebook (ViT-VQGAN); null has none."""
     decoder_layers: Layers = 8
-    """Layers of a masked autoencoder's decoder."""
+    """Layers of the decoder of a masked autoencoder or of a quantiser."""
     decoder_hidden_size: Width = 512
     """Width of that decoder."""
     decoder_heads: Width = 16
@@ -97,6 +102,13 @@ class VisionConfig(Settings):
         self._stages_go_together()
         if self.pooling == "class" and not self.class_token:
             raise ValueError("pooling class needs class_token true; pooling mean does not")
+        if self.quantiser is not None and (
+            self.class_token or self.architecture != "vit" or self.decoder_hidden_size % 4
+        ):
+            raise ValueError(
+                "a quantiser needs architecture vit, class_token false with pooling mean, and a "
+                "decoder_hidden_size that 4 divides"
+            )
         if self.positions == "sinusoidal" and (self.hidden_size % 4 or self.decoder_hidden_size % 4):
             raise ValueError(
                 "positions sinusoidal needs hidden_size and decoder_hidden_size that 4 divides; they are "

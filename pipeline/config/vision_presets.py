@@ -5,6 +5,9 @@
 
 ViT-L and ViT-H are those of the paper, S and Ti those of its authors' later releases. What a preset has of a
 masked autoencoder's decoder, or of the space shared with texts, counts for those objectives alone.
+ViT-VQGAN's are those of its encoder and of an equal decoder (Yu et al. 2021, table 1, Small and Base); Parti
+trained a decoder of 32 layers, 1,280 wide, for the codes of Small afterwards, which is `decoder_layers` and
+the like. Its adversarial and perceptual losses are left out, and with them what the counts are of.
 """
 
 from typing import Any
@@ -56,6 +59,13 @@ def swin(hidden_size: int, depths: tuple[int, ...], heads: tuple[int, ...], wind
     return SWIN | {"hidden_size": hidden_size, "depths": depths, "stage_heads": heads, "window": window}
 
 
+def vqgan(layers: int, hidden_size: int, heads: int) -> Values:
+    """A ViT-VQGAN for 256 pixels, its decoder as large as its encoder: 1,024 tokens of 8,192 codes."""
+    decoder = {"decoder_layers": layers, "decoder_hidden_size": hidden_size, "decoder_heads": heads}
+    tower = vit(layers, hidden_size, heads, 8, image_size=256) | {"class_token": False, "pooling": "mean"}
+    return tower | decoder | {"quantiser": {"codes": 8192, "code_size": 32}}
+
+
 VISION_PRESETS: dict[str, Values] = {
     # Dosovitskiy et al. 2021, table 1, and Steiner et al. 2022, table 2
     "vit-ti16": vit(12, 192, 3, 16),
@@ -84,4 +94,9 @@ VISION_PRESETS: dict[str, Values] = {
     "clip-l14": CLIP | vit(24, 1024, 16, 14) | {"joint_size": 768},
     "clip-l14-336": CLIP | vit(24, 1024, 16, 14, 336) | {"joint_size": 768},
     "clip-tiny": CLIP | TINY | {"joint_size": 32},
+    # Yu et al. 2021, table 1 and section 3.1
+    "vit-vqgan-small": vqgan(8, 512, 8),
+    "vit-vqgan-base": vqgan(12, 768, 12),
+    "vit-vqgan-tiny": vqgan(2, 32, 4)
+    | {"image_size": 16, "patch_size": 4, "quantiser": {"codes": 32, "code_size": 8}},
 }

@@ -21,13 +21,26 @@ def tower_parameters(vision: VisionConfig) -> int:
     return count + sum(flops.norm_size(one, 4 * one.hidden_size) + 8 * one.hidden_size**2 for one in merged)
 
 
-def decoder_parameters(vision: VisionConfig) -> int:
-    """A masked autoencoder's decoder, from what is wide as the tower's states to a patch's colours."""
+def decoder_parameters(vision: VisionConfig, inputs: int) -> int:
+    """A decoder of images, from what is `inputs` wide to a patch's colours."""
     decoder = vision.decoder
     width = decoder.hidden_size
-    count = (vision.hidden_size + 1) * width + width + flops.norm_size(decoder)
+    count = (inputs + 1) * width + flops.norm_size(decoder)
     count += decoder.layers * flops.block_parameters(decoder)
     return count + (width + 1) * vision.patch_numbers
+
+
+def quantiser_parameters(vision: VisionConfig) -> int:
+    """The codebook, the projection to its codes, and the decoder behind it."""
+    assert vision.quantiser is not None
+    size = vision.quantiser.code_size
+    return (vision.width + 1 + vision.quantiser.codes) * size + decoder_parameters(vision, size)
+
+
+def said_rows(vision: VisionConfig) -> int:
+    """Rows of the table of a decoder that says images: the codes, and what an image starts from."""
+    assert vision.quantiser is not None
+    return flops.padded_vocabulary(vision.quantiser.codes + 1)
 
 
 def visible_patches(vision: VisionConfig, density: float) -> int:
@@ -39,11 +52,16 @@ def parameters(config: PipelineConfig, vocabulary_rows: int = 0) -> int:
     """Parameters of the model that a run trains."""
     vision = config.vision
     assert vision is not None
+    if config.objective.kind == "image_tokens":
+        words = vocabulary_rows * config.model.hidden_size
+        return words + flops.parameters(config.model, said_rows(vision), config.position_table)
     count, kind = tower_parameters(vision), config.objective.kind
     if kind == "image_classes":
         return count + (vision.width + 1) * (vision.classes or 0)
     if kind == "masked_patches":
-        return count + decoder_parameters(vision)
+        return count + decoder_parameters(vision, vision.hidden_size) + vision.decoder_hidden_size
+    if kind == "quantised_patches":
+        return count + quantiser_parameters(vision)
     joint = vision.joint_size or 0
     text = vocabulary_rows * config.model.hidden_size + config.model.layers * flops.block_parameters(
         config.model
@@ -56,11 +74,20 @@ def training_per_sample(config: PipelineConfig) -> float:
     """Model FLOPs of training on an image, or on an image and its text, forward and backward."""
     vision, objective = config.vision, config.objective
     assert vision is not None
+    if objective.kind == "image_tokens":
+        lengths = Lengths(config.data.sequence_length, vision.patches)
+        return flops.training_per_sample(config.model, lengths, said_rows(vision))
     seen = vision.tokens
     forward = vision.patches * 2.0 * vision.patch_numbers * vision.hidden_size
     if objective.kind == "masked_patches":
         seen = visible_patches(vision, objective.density) + vision.class_token
         ends = 2.0 * vision.decoder_hidden_size * (vision.hidden_size + vision.patch_numbers)
+        forward += _blocks(vision.decoder, vision.tokens) + vision.tokens * ends
+    elif objective.kind == "quantised_patches":
+        assert vision.quantiser is not None
+        size, codes = vision.quantiser.code_size, vision.quantiser.codes
+        ends = 2.0 * (vision.hidden_size + codes + vision.decoder_hidden_size) * size
+        ends += 2.0 * vision.decoder_hidden_size * vision.patch_numbers
         forward += _blocks(vision.decoder, vision.tokens) + vision.tokens * ends
     elif objective.kind == "image_classes":
         forward += 2.0 * vision.width * (vision.classes or 0)

@@ -108,6 +108,9 @@ class SampleOrder:
         epochs, samples = np.divmod(indices, self.samples)
         windows, offsets = np.divmod(samples, self.window)
         codes = epochs * self.windows + windows
+        if len(codes) and codes.min() == codes.max():  # as in nearly all batches
+            epoch, window = int(epochs[0]), int(windows[0])
+            return [(epoch, window, np.arange(len(codes)), self.shuffled(epoch, window)[offsets])]
         found = []
         for code in np.unique(codes):
             places = np.flatnonzero(codes == code)

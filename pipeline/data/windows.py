@@ -15,6 +15,8 @@ from data_prep.contract.dataset import Block
 from pipeline.data.order import SampleOrder
 from pipeline.data.packing import best_fit, rearrange, split_long
 
+LONG = 128
+"""Tokens of a document from which on documents are copied one by one, which takes a while for each."""
 ReadBlock = Callable[[int], Block | None]
 
 
@@ -64,24 +66,38 @@ def lay_out(block: Block, start: int, stop: int, eos: int, out: NDArray[Any]) ->
     """Write positions [start, stop) of a block's stream to `out`; gives where documents begin in it."""
     heads = document_heads(block)
     first, last = np.searchsorted(heads, (start, stop))
-    inside = heads[first:last] - start
-    is_token = np.ones(stop - start, dtype=bool)
-    is_token[inside] = False
-    out[is_token] = block.tokens[start - first : stop - last]
+    inside: NDArray[np.int64] = heads[first:last] - start
+    tokens = np.asarray(block.tokens)[start - first : stop - last]  # slices of memory maps are slow
+    if len(inside) * LONG < stop - start:
+        _copy_documents(tokens, inside.tolist(), out)
+    else:
+        is_token = np.ones(stop - start, dtype=bool)
+        is_token[inside] = False
+        out[is_token] = tokens
     out[inside] = eos
     return inside
+
+
+def _copy_documents(tokens: NDArray[Any], inside: list[int], out: NDArray[Any]) -> None:
+    """Copy the tokens to `out` document by document, past the places that are their heads."""
+    at = 0
+    for number, head in enumerate([*inside, len(out)]):
+        out[at:head] = tokens[at - number : head - number]
+        at = head + 1
 
 
 def read_stretch(
     order: SampleOrder, read: ReadBlock, epoch: int, start: int, stop: int, eos: int, dtype: np.dtype[Any]
 ) -> StreamSlice:
     """Positions [start, stop) of an epoch's stream."""
-    stream = np.full(stop - start + 1, eos, dtype=dtype)
+    stream = np.empty(stop - start + 1, dtype=dtype)
+    stream[-1] = eos
     heads, missing, at = [np.zeros(0, np.int64)], [], 0
     for span in order.stream(epoch).spans(start, min(stop + 1, order.total)):
         block, place = read(span.block), slice(at, at + span.stop - span.start)
         if block is None:
             missing.append(place)
+            stream[place] = eos
         else:
             heads.append(at + lay_out(block, span.start, span.stop, eos, stream[place]))
         at = place.stop

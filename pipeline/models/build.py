@@ -30,6 +30,8 @@ from pipeline.models.linear import megatron_config
 from pipeline.models.norm import Dropout, Norm, normalise
 
 Forward = Callable[[torch.nn.Module, Flow], Flow]
+WORDS, CODES = "words", "codes"
+"""Names of the table of texts, and of that of a decoder which says other things than its encoder reads."""
 STACK_ENDS = {
     "": ("mask", "local_mask", "rotary", "local_rotary", "positions", "segments", "prefix"),
     "encoder.": ("mask", "rotary"),
@@ -42,13 +44,24 @@ class Builder:
     """The layers of one model; a stack is embeddings, what its blocks share, blocks."""
 
     def __init__(
-        self, config: PipelineConfig, lengths: Lengths, vocabulary_size: int, dtype: torch.dtype
+        self,
+        config: PipelineConfig,
+        lengths: Lengths,
+        vocabulary_size: int,
+        dtype: torch.dtype,
+        says: int | None = None,
     ) -> None:
-        """`lengths` are those of the batches, which the balance of pipeline stages depends on."""
+        """`lengths` are those of the batches, which the balance of pipeline stages depends on.
+
+        `says` counts the ids of a decoder with a table of its own, which says other things than its encoder
+        reads.
+        """
         self.config, self.model, self.lengths = config, config.model, lengths
         self.megatron = megatron_config(dtype, config.parallel.sequence)
         self.common: tuple[ModelConfig, ModelParallelConfig] = (self.model, self.megatron)
-        self.tokens, self.rows = vocabulary_size, flops.padded_vocabulary(vocabulary_size)
+        self.read_rows = flops.padded_vocabulary(vocabulary_size)
+        self.tokens, self.said = (vocabulary_size, WORDS) if says is None else (says, CODES)
+        self.rows = flops.padded_vocabulary(self.tokens)
 
     def layers(self, head: "Head") -> list[Layer]:
         """The list, from tokens to what the head gives."""
@@ -69,7 +82,7 @@ class Builder:
         predict = partial(
             logits, tokens=self.tokens, scale=scale, softcap=self.model.logit_softcap, parts=parts
         )
-        name = "words" if self.model.tied_output else "head"
+        name = self.said if self.model.tied_output else "head"
         cost = flops.head_cost(self.model, self.lengths, self.rows)
         return self._words(name, predict, gives="logits", ends=("hidden", "logit_bias"), cost=cost)
 
@@ -78,7 +91,7 @@ class Builder:
         tokens, segments = ("encoder_tokens", "encoder_segments") if inner else ("tokens", "segments")
         embedded = partial(embed, tokens=tokens, scale=self.model.embedding_scale)
         return [
-            self._words("words", embedded, gives="hidden", ends=(tokens,)),
+            self._words(WORDS if inner else self.said, embedded, gives="hidden", ends=(tokens,)),
             *self._embeddings(prefix),
             *self._context(prefix, causal, segments),
             *self._blocks(prefix, causal),
@@ -88,17 +101,17 @@ class Builder:
     def _words(
         self, name: str, forward: Forward, *, gives: str, ends: tuple[str, ...], cost: float = 0.0
     ) -> Layer:
-        """One use of a word table; all uses of the same name share it."""
+        """One use of a table of words or codes; all uses of the same name share it."""
         shared = self.model.tied_output or self.model.architecture == "encoder_decoder"
-        std = self.model.initial_std
+        std, table = self.model.initial_std, name in (WORDS, CODES)
         if self.model.initialization == "t5":
-            std = 1.0 if name == "words" else self.model.hidden_size**-0.5
+            std = 1.0 if table else self.model.hidden_size**-0.5
         return Layer(
             name,
             TokenEmbedding,
-            (*self.common, self.rows, std),
+            (*self.common, self.read_rows if name == WORDS else self.rows, std),
             cost,
-            tie="words" if shared and name == "words" else None,
+            tie=name if shared and table else None,
             forward=forward,
             gives=(gives,),
             ends=ends,

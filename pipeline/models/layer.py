@@ -39,6 +39,8 @@ Flow: TypeAlias = dict[str, Tensor]
     restore [B, N]            where each patch stands in [visible ones; hidden ones]
     kept [B, 2 L]             false where a layer leaves out a branch (`pipeline.models.stochastic_depth`)
     restored [N, B, P]        what a decoder says of each patch
+    codes [B, N]              the number of each patch's code
+    code_errors [B]           how far features are from their codes, float32
     image_features [B, D]     what stands for an image, and for a text
     text_features [B, D]
     scale [1]                 what cosines are multiplied by, float32
@@ -64,6 +66,7 @@ FLOATS = (
     "pooled",
     "scores",
     "restored",
+    "code_errors",
     "image_features",
     "text_features",
     "scale",

@@ -18,6 +18,7 @@ from pipeline.config import DataConfig, NoiseKind
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.draws import Words, halves, uniform, words
 from pipeline.objectives.objective import MakeBatch, Objective, Shape
+from pipeline.objectives.rows import entries, picked
 from pipeline.objectives.samples import Samples
 from pipeline.objectives.special import SpecialTokens
 
@@ -166,7 +167,7 @@ def keep(rows: Rows, kept: NDArray[np.bool_]) -> Rows:
     """The kept positions of each row, moved together."""
     kept = kept & rows.real
     front = np.argsort(~kept, axis=1, kind="stable")
-    return Rows(np.take_along_axis(rows.tokens, front, axis=1), kept.sum(axis=1))
+    return Rows(picked(rows.tokens, front), kept.sum(axis=1))
 
 
 def permute_sentences(rows: Rows, keys: Words, special: SpecialTokens, noise: NoiseSettings) -> Rows:
@@ -176,13 +177,13 @@ def permute_sentences(rows: Rows, keys: Words, special: SpecialTokens, noise: No
     ends = special.ends_sentence(rows.tokens)
     number: NDArray[np.int64] = np.cumsum(ends, axis=1) - ends
     each = words(keys, int(number.max(initial=0)) + 1, ORDER) >> np.uint64(32)
-    drawn = np.take_along_axis(each, number, axis=1)
+    drawn = picked(each, number)
     if not rows.whole:
         drawn[~rows.real] = np.uint64(1) << np.uint64(32)
     drawn = (drawn << np.uint64(24)) | np.arange(width, dtype=np.uint64)
     drawn.sort(axis=1)
     order = (drawn & np.uint64((1 << 24) - 1)).astype(np.int64)
-    return replace(rows, tokens=np.take_along_axis(rows.tokens, order, axis=1))
+    return replace(rows, tokens=picked(rows.tokens, order))
 
 
 def rotate(rows: Rows, keys: Words, special: SpecialTokens, noise: NoiseSettings) -> Rows:
@@ -192,7 +193,7 @@ def rotate(rows: Rows, keys: Words, special: SpecialTokens, noise: NoiseSettings
     offsets = (uniform(keys, 1, OFFSET) * lengths).astype(np.int64)
     places = np.arange(rows.tokens.shape[1])
     order = np.where(rows.real, (places + offsets) % lengths, places)
-    return replace(rows, tokens=np.take_along_axis(rows.tokens, order, axis=1))
+    return replace(rows, tokens=picked(rows.tokens, order))
 
 
 def infill(rows: Rows, keys: Words, special: SpecialTokens, noise: NoiseSettings) -> Rows:
@@ -216,11 +217,14 @@ def infill(rows: Rows, keys: Words, special: SpecialTokens, noise: NoiseSettings
     drawn = (drawn & ~low) | np.arange(width, dtype=np.uint32)
     drawn[np.arange(width) >= items[:, None]] |= ~low
     drawn.sort(axis=1)
+    most = int(spans.max(initial=0))
+    chosen = np.arange(most) < spans[:, None]
     is_span = np.zeros(drawn.shape, bool)
-    np.put_along_axis(is_span, (drawn & low).astype(np.int64), np.arange(width) < spans[:, None], axis=1)
+    span_row = np.repeat(np.arange(len(spans)), spans)
+    is_span[span_row, (drawn[:, :most] & low)[chosen]] = True
     sizes = np.ones(is_span.shape, np.int32)
-    span_row, item = np.nonzero(is_span)
-    sizes[span_row, item] = lengths[span_row, _rank(span_row, spans)]
+    flat = np.flatnonzero(is_span)
+    sizes.reshape(-1)[flat] = lengths[span_row, _rank(span_row, spans)]
     starts = np.cumsum(sizes, axis=1, dtype=np.int32) - sizes
     return _put_masks(rows, firsts, is_span, starts, sizes, special)
 
@@ -255,7 +259,8 @@ def poisson(drawn: NDArray[np.float64], mean: float) -> NDArray[np.int64]:
 def _word_firsts(rows: Rows, special: SpecialTokens) -> NDArray[np.bool_]:
     """[B, W] where a word starts; separators of documents are none and end the word before them."""
     separators = rows.tokens == special.eos
-    return special.starts_word(rows.tokens) & rows.real & ~separators
+    firsts = special.starts_word(rows.tokens) & ~separators
+    return firsts if rows.whole else firsts & rows.real
 
 
 def _put_masks(
@@ -270,9 +275,9 @@ def _put_masks(
     count, width = rows.tokens.shape
     # The first word is number 1, separators before it are number 0.
     word = np.cumsum(firsts, axis=1, dtype=np.int32)
-    span_row, item = np.nonzero(is_span)
-    begin = 1 + starts[span_row, item]
-    end = begin + sizes[span_row, item]
+    flat, span_row = entries(is_span)
+    begin = 1 + starts.reshape(-1)[flat]
+    end = begin + sizes.reshape(-1)[flat]
 
     def running(row: NDArray[np.int64], number: NDArray[Any]) -> NDArray[np.int32]:
         """[B, W + 3] how many of the (row, word number) pairs have this word number or a smaller one."""
@@ -281,13 +286,15 @@ def _put_masks(
 
     begun = running(span_row, begin)
     hidden = begun > running(span_row, end)
-    kept = rows.real & ~(np.take_along_axis(hidden, word, axis=1) & (rows.tokens != special.eos))
-    row, place = np.nonzero(kept)
-    number = word[row, place]
+    gone = picked(hidden, word) & (rows.tokens != special.eos)
+    kept = ~gone if rows.whole else rows.real & ~gone
+    place, row = entries(kept)
+    number = word.reshape(-1)[place]
     sizes_left = kept.sum(axis=1)
     lengths = sizes_left + is_span.sum(axis=1)
     out = np.zeros((count, max(width, int(lengths.max(initial=0)))), rows.tokens.dtype)
-    out[row, _rank(row, sizes_left) + begun[row, number]] = rows.tokens[row, place]
+    across = row * out.shape[1] + _rank(row, sizes_left) + begun.reshape(-1)[row * (width + 3) + number]
+    out.reshape(-1)[across] = rows.tokens.reshape(-1)[place]
     # A mask stands behind the kept tokens of the words before its span and behind the masks of earlier spans.
     kept_words = running(row, number)
     earlier_masks = _rank(span_row, is_span.sum(axis=1))

@@ -66,9 +66,19 @@ def words(keys: Words, count: int, purpose: int = 0) -> Words:
     return mix(start[:, None] + np.arange(count, dtype=np.uint64) * np.uint64(WEYL))
 
 
+def words_at(keys: Words, places: NDArray[Any], purpose: int = 0) -> Words:
+    """Of the words of each key the one at its place [n]: `words(keys, ...)[i, places[i]]`."""
+    return mix(combine(keys, purpose) + places.astype(np.uint64) * np.uint64(WEYL))
+
+
 def uniform(keys: Words, count: int, purpose: int = 0) -> NDArray[np.float64]:
     """`count` numbers in [0, 1) for each of the B keys, [B, count]."""
-    return (words(keys, count, purpose) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return fractions(words(keys, count, purpose))
+
+
+def fractions(drawn: Words) -> NDArray[np.float64]:
+    """Words as numbers in [0, 1)."""
+    return (drawn >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def halves(keys: Words, count: int, purpose: int = 0) -> NDArray[np.uint32]:

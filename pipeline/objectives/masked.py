@@ -17,8 +17,9 @@ from data_prep.contract.vocabulary import CLS, MASK, SEP, Vocabulary
 from pipeline.config import DataConfig, ObjectiveConfig
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.borders import borders
-from pipeline.objectives.draws import Words, uniform, words
+from pipeline.objectives.draws import Words, fractions, uniform, words, words_at
 from pipeline.objectives.objective import MakeBatch, Objective, Shape
+from pipeline.objectives.rows import entries, latest, picked
 from pipeline.objectives.samples import Samples
 from pipeline.objectives.sentences import Arranged, added_tokens, paired, single
 from pipeline.objectives.special import SpecialTokens
@@ -182,7 +183,7 @@ def hide_tokens(ordinary: NDArray[np.bool_], keys: Words, density: float) -> Hid
 def hide_words(ordinary: NDArray[np.bool_], starts: NDArray[np.bool_], keys: Words, density: float) -> Hidden:
     """Each word is hidden by one draw for all its tokens; what replaces them is drawn per token."""
     hidden, _ = hide_tokens(np.ones_like(ordinary), keys, density)
-    return ordinary & np.take_along_axis(hidden, first_of_word(ordinary, starts), axis=1), None
+    return ordinary & picked(hidden, first_of_word(ordinary, starts)), None
 
 
 def hide_spans(ordinary: NDArray[np.bool_], starts: NDArray[np.bool_], keys: Words, density: float) -> Hidden:
@@ -229,8 +230,7 @@ def placed_spans(
     rows = np.arange(len(keys))[:, None]
     steps = np.zeros((len(keys), width + 1), np.int8)
     steps[rows, kept_starts] = 1
-    places = np.arange(width, dtype=np.int32)
-    groups = np.maximum.accumulate(np.where(steps[:, :-1] > 0, places, np.int32(0)), axis=1)
+    groups = latest(steps[:, :-1] > 0)
     steps[rows, kept_ends] -= 1  # no two spans end at one place but that of none, which does not count
     hidden = np.cumsum(steps[:, :-1], axis=1, dtype=np.int8).astype(bool)
     return hidden, groups, not (left > 0).any()
@@ -245,8 +245,8 @@ def candidate_spans(
     is_first = first == np.arange(width, dtype=np.int32)
     number = np.cumsum(is_first, axis=1, dtype=np.int32) - 1
     word_starts = np.full((len(keys), width + LONGEST_SPAN + 1), width, np.int32)
-    row, place = np.nonzero(is_first)
-    word_starts[row, number[row, place]] = place
+    flat, row = entries(is_first)
+    word_starts[row, number.reshape(-1)[flat]] = flat - row * width
     anchors = (uniform(keys, count, ANCHOR) * width).astype(np.int64)
     begin = first[rows, anchors]
     end = word_starts[rows, number[rows, anchors] + span_lengths(uniform(keys, count, LENGTH))]
@@ -267,8 +267,7 @@ def first_of_word(ordinary: NDArray[np.bool_], starts: NDArray[np.bool_]) -> NDA
     heads = starts | ~ordinary
     heads[:, 1:] |= ~ordinary[:, :-1]
     heads[:, 0] = True
-    places = np.arange(heads.shape[1], dtype=np.int32)
-    return np.maximum.accumulate(np.where(heads, places, np.int32(0)), axis=1)
+    return latest(heads)
 
 
 def replace(
@@ -279,11 +278,13 @@ def replace(
     special: SpecialTokens,
 ) -> NDArray[Any]:
     """Of the hidden tokens 80 % become <mask>, 10 % a random ordinary token, 10 % stay."""
-    action = uniform(keys, tokens.shape[1], ACTION)
-    if groups is not None:
-        action = np.take_along_axis(action, groups, axis=1)
-    replaced = np.where(hidden & (action < 0.8), special.mask, tokens)
-    rows, places = np.nonzero(hidden & (action >= 0.8) & (action < 0.9))
-    drawn = words(keys[rows] + places.astype(np.uint64), 1, SUBSTITUTE)[:, 0]
-    replaced[rows, places] = special.ordinary[drawn % np.uint64(len(special.ordinary))]
+    flat, row = entries(hidden)
+    place = flat - row * tokens.shape[1]
+    decides = place if groups is None else groups.reshape(-1)[flat]
+    action = fractions(words_at(keys[row], decides, ACTION))
+    replaced = tokens.copy()
+    replaced.reshape(-1)[flat[action < 0.8]] = special.mask
+    random = (action >= 0.8) & (action < 0.9)
+    drawn = words_at(keys[row[random]] + place[random].astype(np.uint64), np.zeros(1), SUBSTITUTE)
+    replaced.reshape(-1)[flat[random]] = special.ordinary[drawn % np.uint64(len(special.ordinary))]
     return replaced

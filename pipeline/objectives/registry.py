@@ -9,7 +9,9 @@ from pipeline.objectives.replaced import ReplacedTokens
 from pipeline.objectives.spans import SpanCorruption
 from pipeline.objectives.vision.classes import ImageClasses
 from pipeline.objectives.vision.contrastive import Contrastive
+from pipeline.objectives.vision.image_tokens import ImageTokens
 from pipeline.objectives.vision.masked_patches import MaskedPatches
+from pipeline.objectives.vision.quantised_patches import QuantisedPatches
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "causal_lm": CausalLM,
@@ -21,6 +23,8 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "image_classes": ImageClasses,
     "masked_patches": MaskedPatches,
     "contrastive": Contrastive,
+    "quantised_patches": QuantisedPatches,
+    "image_tokens": ImageTokens,
 }
 
 

@@ -37,6 +37,11 @@ class Samples:
         """W, the positions of a sample."""
         return int(self.tokens.shape[1])
 
+    @property
+    def whole(self) -> bool:
+        """Whether all positions are real, as in nearly all batches."""
+        return bool(self.lengths.min(initial=self.width) == self.width)
+
     def real(self) -> NDArray[np.bool_]:
         """[B, W] which positions are real."""
         real: NDArray[np.bool_] = np.arange(self.width) < self.lengths[:, None]
@@ -44,7 +49,7 @@ class Samples:
 
     def weights(self) -> NDArray[np.float32]:
         """[B, W] 1 where a position is real, else 0."""
-        if self.lengths.min(initial=self.width) == self.width:
+        if self.whole:
             return np.ones(self.tokens.shape, np.float32)
         return self.real().astype(np.float32)
 

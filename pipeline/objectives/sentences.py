@@ -112,10 +112,11 @@ def _end(
     so the other batches have no mask and attention its fastest kernel.
     """
     ends = samples.lengths + before
+    if samples.whole:
+        tokens[:, samples.width + before] = special.sep
+        return {}
     beyond = np.arange(tokens.shape[1]) >= ends[:, None]
     tokens[beyond] = special.pad
     ordinary[beyond] = False
     tokens[np.arange(len(tokens)), ends] = special.sep
-    if samples.lengths.min(initial=samples.width) == samples.width:
-        return {}
     return {"segments": (np.arange(tokens.shape[1]) <= ends[:, None]).astype(np.int32)}

@@ -5,7 +5,7 @@ noise span becomes one sentinel, in the target each non-noise span does; both en
 starts with text and ends with noise, so the target begins with a sentinel and has no closing one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -119,20 +119,26 @@ def span_corruption(samples: Samples, special: SpecialTokens, lengths: SpanLengt
         tokens           0 99 12 98 14 15     the targets shifted right behind a `<pad>`, T5's start
     """
     batch = _empty(len(samples), special.pad, lengths)
-    for count in np.unique(samples.lengths):
-        rows = np.flatnonzero(samples.lengths == count)
-        if count < 2:
-            continue  # a lone token at an epoch's end can have no noise and text both
-        own = SpanLengths(int(count), lengths.density, lengths.mean_span, lengths.closing)
-        some = samples.rows(rows)
-        noise = noise_mask(some.keys, own)
-        inputs, targets = corrupt(some.tokens[:, :count], noise, special, lengths.closing)
+    for count, rows in _by_length(samples):
+        own = SpanLengths(count, lengths.density, lengths.mean_span, lengths.closing)
+        noise = noise_mask(samples.keys[rows], own)
+        inputs, targets = corrupt(samples.tokens[rows, :count], noise, special, lengths.closing)
         batch["encoder_tokens"][rows, : own.inputs] = inputs
         batch["encoder_segments"][rows, : own.inputs] = 1
         batch["targets"][rows, : own.targets] = targets
         batch["tokens"][rows, 1 : own.targets] = targets[:, :-1]
         batch["weights"][rows, : own.targets] = 1
     return batch
+
+
+def _by_length(samples: Samples) -> Iterator[tuple[int, NDArray[np.int64] | slice]]:
+    """The rows of each length; a lone token at an epoch's end can have no noise and text both."""
+    if samples.whole and samples.width > 1:
+        yield samples.width, slice(None)
+        return
+    for count in np.unique(samples.lengths):
+        if count > 1:
+            yield int(count), np.flatnonzero(samples.lengths == count)
 
 
 def _empty(count: int, pad: int, lengths: SpanLengths) -> Batch:
@@ -206,10 +212,10 @@ def _with_sentinels(
     sentinels: NDArray[np.int64],
 ) -> NDArray[Any]:
     """The kept tokens of each row, and at every start of what is not kept the next sentinel."""
-    mixed = tokens.copy()
-    count = int(starts.sum()) // len(tokens)
-    mixed[starts] = np.tile(sentinels[:count], len(tokens))
-    return mixed[kept | starts].reshape(len(tokens), -1)
+    begun = np.flatnonzero(starts)
+    mixed = tokens.reshape(-1).copy()
+    mixed[begun] = np.tile(sentinels[: len(begun) // len(tokens)], len(tokens))
+    return mixed[np.flatnonzero(kept | starts)].reshape(len(tokens), -1)
 
 
 def _append(rows: NDArray[Any], tail: list[int]) -> NDArray[np.int64]:

@@ -37,13 +37,13 @@ class SpecialTokens:
 
     def starts_word(self, tokens: NDArray[Any]) -> NDArray[np.bool_]:
         """[B, S] where words start in tokens [B, S]. Punctuation is a word by itself, as in BERT."""
-        starts = self.word_start[tokens]
+        starts: NDArray[np.bool_] = self.word_start.take(tokens)
         starts[:, 0] = True
-        starts[:, 1:] |= self.word_end[tokens[:, :-1]]
+        starts[:, 1:] |= self.word_end.take(tokens[:, :-1])
         return starts
 
     def ends_sentence(self, tokens: NDArray[Any]) -> NDArray[np.bool_]:
         """[B, S] where sentences end in tokens [B, S]."""
-        ends = self.sentence_end[tokens]
-        ends[:, :-1] &= self.after_space[tokens[:, 1:]]
-        return ends | self.line_end[tokens]
+        ends: NDArray[np.bool_] = self.sentence_end.take(tokens)
+        ends[:, :-1] &= self.after_space.take(tokens[:, 1:])
+        return ends | self.line_end.take(tokens)

@@ -4,6 +4,8 @@
     mae:    {kind: pretrain_images, data: pictures, objective: {kind: masked_patches}}
     tuned:  {kind: pretrain_images, from: mae, data: pictures, objective: {kind: image_classes}}
     probe:  {kind: pretrain_images, from: mae, data: pictures, objective: {kind: image_classes}, probe: true}
+    codes:  {kind: pretrain_images, data: pictures, objective: {kind: quantised_patches}}
+    parti:  {kind: pretrain_images, data: tokens, objective: {kind: image_tokens}}
 
 What a run to start from has learned of images, the weights whose names begin with `image.`, is taken; what
 another objective has behind them is new. A larger image gets its positions by interpolation.
@@ -22,6 +24,7 @@ from data_prep.contract.settings import InputError
 from data_prep.contract.stages import PICTURES, Input, Stage
 from pipeline.checkpoints.run_folder import CLASSES, INDEX, read_config
 from pipeline.config import OptimizerConfig, PipelineConfig
+from pipeline.config.view import ViewConfig
 from pipeline.evaluation.intervals import wilson
 from pipeline.stages.training import (
     START,
@@ -54,6 +57,8 @@ BEHIND = {
         *("words.", "positions.", "blocks.", "norm.", "text_projection."),
         "joined.",
     ),
+    "quantised_patches": ("quantiser.", "decoder."),
+    "image_tokens": ("words.", "codes.", "encoder.", "decoder.", "head."),
 }
 """Prefixes of the weights that each objective has behind the image tower."""
 MEASURES = {
@@ -110,6 +115,7 @@ class PretrainImages(Training):
         validated = min(job.optim.validation_samples, dataset_of(stage).split(VALIDATION).total("samples"))
 
         def make(job: "Job", world: "World", dtype: "torch.dtype") -> "Task":
+            from pipeline.evaluation.images import codebook
             from pipeline.models.vision.patches import resized
             from pipeline.objectives.model import model_layers
             from pipeline.objectives.registry import objective_of
@@ -120,11 +126,13 @@ class PretrainImages(Training):
             assert vision is not None
             stretch = partial(resized, tokens=vision.tokens, class_token=vision.class_token)
             learned = vision.positions == "learned"
+            quantiser = vision.quantiser if job.config.objective.kind == "quantised_patches" else None
             return Task(
                 model_layers(job.config, job.vocabulary_size, dtype),
                 objective_of(job.config.objective),
                 new=BEHIND[job.config.objective.kind],
                 fitted={"image.positions.weight": stretch} if learned else {},
+                measure=partial(codebook.measure, codes=quantiser.codes) if quantiser else None,
                 finish=lambda engine, source: {"validated": validated},
             )
 
@@ -134,7 +142,7 @@ class PretrainImages(Training):
         """What was learned, measured on held-out images, and curves."""
         found = measured(receipt)
         rows = [[MEASURES[name], *interval_cells(*about)] for name, about in found.items()]
-        words = Text(f"Learned: {objective_in(receipt).describe()}.")
+        words = Text(f"Learned: {objective_in(receipt).describe()}.{codes_line(receipt)}")
         table = (
             [Table(["on held-out images", "share", "95 % interval"], rows, frozenset({1, 2}))] if rows else []
         )
@@ -176,6 +184,9 @@ def fitted_config(stage: Stage, config: PipelineConfig, dataset: ImageDataset) -
             "vision.joint_size is missing; objective.kind contrastive needs the width of the space that "
             "images and texts share, such as 512"
         )
+    if config.objective.kind == "image_tokens":
+        whole = ViewConfig(size=vision.side, crop="centre", flip=0.0)  # a map of tokens is taken as it is
+        config = config.model_copy(update={"data": config.data.model_copy(update={"view": whole})})
     if isinstance(stage.settings, ImageTrainConfig) and stage.settings.probe:
         train = train.model_copy(update={"freeze": [*train.freeze, "image.*"]})
     return config.model_copy(update={"vision": vision, "train": train})
@@ -217,6 +228,18 @@ def measured(receipt: Receipt) -> dict[str, tuple[float, float, float]]:
         for name, share in shares.items()
         if share is not None and count
     }
+
+
+def codes_line(receipt: Receipt) -> str:
+    """How much of a quantiser's codebook held-out images use; empty for what has none."""
+    counts = receipt.counts
+    if "validation_codes_used" not in counts:
+        return ""
+    codes = receipt.config["vision"]["quantiser"]["codes"]
+    return (
+        f" Of its {codes:,} codes {counts['validation_codes_used']:.1%} stand for patches of held-out "
+        f"images, as evenly as {counts['validation_code_perplexity']:,.0f} equally frequent ones would."
+    )
 
 
 def interval_cells(share: float, low: float, high: float) -> list[str]:

@@ -69,7 +69,9 @@ class Problems(Kind):
         write_atomic(stage.folder / EXAMPLES, lines(shown))
         for place, (name, lengths) in enumerate(settings.letters.items(), 1):
             rows = [row(stage.seed, lengths, settings.examples + number) for number in range(settings.count)]
-            file = f"{place:02}_{name.replace(' ', '_')}"  # tasks of a folder come by the names of their files
+            file = (
+                f"{place:02}_{name.replace(' ', '_')}"  # tasks of a folder come by the names of their files
+            )
             write_atomic(stage.folder / f"{file}.jsonl", lines(rows))
             write_atomic(stage.folder / f"{file}.yaml", yaml.safe_dump(task(name, f"{file}.jsonl")))
         notify(f"{stage.name}: {settings.count} problems of each of {', '.join(settings.letters)}")

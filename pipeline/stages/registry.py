@@ -27,8 +27,10 @@ from pipeline.stages.pretrain_images import PretrainImages
 from pipeline.stages.problems import Problems
 from pipeline.stages.reward import Reward
 from pipeline.stages.rows import Rows
+from pipeline.stages.sample_images import SampleImages
 from pipeline.stages.scaling import Scaling
 from pipeline.stages.see_images import EmbedImages, ImageBaselines, RestoreImages, ZeroShot
+from pipeline.stages.tokenize_images import TokenizeImages
 
 GROUP, VARIABLE = "bloomery.kinds", "BLOOMERY_KINDS"
 OWN: tuple[type[Kind], ...] = (
@@ -55,6 +57,8 @@ OWN: tuple[type[Kind], ...] = (
     ImageBaselines,
     Problems,
     Chains,
+    TokenizeImages,
+    SampleImages,
 )
 
 

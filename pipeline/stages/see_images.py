@@ -79,16 +79,20 @@ class Seeing(Kind):
     def parts(self, folder: Path, found: Mapping[str, Any]) -> list[Part]:
         """A table of shares with their intervals, beside chance."""
         del folder
-        rows = [
-            [
-                name,
-                f"{one['share']:.1%}",
-                f"{one['low']:.1%} to {one['high']:.1%}",
-                f"{one['chance']:.1%}" if "chance" in one else "",
-            ]
-            for name, one in found["figures"].items()
+        return [Text(found["words"]), Table(HEAD, shares(found["figures"]), NUMBERS)]
+
+
+def shares(figures: Mapping[str, Any]) -> list[list[str]]:
+    """Rows below `HEAD` of figures by name."""
+    return [
+        [
+            name,
+            f"{one['share']:.1%}",
+            f"{one['low']:.1%} to {one['high']:.1%}",
+            f"{one['chance']:.1%}" if "chance" in one else "",
         ]
-        return [Text(found["words"]), Table(HEAD, rows, NUMBERS)]
+        for name, one in figures.items()
+    ]
 
 
 def figure(hits: int, total: int, chance: float | None = None) -> dict[str, float]:
@@ -259,7 +263,8 @@ class RestoreImages(Seeing):
     ) -> dict[str, Any]:
         """The sheet, and the loss on its pictures."""
         from pipeline.evaluation.images.loading import pictures
-        from pipeline.evaluation.images.restored import restored, sheet
+        from pipeline.evaluation.images.restored import restored
+        from pipeline.evaluation.images.sheet import sheet
 
         settings = stage.settings
         assert isinstance(settings, RestoreConfig)

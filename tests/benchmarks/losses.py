@@ -18,8 +18,12 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-RECIPES = ("quickstart", "quickstart-bert", "quickstart-t5")
-TRAININGS = ("pretrain", "tune")
+RECIPES = {
+    "quickstart": ("pretrain", "tune"),
+    "quickstart-bert": ("pretrain",),  # an encoder has no answers to tune
+    "quickstart-t5": ("pretrain", "tune"),
+}
+VERBS = {"pretrain": "train", "tune": "tune"}
 COMPARED = ("loss", "validation_loss", "gradient_norm", "learning_rate")
 SETTINGS = (
     "corpus.max_bytes=3000000",
@@ -45,8 +49,8 @@ def bloomery(code: Path, verb: str, recipe: str, work: Path) -> None:
 
 
 def trained(code: Path, recipe: str, work: Path) -> None:
-    for verb in ("train", "tune"):
-        bloomery(code, verb, recipe, work)
+    for stage in RECIPES[recipe]:
+        bloomery(code, VERBS[stage], recipe, work)
 
 
 def rows(metrics: Path) -> list[Row]:
@@ -66,9 +70,7 @@ def differences(before: list[Row], after: list[Row]) -> list[str]:
 
 def compare(recipe: str, before: Path, after: Path) -> bool:
     same = True
-    for stage in TRAININGS:
-        if not (before / stage / "metrics.jsonl").exists():
-            continue
+    for stage in RECIPES[recipe]:
         old, new = (rows(work / stage / "metrics.jsonl") for work in (before, after))
         found = differences(old, new)
         last = max((row for row in new if "loss" in row), key=lambda row: row["step"])["loss"]
@@ -84,7 +86,7 @@ def main() -> None:
     parser.add_argument(
         "--work", type=Path, help="where both trainings are kept; a temporary folder if not given"
     )
-    parser.add_argument("--recipes", nargs="+", default=RECIPES)
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=[*RECIPES])
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         code, work = Path(temporary) / "code", (args.work or Path(temporary) / "work").resolve()

@@ -40,19 +40,21 @@ from data_prep.contract.shapes.scene import (
     held_out_pairs,
     scene_of,
 )
-from data_prep.contract.shapes.words import caption, is_true, statements
+from data_prep.contract.shapes.words import Noun, caption, is_true, nouns_of, statements
 
 __all__ = [
     "COLOURS",
     "COMPOSITION",
     "SHAPES",
     "SIZES",
+    "Noun",
     "Scene",
     "Thing",
     "caption",
     "draw",
     "held_out_pairs",
     "is_true",
+    "nouns_of",
     "read",
     "scene_of",
     "statements",

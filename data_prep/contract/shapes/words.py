@@ -71,14 +71,27 @@ def statements(scene: Scene) -> set[str]:
     return found
 
 
+def nouns_of(statement: str) -> tuple[tuple[Noun, ...], int]:
+    """The nouns that a statement names, and how many things it speaks of; none where it is no statement.
+
+    >>> nouns_of("a large red circle left of a small blue ring")[1]
+    2
+    """
+    found = _match(statement)
+    if found is None:
+        return (), 0
+    nouns = _nouns_in(found)
+    if found["number"]:
+        return (nouns[2],), {word: number for number, word in NUMBERS.items()}[found["number"]]
+    return ((nouns[0], nouns[1]), 2) if found["relation"] else ((nouns[0],), 1)
+
+
 def is_true(statement: str, scene: Scene) -> bool | None:
     """Whether a statement holds; None where it is none that the rules know, such as `a pink circle`."""
-    found = _STATEMENT.fullmatch(" ".join(statement.lower().split()).rstrip("."))
+    found = _match(statement)
     if found is None:
         return None
-    nouns = [
-        Noun(*(found[f"{name}{index}"] or "" for name in ("size", "colour", "shape"))) for index in (1, 2, 3)
-    ]
+    nouns = _nouns_in(found)
     if found["number"]:
         return {word: number for number, word in NUMBERS.items()}[found["number"]] == sum(
             nouns[2].fits(thing) for thing in scene.things
@@ -95,6 +108,17 @@ def is_true(statement: str, scene: Scene) -> bool | None:
         for thing in here
         for other in scene.things
     )
+
+
+def _match(statement: str) -> re.Match[str] | None:
+    return _STATEMENT.fullmatch(" ".join(statement.lower().split()).rstrip("."))
+
+
+def _nouns_in(found: re.Match[str]) -> list[Noun]:
+    """Its three places for a noun: the first, the one behind a relation, the one in the plural."""
+    return [
+        Noun(*(found[f"{name}{index}"] or "" for name in ("size", "colour", "shape"))) for index in (1, 2, 3)
+    ]
 
 
 def place_of(thing: Thing) -> str:

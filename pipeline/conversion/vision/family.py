@@ -295,6 +295,12 @@ def image_family_of(config: PipelineConfig, said: Said) -> ImageFamily:
     """The family of a run. `InputError` with the key that no class of transformers has."""
     swin = _vision(config).architecture == "swin"
     same = [one for one in IMAGE_FAMILIES if one.objective == config.objective.kind]
+    if not same:
+        known = ", ".join(dict.fromkeys(one.objective for one in IMAGE_FAMILIES))
+        raise InputError(
+            f"objective.kind {config.objective.kind}: transformers has no class of it; what is exported has "
+            f"learned one of {known}"
+        )
     family = next((one for one in same if swin == (one.model_type == "swin")), same[0])
     back = family.read(family.write(config, said), config.name, family.class_name, {})
     for section in ("vision", "model") if config.objective.kind == "contrastive" else ("vision",):

@@ -16,6 +16,7 @@ from data_prep.contract.vocabulary import Vocabulary
 from pipeline.checkpoints.format import Checkpoint
 from pipeline.checkpoints.run_folder import read_config
 from pipeline.config import PipelineConfig, VisionConfig
+from pipeline.config.view import ViewConfig
 from pipeline.data.images.stream import ImageStream
 from pipeline.distributed import world
 from pipeline.generation.load import find_checkpoint
@@ -136,3 +137,9 @@ def pictures(
     count = min(len(stream), most or len(stream))
     for start in range(0, count, AT_ONCE):
         yield stream.stored(start, min(start + AT_ONCE, count))
+
+
+def maps(dataset: ImageDataset, split: str, side: int, most: int) -> ImageSamples:
+    """The first maps of tokens of a split, in stored order and as they are."""
+    stream = ImageStream(dataset, split, ViewConfig(size=side), side, 0, train=False)
+    return stream.stored(0, min(most, len(stream)))

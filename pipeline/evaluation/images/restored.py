@@ -1,19 +1,16 @@
-"""What a masked autoencoder makes of images of which it sees a quarter, as a sheet of pictures."""
-
-from pathlib import Path
+"""What a masked autoencoder makes of images of which it sees a quarter."""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from pipeline.evaluation.images.loading import ImageModel
-from pipeline.models.vision.pixels import normalised, patched, unpatched
+from pipeline.models.vision.pixels import coloured, normalised, patched, unpatched
 from pipeline.objectives.pictures import ImageSamples
 from pipeline.objectives.vision.masked_patches import PATCH_EPSILON, masked_images
 from pipeline.objectives.vision.objective import vision_of
 
-GREY, GAP = 128, 2
+GREY = 128
 
 
 @torch.inference_mode()
@@ -38,9 +35,7 @@ def restored(model: ImageModel, samples: ImageSamples) -> tuple[NDArray[np.uint8
         middle = true_BNP.mean(2, keepdim=True)
         said_BNP = said_BNP * (true_BNP.var(2, keepdim=True) + PATCH_EPSILON).sqrt() + middle
     mask_BN1 = hidden_BN.unsqueeze(2)
-    made = unpatched(torch.where(mask_BN1 > 0, said_BNP, true_BNP), vision.patch_size)
-    colours = made * torch.tensor(vision.std) + torch.tensor(vision.mean)
-    shown = (colours * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+    shown = coloured(torch.where(mask_BN1 > 0, said_BNP, true_BNP), vision).numpy()
     whole = torch.from_numpy(samples.pixels.astype(np.float32))
     grey = torch.full_like(true_BNP, GREY)
     seen = torch.where(mask_BN1 > 0, grey, patched(whole, vision.patch_size))
@@ -50,16 +45,3 @@ def restored(model: ImageModel, samples: ImageSamples) -> tuple[NDArray[np.uint8
     guesses_BN = (plain_BNP - plain_BNP.mean(2, keepdim=True)).square().mean(2)
     guess = float((guesses_BN * hidden_BN).sum() / hidden_BN.sum())
     return np.stack([samples.pixels, visible, shown]), loss, guess
-
-
-def sheet(rows: NDArray[np.uint8], path: Path, scale: int) -> None:
-    """Rows [R, B, Y, X, 3] of images as one PNG, each pixel `scale` pixels wide."""
-    count, images, height, width, _ = rows.shape
-    whole = np.full((count * (height + GAP) + GAP, images * (width + GAP) + GAP, 3), 255, np.uint8)
-    for row in range(count):
-        for place in range(images):
-            top, left = GAP + row * (height + GAP), GAP + place * (width + GAP)
-            whole[top : top + height, left : left + width] = rows[row, place]
-    picture = Image.fromarray(whole)
-    picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
-    picture.save(path, "PNG")

@@ -56,8 +56,10 @@ class Colours(nn.Module):
         return {"restored": self.linear(flow["hidden"][self.first :])}
 
 
-def decoder(vision: VisionConfig, megatron: ModelParallelConfig) -> list[Layer]:
-    """From the hidden states of visible patches to `restored` [N, B, P]."""
+def decoder(
+    vision: VisionConfig, megatron: ModelParallelConfig, start: type[nn.Module] = FilledUp
+) -> list[Layer]:
+    """From what `start` reads, here the hidden states of visible patches, to `restored` [N, B, P]."""
     model = vision.decoder
     common = (model, megatron)
     cost = flops.block_cost(model, Lengths(vision.tokens), in_encoder=False)
@@ -66,7 +68,7 @@ def decoder(vision: VisionConfig, megatron: ModelParallelConfig) -> list[Layer]:
         for i in range(model.layers)
     ]
     return [
-        Layer(f"{DECODER}start", FilledUp, (vision, megatron), ends=("restore",)),
+        Layer(f"{DECODER}start", start, (vision, megatron), ends=("restore",)),
         *blocks,
         Layer(f"{DECODER}norm", Norm, common, forward=normalise),
         Layer(f"{DECODER}out", Colours, (vision, megatron), gives=("restored",), ends=("hidden",)),

@@ -25,3 +25,10 @@ def unpatched(patches_BNP: Tensor, size: int) -> Tensor:
     side = round(count**0.5)
     cut = patches_BNP.reshape(batch, side, side, size, size, CHANNELS)
     return cut.transpose(2, 3).reshape(batch, side * size, side * size, CHANNELS)
+
+
+def coloured(patches_BNP: Tensor, vision: VisionConfig) -> Tensor:
+    """What a decoder says of patches as images [B, Y, X, 3] of bytes."""
+    made = unpatched(patches_BNP.float(), vision.patch_size)
+    colours = made * made.new_tensor(vision.std) + made.new_tensor(vision.mean)
+    return (colours * 255).round().clamp(0, 255).to(torch.uint8)

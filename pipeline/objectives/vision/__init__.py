@@ -2,7 +2,11 @@
 
 objective   what every kind is                     masked_patches   MAE: what hidden patches look like
 classes     which class an image is of             contrastive      CLIP: which text goes with which image
-mixing      mixup and cutmix of pairs of images    weights          of samples, drawn branches of layers
+mixing      mixup and cutmix of pairs of images
+
+quantised_patches   ViT-VQGAN: patches through the codes of a codebook
+image_tokens        Parti: those codes one by one behind a text
+token_maps          images of which a pixel is a code
 
 Batches are pure functions of decoded images: every draw follows from a sample's key.
 """

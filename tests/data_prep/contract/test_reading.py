@@ -337,6 +337,16 @@ def test_each_sign_of_that_kind_is_shown_and_json_stays_json(sign: str) -> None:
         ("sqlite:////a/b.db", "sqlite:////a/b.db"),
         ("ssh://git@host/a", "ssh://git@host/a"),
         ("/a/b@c:d", "/a/b@c:d"),
+        ("https://h.test/back?code=S3CRET&state=1", "https://h.test/back?code=***&state=1"),
+        ("https://h.test/x?zipcode=4", "https://h.test/x?zipcode=4"),
+        ("https://h.test/x?Policy=S3CRET&Key-Pair-Id=S3CRET", "https://h.test/x?Policy=***&Key-Pair-Id=***"),
+        ("https://h.test/x?to%6Ben=S3CRET&a%20b=c", "https://h.test/x?to%6Ben=***&a%20b=c"),
+        ("postgresql://joe:S3 C RET@host/db", "postgresql://joe:***@host/db"),
+        ("https://host:8080 refused joe@host", "https://host:8080 refused joe@host"),
+        ("s3://S3CRET@bucket/key", "s3://***@bucket/key"),
+        ("ftp://S3CRET@host/a", "ftp://***@host/a"),
+        ("abfss://box@account.dfs.test/a", "abfss://box@account.dfs.test/a"),
+        ("registry:5000/image@sha256:ab", "registry:5000/image@sha256:ab"),
     ],
 )
 def test_addresses_without_their_secrets(address: str, shown: str) -> None:
@@ -361,6 +371,9 @@ def test_addresses_without_their_secrets(address: str, shown: str) -> None:
         "%26",
         "?a.",
         "cookie:",
+        "://a:b ",
+        "&%",
+        "&a%=",
     ],
 )
 def test_addresses_are_looked_at_in_linear_time(unit: str) -> None:

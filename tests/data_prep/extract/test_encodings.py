@@ -11,6 +11,11 @@ from data_prep.extract.sniff import charset_of, declared, detected
 
 RUSSIAN = "Наш город стоит на берегу широкой реки, и каждое утро рыбаки выходят на лодках. "
 GERMAN = "Über die Brücke führt ein schöner Weg; die Straße ist größer geworden. "
+FRENCH = "Où est passé le garçon de café ? Il a été très fâché, à bientôt donc, ma chère élève. "
+POLISH = "Wszyscy ludzie rodzą się wolni i równi, są obdarzeni rozumem, łąką żółtą, źdźbłem i ćmą. "
+TURKISH = "Bütün insanlar hür, haysiyet ve haklar bakımından eşit doğarlar; akıl ve vicdana sahiptirler. "
+GREEK = "Όλοι οι άνθρωποι γεννιούνται ελεύθεροι και ίσοι στην αξιοπρέπεια και τα δικαιώματα. "
+HEBREW = "כל בני האדם נולדו בני חורין ושווים בערכם ובזכויותיהם, כולם חוננו בתבונה ובמצפון. "
 
 
 def test_there_is_every_label_of_the_standard() -> None:
@@ -135,6 +140,8 @@ def test_what_pages_say_of_themselves(start: bytes, name: str) -> None:
         ("text/html; charset=utf-8, text/html", "utf-8"),
         ("text/html", ""),
         ("text/html; charset=", ""),
+        ('text/html; a="x;charset=big5"; charset=utf-8', "utf-8"),
+        ('text/html; a="x;charset=big5"', ""),
     ],
 )
 def test_what_servers_say(header: str, label: str) -> None:
@@ -165,3 +172,27 @@ def test_wide_characters_are_not_binary() -> None:
     assert detected(page.encode("utf-16-be")) == "utf-16be"
     with pytest.raises(ExtractionError, match="binary content"):
         decode(b"<p>\0\0\0", "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("codec", "text"),
+    [
+        ("cp850", FRENCH),
+        ("cp437", GERMAN),
+        ("mac_roman", FRENCH),
+        ("mac_roman", GERMAN),
+        ("mac_latin2", POLISH),
+        ("cp857", TURKISH),
+        ("mac_turkish", TURKISH),
+        ("cp737", GREEK),
+        ("cp869", GREEK),
+        ("cp862", HEBREW),
+        ("cp1252", FRENCH),
+        ("cp1252", GERMAN),
+        ("cp1254", TURKISH),
+        ("cp1253", GREEK),
+        ("cp1255", HEBREW),
+    ],
+)
+def test_old_texts_that_say_nothing_are_told_from_newer_ones(codec: str, text: str) -> None:
+    assert decode((text * 3).encode(codec)) == text * 3

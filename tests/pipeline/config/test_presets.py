@@ -26,6 +26,11 @@ PUBLISHED = {
     # preset: (vocabulary, rows of positions, count, rounded to)
     "clip-text-b": (49_408, 77, 63_165_952, 1),
     "clip-text-l": (49_408, 77, 123_060_480, 1),
+    # 16,000 pieces and a table of 8,192 codes and a start
+    "parti-350m": (24_193, 1024, 380 * MILLION, MILLION),
+    "parti-750m": (24_193, 1024, 783 * MILLION, MILLION),
+    "parti-3b": (24_193, 1024, 3_075 * MILLION, MILLION),
+    "parti-20b": (24_193, 1024, 20_514 * MILLION, MILLION),
     "gpt1-117m": (40_478, 512, 116_534_784, 1),
     "gpt2-124m": (50_257, 1024, 124_439_808, 1),
     "gpt2-355m": (50_257, 1024, 354_823_168, 1),

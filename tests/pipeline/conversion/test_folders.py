@@ -103,7 +103,7 @@ def test_every_preset_is_of_its_family_or_refused(name: str) -> None:
     start = name.split("-")[0]
     known = (name, start) if model.experts is None else (f"{start} experts",)
     kind = next((KINDS[one] for one in known if one in KINDS), start)
-    if kind in ("gpt3", "palm", "minerva", "gopher", "chinchilla", "galactica", "clip"):
+    if kind in ("gpt3", "palm", "minerva", "gopher", "chinchilla", "galactica", "clip", "parti"):
         with pytest.raises(InputError, match="no architecture of transformers is this model"):
             family_of(model, facts)
         return
