@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 from data_prep.contract.settings import InputError
 from pipeline.evaluation.scoring import LanguageModel
 
-Item, Found = TypeVar("Item"), TypeVar("Found")
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 Function = Callable[[LanguageModel, Sequence[Item]], Sequence[Found]]
 """What is done with some items: one that another process can import, with its arguments bound."""
 
