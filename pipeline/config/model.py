@@ -163,8 +163,9 @@ class ModelConfig(Settings):
     dropout."""
     initial_std: PositiveFloat = 0.02
     """Standard deviation of initial weights."""
-    initialization: Literal["scaled", "plain", "t5"] = "scaled"
-    """Projections into the stream get 1/sqrt(2 layers) of initial_std (GPT-2), or all, or T5's rule."""
+    initialization: Literal["scaled", "plain", "t5", "switch"] = "scaled"
+    """Projections into the stream get 1/sqrt(2 layers) of initial_std (GPT-2), or all, or T5's rule, or that
+    of the Switch Transformer: T5's with a tenth of the variance inside the layers."""
     mimetic: bool = False
     """Start as training ends: heads with relative positions look near, cross-attention where words agree."""
 
@@ -255,9 +256,13 @@ class ModelConfig(Settings):
     def _experts_go_together(self) -> None:
         if self.experts is None:
             return
-        for name, wanted in (("architecture", "decoder"), ("parallel_block", "none"), ("bias", False)):
+        if self.architecture == "encoder":
+            raise ValueError("experts need architecture decoder or encoder_decoder; it is encoder")
+        for name, wanted in (("parallel_block", "none"), ("bias", False)):
             if getattr(self, name) != wanted:
                 raise ValueError(f"experts need {name} {str(wanted).lower()}; it is {getattr(self, name)}")
+        if self.experts.every > 1 and self.layers < 2:
+            raise ValueError(f"experts.every {self.experts.every} begins with the second of the layers")
 
     def _sharing_goes_together(self) -> None:
         if self.word_size_of == "embeddings":
@@ -311,6 +316,14 @@ class ModelConfig(Settings):
         """Whether a layer of the main stack sees `local_window` tokens alone."""
         kind = self.layer_pattern[layer % len(self.layer_pattern)]
         return self.local_window is not None and kind == "local"
+
+    def has_experts(self, layer: int) -> bool:
+        """Whether a layer of a stack has several MLPs, of which tokens go through a few."""
+        return self.experts is not None and self.experts.in_layer(layer)
+
+    def expert_layers(self, layers: int) -> int:
+        """How many of a stack's first so many layers have experts."""
+        return sum(self.has_experts(layer) for layer in range(layers)) if self.experts else 0
 
     def is_rotated(self, layer: int) -> bool:
         """Whether queries and keys of a layer of the main stack are turned by their positions."""

@@ -64,6 +64,7 @@ T5: Values = {
     "initialization": "t5",
 }
 T5_1_1: Values = T5 | {"activation": "geglu", "tied_output": False}
+SWITCH: Values = T5 | {"initialization": "switch"}
 TRANSFORMER: Values = {
     "architecture": "encoder_decoder",
     "norm_placement": "post",
@@ -88,6 +89,18 @@ def tied_t5(layers: int, hidden_size: int, heads: int, feed_forward_size: int, *
     """T5 1.0, which shares its words with the output head, scaled by the width's root."""
     scale = {"logit_scale": hidden_size**-0.5, "feed_forward_size": feed_forward_size}
     return T5 | sized(layers, hidden_size, heads, **scale) | more
+
+
+def switched(count: int, every: int = 2) -> Values:
+    """Experts as the Switch Transformer has them (Fedus et al. 2022, sections 2.1 to 2.4)."""
+    capacity = {"capacity_factor": 1.25, "eval_capacity_factor": 2.0, "jitter": 0.01}
+    return {"experts": {"count": count, "active": 1, "normalise": False, "every": every} | capacity}
+
+
+def switch_base(count: int) -> Values:
+    """The released sizes of the base model, which differ in their experts and do not share words with the
+    output head."""
+    return SWITCH | sized(12, 768, 12, feed_forward_size=3072, tied_output=False) | switched(count)
 
 
 def transformer(layers: int, hidden_size: int, heads: int) -> Values:
@@ -221,6 +234,18 @@ PRESETS: dict[str, Values] = {
     "t5-1.1-xl": T5_1_1 | sized(24, 2048, 32, feed_forward_size=5120),
     "t5-1.1-xxl": T5_1_1 | sized(24, 4096, 64, feed_forward_size=10240),
     "t5-1.1-tiny": T5_1_1 | TINY | {"feed_forward_size": 96},
+    # Fedus et al. 2022, table 9, by the number of experts; those of the base and large model as released
+    **{f"switch-base-{count}": switch_base(count) for count in (8, 16, 32, 64, 128, 256)},
+    "switch-large-128": SWITCH
+    | sized(24, 1024, 16, feed_forward_size=4096, tied_output=False)
+    | switched(128),
+    "switch-xxl-128": SWITCH
+    | sized(24, 4096, 64, feed_forward_size=10240, activation="geglu", tied_output=False)
+    | switched(128),
+    "switch-c-2048": SWITCH
+    | sized(15, 2080, 32, head_size=64, feed_forward_size=6144, tied_output=False)
+    | switched(2048, every=1),
+    "switch-tiny": SWITCH | TINY | {"feed_forward_size": 96, "tied_output": False} | switched(4),
     # Vaswani et al. 2017, table 3; layers are those of the encoder and of the decoder
     "transformer-base": transformer(6, 512, 8),
     "transformer-big": transformer(6, 1024, 16),

@@ -119,7 +119,9 @@ class PipelineConfig(Settings):
         model, tensor = self.model, self.parallel.tensor
         split = {"model.heads": model.heads, "model.feed_forward_size": model.mlp_size}
         if model.experts:
-            split = {"model.heads": model.heads, "model.experts.count": model.experts.count}
+            if model.experts.every == 1 and not model.experts.shared:
+                del split["model.feed_forward_size"]  # an expert is not cut
+            split["model.experts.count"] = model.experts.count
         if self.generator:
             split["objective.generator_share: the generator's heads"] = self.generator.heads
         if model.kv_heads > 1:

@@ -233,8 +233,21 @@ TRAINING_ONLY = {
 """Keys that do not change what a trained model computes."""
 
 
-EXPERT_KEYS = {"count", "active", "normalise"}
-"""Those of `model.experts` that do."""
+def experts_essence(model: ModelConfig, facts: Facts) -> dict[str, Any] | None:
+    """The keys of `model.experts` that change what a trained model computes.
+
+    `every` says of each layer of both stacks whether it has experts, `capacity` what one takes of a sequence;
+    more than all tokens is None.
+    """
+    if model.experts is None:
+        return None
+    stacks = (model.encoder_depth, model.layers)
+    found = model.experts.capacities(facts.positions, facts.positions)
+    capacity = found.evaluation if found and found.evaluation < facts.positions else None
+    return model.experts.model_dump(include={"count", "active", "normalise", "shared"}) | {
+        "every": [[model.has_experts(layer) for layer in range(stack)] for stack in stacks],
+        "capacity": capacity,
+    }
 
 
 def essence(model: ModelConfig, facts: Facts) -> dict[str, Any]:
@@ -249,7 +262,7 @@ def essence(model: ModelConfig, facts: Facts) -> dict[str, Any]:
         "encoder_layers": model.encoder_depth,
         "max_positions": facts.positions,
         "norm_bias": model.norm == "layernorm" and model.norm_bias,
-        "experts": model.experts and model.experts.model_dump(include=EXPERT_KEYS),
+        "experts": experts_essence(model, facts),
         "qkv_bias": None if model.has_qkv_bias == model.bias else model.has_qkv_bias,
         "attention_scalar": model.attention_scalar or float(model.head_width),
         "layer_pattern": tuple(model.is_local(layer) for layer in range(model.layers)),

@@ -73,5 +73,7 @@ STACKED_PAIRS = Change(
 )
 """The same of matrices whose upper and lower half, gate and up, are each one of theirs."""
 
-REPEATED = Change(lambda t: [t[0], t[0]], lambda t: t[:1])
-"""One tensor under two names."""
+
+def repeated(names: int) -> Change:
+    """One tensor under several names; files hold each by itself."""
+    return Change(lambda t: [t[0], *(t[0].clone() for _ in range(names - 1))], lambda t: t[:1])

@@ -10,7 +10,6 @@ from data_prep.contract.settings import InputError
 from pipeline.config import ModelConfig
 from pipeline.conversion.family import Facts, Family
 from pipeline.conversion.layouts import (
-    REPEATED,
     STACKED,
     STACKED_PAIRS,
     TRANSPOSED,
@@ -19,6 +18,7 @@ from pipeline.conversion.layouts import (
     behind_first,
     first_rows,
     pieces,
+    repeated,
     rows_before,
 )
 from pipeline.costs.flops import padded_vocabulary
@@ -82,7 +82,7 @@ def _rows(family: Family, facts: Facts, name: str, copies: int) -> list[Change]:
     if name in TOKEN_ROWS:
         count = facts.vocabulary_size
         cut = first_rows(count, padded_vocabulary(count))
-        return [cut, REPEATED] if copies > 1 else [cut]
+        return [cut, repeated(copies)] if copies > 1 else [cut]
     if name.endswith("positions.weight"):
         return [rows_before(family.position_offset(facts))]
     return []

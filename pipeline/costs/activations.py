@@ -8,6 +8,7 @@ MLP keep; sequence parallelism divides the rest.
 """
 
 from pipeline.config import PipelineConfig
+from pipeline.costs import flops
 from pipeline.costs.lengths import Lengths
 
 
@@ -17,14 +18,28 @@ def of_stage(
     """Values of `width` bytes a sample that its blocks keep; with full recomputation inputs, one block."""
     counts = {True: encoder_blocks, False: blocks}
     if config.parallel.recompute != "full":
-        return sum(count * of_block(config, lengths, inner, width) for inner, count in counts.items())
+        return sum(_of_blocks(config, lengths, inner, count, width) for inner, count in counts.items())
     inputs = sum(count * _stream(config, _queries(lengths, inner), 1) for inner, count in counts.items())
     whole = (of_block(config, lengths, inner, width) for inner, count in counts.items() if count)
     return inputs + max(whole, default=0)  # a stage may have the head alone
 
 
-def of_block(config: PipelineConfig, lengths: Lengths, in_encoder: bool, width: int = 4) -> int:
-    """Values of `width` bytes a sample that one block keeps on one rank, in the encoder or the main stack."""
+def _of_blocks(config: PipelineConfig, lengths: Lengths, in_encoder: bool, count: int, width: int) -> int:
+    """Of so many blocks, as many of which have experts as can be."""
+    model = config.model
+    whole = model.encoder_depth if in_encoder else model.layers
+    routed = flops.most_expert_layers(model, count, whole)
+    kept = (count - routed) * of_block(config, lengths, in_encoder, width, routed=False)
+    return kept + routed * of_block(config, lengths, in_encoder, width)
+
+
+def of_block(
+    config: PipelineConfig, lengths: Lengths, in_encoder: bool, width: int = 4, routed: bool = True
+) -> int:
+    """Values of `width` bytes a sample that one block keeps on one rank, in the encoder or the main stack.
+
+    `routed` says whether it has experts, where the model has them.
+    """
     model, tensor = config.model, config.parallel.tensor
     inputs, targets = lengths
     cross = bool(targets) and not in_encoder
@@ -32,8 +47,9 @@ def of_block(config: PipelineConfig, lengths: Lengths, in_encoder: bool, width: 
     norms = 3 if cross else 1 if model.parallel_block == "one_norm" else 2
     kept = _stream(config, queries, (2 + (model.norm_placement == "both")) * norms)
     kept += _self_attention(config, queries)
-    kept += _experts(config, queries) if model.experts else 0
-    inner = model.mlp_size * (model.experts.active if model.experts else 1)
+    experts = model.experts if routed else None
+    kept += _experts(config, queries) if experts else 0
+    inner = model.mlp_size * (experts.active + experts.shared if experts else 1)
     kept += queries * inner * (4 if model.gated else 2) // tensor
     if cross:
         width = model.heads * model.head_width

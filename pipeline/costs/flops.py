@@ -36,15 +36,22 @@ def mlp_weights(model: ModelConfig) -> int:
 
 
 def idle_weights(model: ModelConfig) -> int:
-    """Matrix entries of the experts of one layer that a token does not go through."""
-    return (model.experts.count - model.experts.active) * mlp_weights(model) if model.experts else 0
+    """Matrix entries of the experts that a token does not go through, over all layers."""
+    if model.experts is None:
+        return 0
+    layers = model.expert_layers(model.layers) + model.expert_layers(model.encoder_depth)
+    return layers * (model.experts.count - model.experts.active) * mlp_weights(model)
 
 
-def block_weights(model: ModelConfig, cross: bool = False) -> int:
-    """Matrix entries of one transformer layer that a token goes through, biases and norms left out."""
+def block_weights(model: ModelConfig, cross: bool = False, routed: bool | None = None) -> int:
+    """Matrix entries of one transformer layer that a token goes through, biases and norms left out.
+
+    `routed` says whether it has experts; None does where the model has them.
+    """
     attention = query_output_weights(model) + key_value_weights(model)
-    router = model.experts.count * model.hidden_size if model.experts else 0
-    mlps = model.experts.active if model.experts else 1
+    mlps, router = 1, 0
+    if model.experts and routed is not False:
+        mlps, router = model.experts.active + model.experts.shared, model.experts.count * model.hidden_size
     return attention * (2 if cross else 1) + mlps * mlp_weights(model) + router
 
 
@@ -59,16 +66,32 @@ def block_norms(model: ModelConfig, cross: bool = False) -> int:
     return branches * (2 if model.norm_placement == "both" else 1)
 
 
-def block_parameters(model: ModelConfig, cross: bool = False) -> int:
-    """All parameters of one transformer layer."""
+def block_parameters(model: ModelConfig, cross: bool = False, routed: bool | None = None) -> int:
+    """All parameters of one transformer layer; `routed` as for `block_weights`."""
     inputs = (model.heads + 2 * model.kv_heads) * model.head_width if model.has_qkv_bias else 0
     outputs = model.hidden_size if model.bias else 0
     mlp = model.mlp_size * (2 if model.gated else 1) + model.hidden_size if model.bias else 0
     biases = (inputs + outputs) * (2 if cross else 1) + mlp
     norms = block_norms(model, cross) * norm_size(model)
     heads = {"none": 0, "head": 2, "width": model.heads + model.kv_heads}[model.qk_norm]
-    matrices = block_weights(model, cross) + idle_weights(model)
+    matrices = block_weights(model, cross, routed)
+    if model.experts and routed is not False:
+        matrices += (model.experts.count - model.experts.active) * mlp_weights(model)
     return matrices + biases + norms + heads * model.head_width
+
+
+def most_expert_layers(model: ModelConfig, layers: int, whole: int) -> int:
+    """How many at most of so many layers in a row, of a stack of `whole`, have experts."""
+    if model.experts is None:
+        return 0
+    return min(model.expert_layers(whole), -(-layers // model.experts.every))
+
+
+def blocks_parameters(model: ModelConfig, layers: int, cross: bool = False) -> int:
+    """Parameters of a stack's first layers, of which some have experts."""
+    routed = model.expert_layers(layers)
+    dense = (layers - routed) * block_parameters(model, cross, routed=False)
+    return dense + routed * block_parameters(model, cross, routed=True)
 
 
 def stack_extras(model: ModelConfig, position_rows: int, heads: int) -> int:
@@ -93,8 +116,8 @@ def parameters(
     count = vocabulary_rows * (model.word_size or hidden)
     count *= 2 if model.language_head and not model.tied_output else 1
     count += projections(model) + model.token_types * model.embedding_width
-    count += (1 if model.shared_layers else model.layers) * block_parameters(model, cross=both)
-    count += model.encoder_depth * block_parameters(model)
+    count += blocks_parameters(model, 1 if model.shared_layers else model.layers, cross=both)
+    count += blocks_parameters(model, model.encoder_depth)
     count += (2 if both else 1) * stack_extras(model, position_rows, model.heads)
     count -= 0 if model.first_norm else norm_size(model)
     if model.architecture == "encoder" and model.language_head:
@@ -158,15 +181,31 @@ def attention_products(model: ModelConfig, keys: int, causal: bool) -> float:
     return (2.0 if causal else 4.0) * keys * model.heads * model.head_width
 
 
-def block_cost(model: ModelConfig, lengths: Lengths, in_encoder: bool) -> float:
-    """FLOPs per sample of one layer's forward pass, in the encoder before a decoder or in the main stack."""
+def block_cost(model: ModelConfig, lengths: Lengths, in_encoder: bool, routed: bool | None = None) -> float:
+    """FLOPs per sample of one layer's forward pass, in the encoder before a decoder or in the main stack.
+
+    `routed` as for `block_weights`; tokens that an expert drops are counted as if they went through.
+    """
     inputs, targets = lengths
     if not targets or in_encoder:
         causal = model.architecture == "decoder"
-        return inputs * (2.0 * block_weights(model) + attention_products(model, inputs, causal))
-    own = 2.0 * block_weights(model) + attention_products(model, targets, causal=True)
+        return inputs * (
+            2.0 * block_weights(model, routed=routed) + attention_products(model, inputs, causal)
+        )
+    own = 2.0 * block_weights(model, routed=routed) + attention_products(model, targets, causal=True)
     cross = 2.0 * query_output_weights(model) + attention_products(model, inputs, causal=False)
     return targets * (own + cross) + inputs * 2.0 * key_value_weights(model)
+
+
+def block_costs(model: ModelConfig, lengths: Lengths) -> list[float]:
+    """`block_cost` of every layer of the encoder, then of the main stack."""
+    costs = {
+        (inner, routed): block_cost(model, lengths, inner, routed)
+        for inner in (True, False)
+        for routed in (True, False)
+    }
+    stacks = ((True, model.encoder_depth), (False, model.layers))
+    return [costs[inner, model.has_experts(i)] for inner, count in stacks for i in range(count)]
 
 
 def head_cost(model: ModelConfig, lengths: Lengths, vocabulary_rows: int) -> float:
@@ -181,8 +220,7 @@ def training_per_sample(
     model: ModelConfig, lengths: Lengths, vocabulary_rows: int, objective: ObjectiveConfig | None = None
 ) -> float:
     """Model FLOPs per sample of a training step, forward and backward, with the head of the objective."""
-    blocks = model.layers * block_cost(model, lengths, in_encoder=False)
-    blocks += model.encoder_depth * block_cost(model, lengths, in_encoder=True)
+    blocks = sum(block_costs(model, lengths))
     if objective and objective.kind == "replaced_tokens":
         generator = generator_of(model, objective)
         blocks += generator.layers * block_cost(generator, lengths, in_encoder=False)

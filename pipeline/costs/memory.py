@@ -170,9 +170,7 @@ def stage_blocks(config: PipelineConfig, lengths: Lengths, rows: int) -> list[tu
     The head counts on the last stage, as in `pipeline.parallel.stages`.
     """
     model, stages = config.model, config.parallel.pipeline
-    costs = [flops.block_cost(model, lengths, True)] * model.encoder_depth
-    costs += [flops.block_cost(model, lengths, False)] * model.layers
-    costs.append(flops.head_cost(model, lengths, rows))
+    costs = [*flops.block_costs(model, lengths), flops.head_cost(model, lengths, rows)]
     bounds = [*_cut(costs, stages), len(costs) - 1]
     counts = []
     for start, stop in pairwise(bounds):
@@ -196,12 +194,22 @@ def stage_parameters(config: PipelineConfig, rows: int, stage: int, blocks: tupl
 
 
 def block_parameters(config: PipelineConfig, blocks: tuple[int, int]) -> int:
-    """Parameters of so many blocks of an encoder and of the main stack."""
-    cross = config.model.architecture == "encoder_decoder"
-    inner, main = flops.block_parameters(config.model), flops.block_parameters(config.model, cross)
-    if config.model.shared_layers:
-        return min(1, blocks[1]) * main
-    return blocks[0] * inner + blocks[1] * main
+    """Parameters of so many blocks of an encoder and of the main stack.
+
+    Of a part of a stack as many have experts as can be.
+    """
+    model, cross = config.model, config.model.architecture == "encoder_decoder"
+    if model.shared_layers:
+        return min(1, blocks[1]) * flops.block_parameters(model, cross)
+    found = 0
+    for count, whole, has_cross in (
+        (blocks[0], model.encoder_depth, False),
+        (blocks[1], model.layers, cross),
+    ):
+        routed = flops.most_expert_layers(model, count, whole)
+        found += (count - routed) * flops.block_parameters(model, has_cross, routed=False)
+        found += routed * flops.block_parameters(model, has_cross, routed=True)
+    return found
 
 
 def state_values(

@@ -126,7 +126,7 @@ class GroupedAttention(SelfAttention):
         super().__init__(model, megatron, causal)
         self.queries = model.heads // model.kv_heads
         fused = (model.heads + 2 * model.kv_heads) * self.size
-        std = fused_std(model) if model.initialization == "t5" else model.initial_std
+        std = fused_std(model) if model.initialization in FAN_IN else model.initial_std
         self.qkv = ColumnLinear(megatron, model.hidden_size, fused, bias=model.has_qkv_bias, std=std)
 
     def project(self, x_SBH: Tensor) -> Heads:
@@ -223,22 +223,28 @@ def softcapped(x: Tensor, cap: float) -> Tensor:
     return torch.tanh(x / cap) * cap
 
 
+FAN_IN = {"t5": 1.0, "switch": 0.1}
+"""Variance of a matrix' entries times the number of its inputs, where that decides (Fedus et al. 2022,
+section 2.4: a tenth of T5's keeps models with experts stable)."""
+
+
 def output_std(model: ModelConfig, inputs: int) -> float:
     """Initial scale of a projection into the residual stream (Radford et al., 2019, section 2.3)."""
-    if model.initialization == "t5":
-        return inputs**-0.5
+    if model.initialization in FAN_IN:
+        return input_std(model, inputs)
     scaled = model.initialization == "scaled"
     return model.initial_std / math.sqrt(2 * model.layers) if scaled else model.initial_std
 
 
 def input_std(model: ModelConfig, inputs: int) -> float:
     """Initial scale of every other matrix."""
-    return inputs**-0.5 if model.initialization == "t5" else model.initial_std
+    variance = FAN_IN.get(model.initialization)
+    return model.initial_std if variance is None else (variance / inputs) ** 0.5
 
 
 def query_std(model: ModelConfig) -> float:
     """Initial scale of queries; T5, whose scores are not scaled, has smaller ones instead."""
-    small = model.head_width**-0.5 if model.initialization == "t5" else 1.0
+    small = model.head_width**-0.5 if model.initialization in FAN_IN else 1.0
     return small * input_std(model, model.hidden_size)
 
 

@@ -7,39 +7,12 @@ from megatron.core import ModelParallelConfig
 from torch import Tensor, nn
 
 from pipeline.config import ModelConfig
-from pipeline.models.activations import ACTIVATIONS
-from pipeline.models.attention import CrossAttention, input_std, output_std, self_attention
-from pipeline.models.experts import Experts, with_layers_before
+from pipeline.models.attention import CrossAttention, self_attention
+from pipeline.models.experts import Experts, Routing, with_layers_before
 from pipeline.models.layer import Flow
-from pipeline.models.linear import ColumnLinear, RowLinear
+from pipeline.models.mlp import MLP
 from pipeline.models.norm import Dropout, Norm
 from pipeline.models.stochastic_depth import Depth, thinned
-
-
-class MLP(nn.Module):
-    """Two linear layers with a nonlinearity, or three of which one is a gate (Shazeer, 2020)."""
-
-    def __init__(self, model: ModelConfig, megatron: ModelParallelConfig) -> None:
-        super().__init__()
-        self.gated, self.activation = model.gated, ACTIVATIONS[model.activation]
-        fused = 2 if model.gated else 1
-        std = input_std(model, model.hidden_size)
-        self.up = ColumnLinear(
-            megatron, model.hidden_size, fused * model.mlp_size, bias=model.bias, std=std, fused=fused
-        )
-        std = output_std(model, model.mlp_size)
-        self.down = RowLinear(megatron, model.mlp_size, model.hidden_size, bias=model.bias, std=std)
-
-    def forward(self, x_SBH: Tensor) -> Tensor:
-        """Apply to every position alone."""
-        inner: Tensor = self.up(x_SBH)
-        if self.gated:
-            gate, value = inner.chunk(2, dim=-1)
-            inner = self.activation(gate) * value
-        else:
-            inner = self.activation(inner)
-        out: Tensor = self.down(inner)
-        return out
 
 
 class BlockKind(NamedTuple):
@@ -55,6 +28,8 @@ class BlockKind(NamedTuple):
     """Whether there is a norm before its attention."""
     depth: Depth | None = None
     """Its place where branches may be left out in training; None never leaves out any."""
+    routing: Routing | None = None
+    """How tokens are given to its experts; None has one MLP."""
 
 
 class Block(nn.Module):
@@ -77,7 +52,7 @@ class Block(nn.Module):
             self.mlp_out_norm = Norm(model, megatron)
             if kind.cross:
                 self.cross_out_norm = Norm(model, megatron)
-        self.mlp = (Experts if model.experts else MLP)(model, megatron)
+        self.mlp = MLP(model, megatron) if kind.routing is None else Experts(model, megatron, kind.routing)
         self.dropout = Dropout(model, megatron)
 
     def forward(self, flow: Flow) -> Flow:
@@ -93,7 +68,7 @@ class Block(nn.Module):
             return self.cross(x_SBH, flow["memory"], flow.get("memory_mask"), cache)
 
         def through_experts(x_SBH: Tensor) -> Tensor:
-            out_SBH, found = self.mlp(x_SBH)
+            out_SBH, found = self.mlp(x_SBH, flow)
             beside.update(with_layers_before(flow, found))
             return out_SBH
 

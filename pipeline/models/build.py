@@ -12,6 +12,7 @@ from megatron.core import ModelParallelConfig
 from pipeline.config import ModelConfig, PipelineConfig
 from pipeline.costs import flops
 from pipeline.costs.lengths import Lengths
+from pipeline.models.attention import FAN_IN
 from pipeline.models.block import Block, BlockKind
 from pipeline.models.context import Mask, MemoryMask, RelativePositions, Rotary
 from pipeline.models.embeddings import (
@@ -24,6 +25,7 @@ from pipeline.models.embeddings import (
     embed,
     project,
 )
+from pipeline.models.experts import Routing
 from pipeline.models.heads import logits
 from pipeline.models.layer import Flow, Layer
 from pipeline.models.linear import megatron_config
@@ -104,7 +106,7 @@ class Builder:
         """One use of a table of words or codes; all uses of the same name share it."""
         shared = self.model.tied_output or self.model.architecture == "encoder_decoder"
         std, table = self.model.initial_std, name in (WORDS, CODES)
-        if self.model.initialization == "t5":
+        if self.model.initialization in FAN_IN:
             std = 1.0 if table else self.model.hidden_size**-0.5
         return Layer(
             name,
@@ -161,20 +163,22 @@ class Builder:
     def _blocks(self, prefix: str, causal: bool) -> list[Layer]:
         model, inner = self.model, prefix == "encoder."
         count = model.encoder_depth if inner else model.layers
-        cost = flops.block_cost(model, self.lengths, inner)
+        costs = {routed: flops.block_cost(model, self.lengths, inner, routed) for routed in (False, True)}
         shared = model.shared_layers
+        kinds = [self._kind(i, prefix) for i in range(count)]
+        ends = STACK_ENDS[prefix] + (("target_segments",) if model.experts and not inner else ())
         return [
             Layer(
                 f"{prefix}blocks.{0 if shared else i}",
                 Block,
-                (*self.common, causal, self._kind(i, prefix)),
-                cost,
+                (*self.common, causal, kind),
+                costs[kind.routing is not None],
                 tie="block" if shared else None,
-                gives=("expert_loss", "expert_load") if model.experts else (),
-                ends=STACK_ENDS[prefix] if i == count - 1 else (),
+                gives=kind.routing.gives if kind.routing else (),
+                ends=ends if i == count - 1 else (),
                 block=True,
             )
-            for i in range(count)
+            for i, kind in enumerate(kinds)
         ]
 
     def _kind(self, layer: int, prefix: str) -> BlockKind:
@@ -182,7 +186,16 @@ class Builder:
         model = self.model
         which = "local_" if model.is_local(layer) else ""
         rotary = f"{which}rotary" if model.is_rotated(layer) else ""
-        return BlockKind(prefix == "decoder.", f"{which}mask", rotary, model.first_norm or layer > 0)
+        routing = self._routing(prefix) if model.has_experts(layer) else None
+        first_norm = model.first_norm or layer > 0
+        return BlockKind(prefix == "decoder.", f"{which}mask", rotary, first_norm, routing=routing)
+
+    def _routing(self, prefix: str) -> Routing:
+        """How tokens of a stack are given to experts."""
+        assert self.model.experts
+        length = self.lengths.targets if prefix == "decoder." else self.lengths.inputs
+        capacity = self.model.experts.capacities(length, self.config.context_length)
+        return Routing(capacity, "encoder_segments" if prefix == "encoder." else "target_segments")
 
     def _last(self, prefix: str) -> list[Layer]:
         """What stands at a stack's end: the norm of a pre-norm stack; the encoder's output is memory."""

@@ -22,6 +22,7 @@ Flow: TypeAlias = dict[str, Tensor]
     cache                     no tensor but a `pipeline.models.cache.Cache`, where a decoder generates; then
                               `segments` are of all T columns
     memory_mask [B, 1, 1, S]  True where the decoder may look at the encoder's output
+    target_segments [B, S]    0 behind the last token of a decoder that has a weight, made where experts ask
     rotary, local_rotary      cosines and sines of rotary positions [2, ..., S, R]
     logit_bias [V]            added to the logits
     logits [S, B, V]          this tensor rank's columns
@@ -46,6 +47,7 @@ Flow: TypeAlias = dict[str, Tensor]
     scale [1]                 what cosines are multiplied by, float32
     expert_loss [B]           what keeps experts balanced, over the layers so far
     expert_load [L, E]        choices that fell on each expert of these layers
+    expert_dropped [L]        those of them that found no place
 """
 
 FLOATS = (

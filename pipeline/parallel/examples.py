@@ -47,6 +47,18 @@ def unmarked(batch: Batch) -> Batch:
     return {name: array for name, array in batch.items() if name != "encoder_segments"}
 
 
+def with_target_segments(batch: Batch) -> Batch:
+    """A batch that says where a decoder's sequences end: nothing depends on what comes after the last token
+    with a weight, which would count in how evenly experts are used.
+
+    Weights 0 1 0 1 0 0 give `target_segments` 1 1 1 1 0 0.
+    """
+    if "weights" not in batch or batch["weights"].shape != batch["tokens"].shape:
+        return batch
+    counts = _tensor(batch["weights"]).ne(0).flip(-1).cumsum(-1).flip(-1)
+    return batch | {"target_segments": counts.gt(0).int()}
+
+
 def filled_up(batch: Batch, multiple: int) -> Batch:
     """A batch whose decoder's sequences are a multiple long, with positions of no weight at their ends.
 

@@ -12,7 +12,7 @@ from pipeline.distributed.world import World
 from pipeline.models.layer import Flow, Layer
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.losses import token_log_probabilities
-from pipeline.parallel.examples import filled_up, tensors, unmarked
+from pipeline.parallel.examples import filled_up, tensors, unmarked, with_target_segments
 from pipeline.parallel.stages import input_names
 
 
@@ -56,4 +56,6 @@ class ModelInLayout(ABC):
     def _tensors(self, batch: Batch) -> Flow:
         if self.parallel.sequence:
             batch = filled_up(batch, self.world.tensor_size)
+        if "target_segments" in self._inputs:
+            batch = with_target_segments(batch)
         return tensors(batch, self.world.device)

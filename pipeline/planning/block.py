@@ -77,13 +77,25 @@ class Block:
             found += [Product(self.tokens, hidden, width)]
         return found
 
+    @property
+    def routed(self) -> float:
+        """Share of the stack's layers that have experts: a layer stands for the mean of them."""
+        layers = self.model.encoder_depth if self.inner and self.lengths.targets else self.model.layers
+        return self.model.expert_layers(layers) / layers
+
     def _mlps(self) -> list[Product]:
-        """Those of the MLP, or of this rank's experts, which get equally many tokens."""
+        """Those of the MLP, or of this rank's experts, which get equally many tokens, beside shared ones."""
         model, tensor, experts = self.model, self.layout.tensor, self.model.experts
         if experts is None:
             return self._mlp(self.tokens, model.mlp_size / tensor)
-        each = self._mlp(self.tokens * experts.active / experts.count, model.mlp_size)
-        return each * max(1, experts.count // tensor)
+        tokens = self.tokens * self.routed
+        each = self._mlp(tokens * experts.active / experts.count, model.mlp_size)
+        found = each * max(1, experts.count // tensor)
+        if experts.shared:
+            found += self._mlp(tokens, experts.shared * model.mlp_size / tensor)
+        if self.routed < 1:
+            found += self._mlp(self.tokens - tokens, model.mlp_size / tensor)
+        return found
 
     def _mlp(self, tokens: float, width: float) -> list[Product]:
         hidden, fused = self.model.hidden_size, 2 if self.model.gated else 1
@@ -146,15 +158,16 @@ class Block:
         turned = self.tokens * model.heads * model.head_width * (8 + 3 * model.bias)
         return stream / self._shared + (mlp + turned) / self.layout.tensor
 
-    def _mlp_values(self) -> int:
+    def _mlp_values(self) -> float:
         """Values inside the MLP, or in all experts that tokens go through."""
-        active = self.model.experts.active if self.model.experts else 1
-        return self.tokens * self.model.mlp_size * active
+        experts = self.model.experts
+        mlps = experts.active + experts.shared if experts else 1
+        return self.tokens * self.model.mlp_size * (self.routed * mlps + 1 - self.routed)
 
-    def _sent_values(self) -> int:
+    def _sent_values(self) -> float:
         """Values that are moved to experts and back: read, written, weighted and added up."""
         active = self.model.experts.active if self.model.experts else 0
-        return 6 * self.tokens * self.model.hidden_size * active
+        return 6 * self.tokens * self.model.hidden_size * active * self.routed
 
     @property
     def _shared(self) -> int:

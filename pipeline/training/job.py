@@ -112,7 +112,7 @@ class Job:
     def active_parameters(self) -> int:
         """Those that a token goes through: fewer where there are experts."""
         idle = flops.idle_weights(self.config.model) if self.config.reads_text else 0
-        return self.parameters - self.config.model.layers * idle
+        return self.parameters - idle
 
     @property
     def sample_flops(self) -> float:

@@ -67,6 +67,13 @@ GEMMA: dict[str, Any] = LLAMA | {
 }
 ALBERT: dict[str, Any] = BERT | {"shared_layers": True, "word_size": 24, "word_size_of": "embeddings"}
 MOE: dict[str, Any] = LLAMA | {"experts": {"count": 6, "active": 2, "balance": 0.5, "z": 0.1}}
+SWITCH: dict[str, Any] = T5 | {
+    "activation": "relu",
+    "experts": {
+        **{"count": 4, "active": 1, "normalise": False, "every": 2, "balance": 0.5, "z": 0.1},
+        **{"capacity_factor": 1.0, "eval_capacity_factor": 1.0},
+    },
+}
 OLMO: dict[str, Any] = LLAMA | {"qk_norm": "width", "norm_placement": "branch"}
 FALCON: dict[str, Any] = GPT | {"key_value_heads": 1, "parallel_block": "one_norm", "positions": "rope"}
 BLOOM: dict[str, Any] = GPT | {"positions": "alibi", "embedding_norm": True, "local_window": 5}

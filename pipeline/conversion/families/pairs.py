@@ -1,12 +1,13 @@
-"""T5, BART and Marian: an encoder and a decoder."""
+"""T5, the Switch Transformer, BART and Marian: an encoder and a decoder."""
 
 import math
 from dataclasses import replace
 from typing import Any
 
-from pipeline.config import ModelConfig
+from data_prep.contract.settings import InputError
+from pipeline.config import Experts, ModelConfig
 from pipeline.conversion.families.common import GELUS, ROBUST_BLOCK, TIED, within
-from pipeline.conversion.family import Family, Key, Table, flag
+from pipeline.conversion.family import Family, Key, Table, flag, whole
 
 
 def _t5_stack(stack: str, mlp: int) -> Table:
@@ -102,6 +103,105 @@ def _read_t5(theirs: dict[str, Any], place: str) -> dict[str, Any]:
     found = {"tied_output": tied, "logit_scale": theirs["d_model"] ** -0.5 if scaled else 1.0}
     return found if theirs.get("num_decoder_layers") else found | {"layers": theirs["num_layers"]}
 
+
+def switch_table(model: ModelConfig) -> Table:
+    """T5 with one of two forms of an MLP, and a tensor for each expert.
+
+    Where transformers takes words and output for untied, each stack has its own copy of the words there.
+    """
+    table: Table = {name: theirs for name, theirs in t5_table(model).items() if ".mlp." not in name}
+    if not model.tied_output or model.logit_scale == 1.0:
+        head = ("lm_head",) if model.tied_output else ()
+        table["words.table"] = ("shared", "encoder.embed_tokens", "decoder.embed_tokens", *head)
+    count = model.experts.count if model.experts else 0
+    for stack, place in (("encoder", 1), ("decoder", 2)):
+        ours, mlp = f"{stack}.blocks.*.mlp", f"{stack}.block.*.layer.{place}.mlp"
+        experts = [f"{mlp}.experts.expert_{i}" for i in range(count)]
+        table |= {f"{ours}.up": f"{mlp}.wi", f"{ours}.down": f"{mlp}.wo"}
+        table |= {
+            f"{ours}.router": f"{mlp}.router.classifier",
+            f"{ours}.expert_up": tuple(f"{one}.wi" for one in experts),
+            f"{ours}.expert_down": tuple(f"{one}.wo" for one in experts),
+        }
+    return table
+
+
+def _written_sparsely(layers: list[bool]) -> int:
+    """How many layers their configuration says are sparse, so that it means those that are; 0 where none
+    does. It takes the second of every so many: all layers over that number."""
+    every = len(layers)
+    return next((count for count in range(1, every + 1) if sparse_layers(every, every // count) == layers), 0)
+
+
+def sparse_layers(layers: int, step: int) -> list[bool]:
+    """Which layers of a stack transformers gives experts."""
+    return [step == 1 or (step > 1 and layer % step == 1) for layer in range(layers)]
+
+
+def _write_switch(ours: dict[str, Any]) -> dict[str, Any]:
+    experts = ours["experts"]
+    if experts is None:
+        raise InputError("a Switch Transformer has experts")
+    encoder, decoder = (_written_sparsely(layers) for layers in experts["every"])
+    return _write_t5(ours) | {
+        "num_experts": experts["count"],
+        "expert_capacity": experts["capacity"] or max(ours["max_positions"], 1),
+        "num_sparse_encoder_layers": encoder,
+        "num_sparse_decoder_layers": decoder,
+        "num_selected_experts": experts["active"],
+    }
+
+
+def _read_switch(theirs: dict[str, Any], place: str) -> dict[str, Any]:
+    found = _read_t5(theirs, place)
+    layers = {"encoder": theirs["num_layers"], "decoder": found.get("layers") or theirs["num_decoder_layers"]}
+    wanted = {
+        stack: sparse_layers(count, count // (_sparse(theirs, stack, count, place) or 1))
+        for stack, count in layers.items()
+    }
+    fitting = (
+        every
+        for every in range(1, max(layers.values()) + 1)
+        if all(sparse_layers(count, every) == wanted[stack] for stack, count in layers.items())
+    )
+    every = next(fitting, None)
+    if every is None:
+        raise InputError(
+            f"{place}: encoder and decoder have experts in different layers; one rule is supported"
+        )
+    experts = Experts(
+        count=whole(place, "num_experts", theirs.get("num_experts", 8), 2, 8192),
+        active=1,
+        normalise=False,
+        every=every,
+        capacity=whole(place, "expert_capacity", theirs.get("expert_capacity", 64), 1, 1 << 31),
+        balance=theirs.get("router_aux_loss_coef", 0.001),
+        z=theirs.get("router_z_loss_coef", 0.001),
+        jitter=theirs.get("router_jitter_noise", 0.01),
+    )
+    return found | {"experts": experts}
+
+
+def _sparse(theirs: dict[str, Any], stack: str, layers: int, place: str) -> int:
+    name = f"num_sparse_{stack}_layers"
+    return whole(place, name, theirs.get(name, 3), 1, layers)
+
+
+SWITCH = replace(
+    T5,
+    model_type="switch_transformers",
+    classes=("SwitchTransformersForConditionalGeneration",),
+    table=switch_table,
+    keys=(
+        *(key for key in T5.keys if key.ours != "activation"),
+        Key("activation", "dense_act_fn", "relu", {**GELUS, "relu": "relu"}),
+    ),
+    theirs=T5.theirs
+    | {"router_bias": False, "router_dtype": "float32", "router_ignore_padding_tokens": False}
+    | {"num_selected_experts": 1},
+    write_more=_write_switch,
+    read_more=_read_switch,
+)
 
 BART_CROSS: Table = {
     "cross_norm": "encoder_attn_layer_norm",

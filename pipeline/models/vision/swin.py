@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from pipeline.config import ModelConfig
 from pipeline.config.vision import VisionConfig
 from pipeline.models.attention import self_attention
-from pipeline.models.block import MLP
 from pipeline.models.layer import Flow
 from pipeline.models.linear import WholeLinear, mark_sharded
+from pipeline.models.mlp import MLP
 from pipeline.models.norm import Dropout, Norm
 from pipeline.models.stochastic_depth import Depth, thinned
 

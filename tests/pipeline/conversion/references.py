@@ -31,6 +31,12 @@ def experts(count: int, active: int, normalise: bool = True) -> dict[str, Any]:
     return {"experts": {"count": count, "active": active, "normalise": normalise, "balance": 0.0}}
 
 
+def switched(capacity: int) -> dict[str, Any]:
+    """Switch layers whose experts take so many tokens of a sequence."""
+    routing = {"count": 4, "active": 1, "normalise": False, "every": 2, "capacity": capacity}
+    return {"experts": routing | {"balance": 0.0}}
+
+
 MODELS: dict[str, dict[str, Any]] = {
     "gpt2": {"preset": "gpt2-tiny"},
     "opt": {"preset": "opt-tiny"},
@@ -63,6 +69,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "roberta": {"preset": "roberta-tiny"},
     "t5": {"preset": "t5-tiny", "encoder_layers": 3},
     "t5-1.1": {"preset": "t5-1.1-tiny", "mimetic": True},
+    "switch": {"preset": "switch-tiny", "layers": 4, **switched(3)},
+    "switch-tied": {"preset": "switch-tiny", "tied_output": True, "logit_scale": 64**-0.5, **switched(5)},
     "bart": {"preset": "bart-tiny"},
     "gpt1": {"preset": "gpt1-tiny"},
     "gpt-neo": {"preset": "gpt3-tiny", "local_window": 5, "scaled_attention": False},
@@ -169,6 +177,8 @@ def reference(name: str) -> Any:
     model = getattr(transformers, written["architectures"][0])(settings).eval()
     if not given.model.tied_output:  # a T5 is built tied whatever its configuration says
         model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
+    if name == "switch":  # which has a copy of the words in each stack, and trains them apart
+        model.encoder.embed_tokens = model.decoder.embed_tokens = model.shared
     return model
 
 
