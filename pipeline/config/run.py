@@ -9,7 +9,7 @@ from pipeline.config.data import DataConfig
 from pipeline.config.evaluation import EvalConfig
 from pipeline.config.generator import generator_of
 from pipeline.config.model import ModelConfig
-from pipeline.config.objective import ON_IMAGES, TRAINS, ObjectiveConfig
+from pipeline.config.objective import IN_TEXT, ON_IMAGES, TRAINS, ObjectiveConfig
 from pipeline.config.optimizer import OptimizerConfig, TrainConfig
 from pipeline.config.parallel import ParallelConfig
 from pipeline.config.tracking import TrackingConfig
@@ -55,7 +55,7 @@ class PipelineConfig(Settings):
     @property
     def reads_text(self) -> bool:
         """Whether the section `model` is a part of what is trained."""
-        return self.vision is None or self.objective.kind in ("contrastive", "image_tokens")
+        return self.vision is None or self.objective.kind in ("contrastive", "image_tokens", *IN_TEXT)
 
     @property
     def longest(self) -> int:
@@ -85,11 +85,31 @@ class PipelineConfig(Settings):
                 f"objective.kind {self.objective.kind} needs the section vision.quantiser, such as "
                 "{codes: 8192, code_size: 32}"
             )
+        if self.objective.kind in IN_TEXT:
+            self._images_fit_text(vision)
         mixes = [name for name in ("mixup", "cutmix") if getattr(self.objective, name)]
         if mixes and self.train.micro_batch % 2:
             raise ValueError(
                 f"objective.{mixes[0]} mixes pairs, and a micro_batch of {self.train.micro_batch} has no "
                 "pairs; an even one has"
+            )
+
+    def _images_fit_text(self, vision: VisionConfig) -> None:
+        kind, model = self.objective.kind, self.model
+        if vision.architecture != "vit" or vision.layers < 2:
+            raise ValueError(
+                f"objective.kind {kind} reads the last but one layer of a vision.architecture vit of two "
+                f"layers or more; it is {vision.architecture} with {vision.depth}"
+            )
+        if model.architecture != "decoder":
+            raise ValueError(
+                f"objective.kind {kind} needs a model.architecture decoder; it is {model.architecture}"
+            )
+        patches = 0 if self.objective.blind else self.objective.pictures * vision.patches
+        if self.data.sequence_length <= patches:
+            raise ValueError(
+                f"data.sequence_length {self.data.sequence_length} has no room for words behind the "
+                f"{patches} patches of objective.pictures {self.objective.pictures}"
             )
 
     def _objective_fits_model(self) -> None:

@@ -50,10 +50,12 @@ class Session:
         self.cache = Cache(min(width + room, self.longest))
         tokens_BS, padding_B = self._padded(rows, width, left=True)
         self._pad(padding_B)
-        inputs: Flow = {"tokens": tokens_BS}
-        if self.prefix:
-            inputs["prefix"] = self._padding_B.new_full((len(rows),), width)
-        return self._run(inputs)
+        return self._run({"tokens": tokens_BS} | self.beside(width))
+
+    def beside(self, width: int) -> Flow:
+        """What else a decoder is given with the `width` columns that it starts from."""
+        rows = len(self._padding_B)
+        return {"prefix": self._padding_B.new_full((rows,), width)} if self.prefix else {}
 
     @torch.inference_mode()
     def step(self, tokens_B: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from pipeline.objectives.masked import MaskedLM
 from pipeline.objectives.objective import Objective
 from pipeline.objectives.replaced import ReplacedTokens
 from pipeline.objectives.spans import SpanCorruption
+from pipeline.objectives.vision.answers import ImageAnswers
 from pipeline.objectives.vision.classes import ImageClasses
 from pipeline.objectives.vision.contrastive import Contrastive
 from pipeline.objectives.vision.image_tokens import ImageTokens
@@ -23,6 +24,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "image_classes": ImageClasses,
     "masked_patches": MaskedPatches,
     "contrastive": Contrastive,
+    "image_answers": ImageAnswers,
     "quantised_patches": QuantisedPatches,
     "image_tokens": ImageTokens,
 }

@@ -9,6 +9,7 @@ from functools import cache
 from data_prep.contract.plugins import from_outside
 from data_prep.contract.settings import InputError
 from data_prep.contract.stages import Kind
+from pipeline.stages.ask_images import AskImages
 from pipeline.stages.attention import AttentionMaps
 from pipeline.stages.audit import Audit
 from pipeline.stages.cell import Cell
@@ -60,6 +61,7 @@ OWN: tuple[type[Kind], ...] = (
     Emergence,
     Scaling,
     ZeroShot,
+    AskImages,
     EmbedImages,
     RestoreImages,
     ImageBaselines,
