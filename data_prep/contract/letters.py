@@ -40,7 +40,7 @@ STEP_BY_STEP = "Let's think step by step."
 SUBQUESTIONS = "To answer this question, we first need to know the answers to:"
 SENTENCE = " The answer is {}."
 ENDS = ("", "\nTherefore, the answer is {}.", SENTENCE)
-"""How a chain behind `STEP_BY_STEP` goes on: it ends, so that the answer is asked for; the answer is asked for;
+"""How a chain behind `STEP_BY_STEP` goes on: it ends, for the answer to be asked for; it is asked for;
 or it is an example of auto-CoT."""
 HELD_OUT = 10
 """One problem in so many is in no text."""
