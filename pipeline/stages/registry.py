@@ -13,6 +13,7 @@ from pipeline.stages.ask_images import AskImages
 from pipeline.stages.attention import AttentionMaps
 from pipeline.stages.audit import Audit
 from pipeline.stages.cell import Cell
+from pipeline.stages.chains import Chains
 from pipeline.stages.compare import Compare
 from pipeline.stages.distill import Distill
 from pipeline.stages.dpo import Dpo
@@ -29,6 +30,7 @@ from pipeline.stages.ppo import Ppo
 from pipeline.stages.pretrain import Pretrain
 from pipeline.stages.pretrain_diffusion import PretrainDiffusion
 from pipeline.stages.pretrain_images import PretrainImages
+from pipeline.stages.problems import Problems
 from pipeline.stages.revise import Revise
 from pipeline.stages.reward import Reward
 from pipeline.stages.rows import Rows
@@ -67,6 +69,8 @@ OWN: tuple[type[Kind], ...] = (
     RestoreImages,
     ImageBaselines,
     GenerateImages,
+    Problems,
+    Chains,
     TokenizeImages,
     SampleImages,
 )
