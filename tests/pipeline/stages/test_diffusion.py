@@ -15,6 +15,7 @@ from data_prep.contract.pictures import ImageDataset
 from data_prep.contract.receipt import Receipt, read_receipt, write_receipt
 from data_prep.contract.report import Lines, Picture
 from data_prep.contract.settings import InputError
+from launch.show import describe
 from pipeline.checkpoints.format import Checkpoint
 from pipeline.checkpoints.run_folder import checkpoint_folder, read_config, write_config
 from pipeline.config import ModelConfig, ObjectiveConfig, PipelineConfig
@@ -131,6 +132,12 @@ def test_a_training_that_goes_on_is_the_one_that_was_not_ended(folder: Path) -> 
     one, other = (Checkpoint(checkpoint_folder(run, 3)) for run in (before, again))
     for name in one.index.tensors:
         assert torch.equal(one.weight(name), other.weight(name)), name
+
+
+def test_a_run_is_described(folder: Path) -> None:
+    found = describe(folder / "work" / "told")
+    assert found["objective"] == "the noise in a picture behind 1000 steps of noise, told its caption"
+    assert "tokens_per_sample" not in found
 
 
 def made(folder: Path, **about: Any) -> tuple[Path, dict[str, Any], Any]:
