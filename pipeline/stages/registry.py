@@ -10,6 +10,7 @@ from data_prep.contract.plugins import from_outside
 from data_prep.contract.settings import InputError
 from data_prep.contract.stages import Kind
 from pipeline.stages.attention import AttentionMaps
+from pipeline.stages.beside import Beside
 from pipeline.stages.cell import Cell
 from pipeline.stages.compare import Compare
 from pipeline.stages.distill import Distill
@@ -47,6 +48,7 @@ OWN: tuple[type[Kind], ...] = (
     Evaluate,
     AttentionMaps,
     Cell,
+    Beside,
     Emergence,
     Scaling,
     ZeroShot,
