@@ -10,6 +10,7 @@ from data_prep.contract.plugins import from_outside
 from data_prep.contract.settings import InputError
 from data_prep.contract.stages import Kind
 from pipeline.stages.attention import AttentionMaps
+from pipeline.stages.audit import Audit
 from pipeline.stages.beside import Beside
 from pipeline.stages.cell import Cell
 from pipeline.stages.compare import Compare
@@ -17,13 +18,16 @@ from pipeline.stages.distill import Distill
 from pipeline.stages.dpo import Dpo
 from pipeline.stages.emergence import Emergence
 from pipeline.stages.evaluate import Evaluate
+from pipeline.stages.feedback import Feedback
 from pipeline.stages.finetune import Finetune
 from pipeline.stages.frontier import Frontier
 from pipeline.stages.grpo import Grpo
 from pipeline.stages.instruct import Instruct
+from pipeline.stages.lessons import Lessons
 from pipeline.stages.ppo import Ppo
 from pipeline.stages.pretrain import Pretrain
 from pipeline.stages.pretrain_images import PretrainImages
+from pipeline.stages.revise import Revise
 from pipeline.stages.reward import Reward
 from pipeline.stages.rows import Rows
 from pipeline.stages.sample_images import SampleImages
@@ -39,12 +43,16 @@ OWN: tuple[type[Kind], ...] = (
     Instruct,
     Rows,
     Finetune,
+    Lessons,
+    Revise,
+    Feedback,
     Compare,
     Reward,
     Dpo,
     Grpo,
     Ppo,
     Frontier,
+    Audit,
     Evaluate,
     AttentionMaps,
     Cell,
