@@ -12,6 +12,7 @@ from data_prep.contract.stages import Kind
 from pipeline.stages.ask_images import AskImages
 from pipeline.stages.attention import AttentionMaps
 from pipeline.stages.audit import Audit
+from pipeline.stages.beside import Beside
 from pipeline.stages.cell import Cell
 from pipeline.stages.chains import Chains
 from pipeline.stages.compare import Compare
@@ -61,6 +62,7 @@ OWN: tuple[type[Kind], ...] = (
     Evaluate,
     AttentionMaps,
     Cell,
+    Beside,
     Emergence,
     Scaling,
     ZeroShot,
