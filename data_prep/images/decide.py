@@ -48,8 +48,8 @@ def judge_part(
             captions,
             bool(row["captions"]),
             row["label"],
-            bool(row["questions"]),
             scores.get(row["id"]),
+            bool(row["questions"]),
         )
         broken = judge(facts, settings, fields)
         verdicts.append((KEPT, 0.0) if broken is None else broken)

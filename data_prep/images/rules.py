@@ -25,10 +25,10 @@ class Facts:
     """Those that fit."""
     had_captions: bool
     label: str
-    asked: bool = False
-    """Whether there are questions about it."""
     score: float | None = None
     """What a model says of picture and caption; None where it was not asked."""
+    asked: bool = False
+    """Whether there are questions about it."""
 
 
 Rule = Callable[[Facts, PictureRules, Collection[str]], float | None]
@@ -38,7 +38,6 @@ RULES: dict[str, Rule] = {
     "no caption": lambda facts, rules, fields: (
         0.0 if "caption" in fields and not facts.had_captions else None
     ),
-    "no questions": lambda facts, rules, fields: 0.0 if "questions" in fields and not facts.asked else None,
     "no label": lambda facts, rules, fields: 0.0 if "label" in fields and not facts.label else None,
     "too small": lambda facts, rules, fields: _below(min(facts.width, facts.height), rules.least_side),
     "too large": lambda facts, rules, fields: _above(max(facts.width, facts.height), rules.most_side),
@@ -52,6 +51,7 @@ RULES: dict[str, Rule] = {
     "low score": lambda facts, rules, fields: (
         None if facts.score is None or not rules.scores else _below(facts.score, rules.least_score)
     ),
+    "no questions": lambda facts, rules, fields: 0.0 if "questions" in fields and not facts.asked else None,
 }
 NAMES = [*RULES]
 DUPLICATES = ("exact duplicate", "near-duplicate")

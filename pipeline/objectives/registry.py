@@ -12,6 +12,7 @@ from pipeline.objectives.vision.classes import ImageClasses
 from pipeline.objectives.vision.contrastive import Contrastive
 from pipeline.objectives.vision.image_tokens import ImageTokens
 from pipeline.objectives.vision.masked_patches import MaskedPatches
+from pipeline.objectives.vision.pages import ImagePages
 from pipeline.objectives.vision.quantised_patches import QuantisedPatches
 
 OBJECTIVES: dict[str, type[Objective]] = {
@@ -25,6 +26,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "masked_patches": MaskedPatches,
     "contrastive": Contrastive,
     "image_answers": ImageAnswers,
+    "image_pages": ImagePages,
     "quantised_patches": QuantisedPatches,
     "image_tokens": ImageTokens,
 }

@@ -17,6 +17,7 @@ from pipeline.stages.distill import Distill
 from pipeline.stages.dpo import Dpo
 from pipeline.stages.emergence import Emergence
 from pipeline.stages.evaluate import Evaluate
+from pipeline.stages.few_shot_images import FewShotImages
 from pipeline.stages.finetune import Finetune
 from pipeline.stages.frontier import Frontier
 from pipeline.stages.grpo import Grpo
@@ -52,6 +53,7 @@ OWN: tuple[type[Kind], ...] = (
     Scaling,
     ZeroShot,
     AskImages,
+    FewShotImages,
     EmbedImages,
     RestoreImages,
     ImageBaselines,
