@@ -20,6 +20,7 @@ from data_prep.contract.settings import InputError, Settings
 from data_prep.images.config import ImagesConfig
 from launch.settings import SuperviseConfig
 from pipeline.config import (
+    ConstitutionConfig,
     DataConfig,
     EvalConfig,
     ModelConfig,
@@ -72,6 +73,7 @@ class Recipe(Settings):
     train: TrainConfig = TrainConfig()
     tune: TuneConfig = TuneConfig()
     eval: EvalConfig = EvalConfig()
+    constitution: ConstitutionConfig = ConstitutionConfig()
     tracking: TrackingConfig = TrackingConfig()
     supervise: SuperviseConfig = SuperviseConfig()
     study: StudyConfig | None = None

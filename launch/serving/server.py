@@ -23,6 +23,7 @@ from launch.dashboard import show
 from launch.serving.api import Api
 from launch.serving.feedback import Feedback
 from launch.serving.guard import Guard, is_loopback
+from launch.serving.heads import HeadsInTime
 from launch.serving.limits import Limits
 from launch.serving.served import open_served
 from pipeline.generation.load import find_checkpoint
@@ -86,7 +87,7 @@ class Server(uvicorn.Server):
         config = uvicorn.Config(
             app,
             loop="asyncio",
-            http="h11",
+            http=HeadsInTime,
             ws="none",
             lifespan="off",
             log_level="error",

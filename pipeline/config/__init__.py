@@ -3,6 +3,7 @@
 `launch` adds those of data preparation and reads the YAML.
 """
 
+from pipeline.config.constitution import ConstitutionConfig, PrincipleConfig
 from pipeline.config.data import DataConfig, MixtureEntry
 from pipeline.config.evaluation import EvalConfig
 from pipeline.config.experts import Experts
@@ -21,6 +22,7 @@ from pipeline.config.vision import VisionConfig
 
 __all__ = [
     "TRAINS",
+    "ConstitutionConfig",
     "DataConfig",
     "EvalConfig",
     "EvaluationConfig",
@@ -33,6 +35,7 @@ __all__ = [
     "OptimizerConfig",
     "ParallelConfig",
     "PipelineConfig",
+    "PrincipleConfig",
     "RampUp",
     "RandAugmentConfig",
     "RopeScaling",

@@ -8,5 +8,6 @@ rewards     models and rules with weights            advantages from scores to a
 methods     GRPO and PPO as such functions           rollouts   answers as rows, scored by every model
 sampler     a copy of the policy that generates      experience rollouts, minibatches, what a checkpoint keeps
 ratios      why answers are not scored as drawn      asking     a finished run's answers, in one process
+remote      rewards at an address                  sandbox    programs of a model, within bounds
 frontier    gold and proxy reward over the divergence
 """

@@ -41,14 +41,22 @@ def ask(
 ) -> Asked:
     """`each` answers to every prompt, those to one behind one another."""
     repeated = [prompt for prompt in prompts for _ in range(each)]
-    ids, stops = [prompt.tokens for prompt in repeated], stop_ids(model.vocabulary, chat=True)
+    given = answers_to(model, [prompt.tokens for prompt in repeated], max_tokens, temperature, seed)
+    longest = model.config.context_length
+    return Asked(repeated, given, laid_out(repeated, given, model.vocabulary.pad, longest))
+
+
+def answers_to(
+    model: LoadedModel, ids: Sequence[Sequence[int]], max_tokens: int, temperature: float, seed: int
+) -> list[Answer]:
+    """An answer to each prompt of a chat, given as ids."""
     draws, sampling = streams(ids, max_tokens, seed), Sampling(temperature=temperature, seed=seed)
+    stops = stop_ids(model.vocabulary, chat=True)
     given: list[Answer] = []
     for first in range(0, len(ids), AT_ONCE):
         part = slice(first, first + AT_ONCE)
         given += answers(model, ids[part], max_tokens, sampling, stops, draws[part])
-    longest = model.config.context_length
-    return Asked(repeated, given, laid_out(repeated, given, model.vocabulary.pad, longest))
+    return given
 
 
 @torch.inference_mode()

@@ -1,10 +1,10 @@
 """Rewards by rule: plain functions from answers to numbers, several with weights beside one another.
 
-    rules: {exact_answer: 1.0, my_rule: 0.5}
+    rules: {exact_answer: 1.0, my_rule: 0.5, "http://127.0.0.1:8000/score": 1.0}
 
-A rule is a function of a list of `Told` to as many numbers. Rules from outside come as entry points of the
-group `bloomery.rewards`, or for this process and those that it starts from
-BLOOMERY_REWARDS=package.module:function,...; a recipe cannot name code.
+A rule is a function of a list of `Told` to as many numbers; an address is one that asks there (`remote`).
+Rules from outside come as entry points of the group `bloomery.rewards`, or for this process and those that it
+starts from BLOOMERY_REWARDS=package.module:function,...; a recipe cannot name code.
 """
 
 import math
@@ -16,10 +16,13 @@ from typing import Any
 
 from data_prep.contract.plugins import from_outside
 from data_prep.contract.settings import InputError
+from pipeline.preferences.remote import SCHEMES, Remote
+from pipeline.preferences.sandbox.run import run_all
 from pipeline.tuning.instructions import Conversation
 
 GROUP, VARIABLE = "bloomery.rewards", "BLOOMERY_REWARDS"
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+FENCED = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 WORD = re.compile(r"[^\W\d_]+")
 FEWEST, MOST = 4, 12
 """Words of a summary in one line."""
@@ -59,6 +62,34 @@ def is_right(text: str, answer: str) -> bool:
     return bool(right) and said == right
 
 
+def unit_tests(answers: Sequence[Told]) -> list[float]:
+    """1 where the Python code of an answer passes the row's `tests`, in a sandbox with limits.
+
+    `tests` is source text or a list of lines; what a row has under `setup` comes before the answer.
+    `InputError` for a row without tests.
+    """
+    return [float(one.passed) for one in run_all([program(one) for one in answers])]
+
+
+def program(one: Told) -> tuple[str, str]:
+    """Source of an answer and of its tests."""
+    tests = one.row.get("tests")
+    lines = [line for line in (tests if isinstance(tests, list) else [tests]) if isinstance(line, str)]
+    if not lines or (isinstance(tests, list) and len(lines) < len(tests)):
+        raise InputError("rules.unit_tests: a prompt's row needs tests, Python source or a list of lines")
+    return f"{one.row.get('setup', '')}\n{code(one.text)}", "\n".join(lines)
+
+
+def code(text: str) -> str:
+    """The last fenced block of an answer, or all of it where there is none.
+
+    >>> code("So:\\n```python\\nx = 1\\n```\\nDone.")
+    'x = 1\\n'
+    """
+    blocks = FENCED.findall(text)
+    return blocks[-1] if blocks else text
+
+
 def docstring_style(answers: Sequence[Told]) -> list[float]:
     """How well one-line summaries of functions keep to PEP 257, from 0 to 4."""
     return [style(one.text) for one in answers]
@@ -83,7 +114,7 @@ def style(text: str) -> float:
     return float(ends) + float(commands) + max(0.0, 1 - beyond / 8) + different
 
 
-OWN: tuple[Rule, ...] = (exact_answer, docstring_style)
+OWN: tuple[Rule, ...] = (exact_answer, unit_tests, docstring_style)
 
 
 @cache
@@ -101,9 +132,12 @@ def rules() -> dict[str, Rule]:
 
 
 def rule_called(name: str, where: str) -> Rule:
-    """The rule of a name that a recipe gives. `InputError` where there is none."""
+    """The rule of a name or an address that a recipe gives. `InputError` where there is none."""
+    if name.startswith(SCHEMES):
+        return Remote(name)
     if name not in rules():
-        raise InputError(f"{where}: no rule is called {name}; there is {', '.join(rules())}")
+        known = ", ".join(rules())
+        raise InputError(f"{where}: no rule is called {name}; there is {known}, or http://... for an address")
     return rules()[name]
 
 

@@ -3,18 +3,18 @@
 pairs: {kind: compare, from: chat, data: dataset, rules: {docstring_style: 1.0}, answers: 4, noise: 0.5}
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from data_prep.contract.receipt import Receipt, write_atomic
+from data_prep.contract.receipt import Receipt
 from data_prep.contract.report import Headline, Section, StageReport, Table
-from data_prep.contract.settings import InputError, Settings
+from data_prep.contract.settings import Settings
 from data_prep.contract.stages import Kind, Notify, Stage
-from pipeline.stages.policies import FROM, HELD_OUT, PREFERENCES, PROMPTS, TRAIN, VALIDATION, comparison_files
+from pipeline.stages.files import PREFERENCES, TRAIN, VALIDATION, write_rows
+from pipeline.stages.policies import FROM, HELD_OUT, PROMPTS, open_prompts
 from pipeline.stages.training import find_start
 
 if TYPE_CHECKING:
@@ -60,27 +60,19 @@ class Compare(Kind):
         """Ask, compare, write."""
         from pipeline.generation.load import load_model
         from pipeline.preferences.asking import ask
-        from pipeline.preferences.prompts import Prompts
 
         settings, source = settings_of(stage), stage.source("from")
         assert source is not None
         start, run = find_start(source)
         model = load_model(start)
-        longest = model.config.context_length - settings.max_tokens
-        if longest < 1:
-            raise InputError(f"{stage.name}: max_tokens {settings.max_tokens} leaves no room for a prompt")
-        files = comparison_files(stage)
-        prompts = Prompts(model.vocabulary, *files, longest, settings.held_out, stage.seed)
+        prompts = open_prompts(stage, model, settings.max_tokens, settings.held_out)
         counts: dict[str, Any] = dict(prompts.counts)
         parts = {TRAIN: prompts.train[: settings.prompts], VALIDATION: prompts.validation}
         for name, some in parts.items():
             notify(f"{stage.name}: {settings.answers} answers of {run.name} to each of {len(some)} prompts")
             asked = ask(model, some, settings.answers, settings.max_tokens, settings.temperature, stage.seed)
             rows = ranked(stage, asked, model.vocabulary)
-            write_atomic(
-                stage.folder / name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            )
-            counts[name.removesuffix(".jsonl")] = len(rows)
+            counts |= write_rows(stage.folder, {name: rows})
             scores = [score for row in rows for score in row["scores"]]
             counts[f"mean_score_{name.removesuffix('.jsonl')}"] = sum(scores) / max(1, len(scores))
         return counts

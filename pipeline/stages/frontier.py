@@ -21,7 +21,7 @@ from data_prep.contract.settings import Settings
 from data_prep.contract.stages import RUN, Input, Kind, Notify, Stage
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.checkpoints.run_folder import checkpoint_folder, read_config, saved_steps
-from pipeline.stages.policies import FROM, HELD_OUT, PROMPTS, comparison_files
+from pipeline.stages.policies import FROM, HELD_OUT, PROMPTS, open_prompts
 from pipeline.stages.reward import REWARD
 from pipeline.stages.training import find_start
 
@@ -60,15 +60,12 @@ class Frontier(Kind):
         """Ask every checkpoint the same prompts."""
         from pipeline.generation.load import load_model
         from pipeline.preferences.asking import ask
-        from pipeline.preferences.prompts import Prompts
 
         settings, start, reward = settings_of(stage), stage.source("from"), stage.source("reward")
         assert start is not None
         assert reward is not None
         reference, judge = load_model(find_start(start)[0]), open_judge(find_start(reward)[0])
-        longest = reference.config.context_length - settings.max_tokens
-        files = comparison_files(stage)
-        prompts = Prompts(reference.vocabulary, *files, longest, settings.prompts, stage.seed).validation
+        prompts = open_prompts(stage, reference, settings.max_tokens, settings.prompts).validation
         measure = Measure(stage, reference, judge, prompts)
         many = ask(
             reference, prompts, settings.best_of, settings.max_tokens, settings.temperature, stage.seed

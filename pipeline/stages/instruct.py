@@ -5,21 +5,21 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_prep.contract.dataset import MANIFEST, TOKENIZER
+from data_prep.contract.dataset import MANIFEST, TOKENIZER, Dataset
 from data_prep.contract.receipt import file_hash, read_receipt
 from data_prep.contract.settings import InputError
-from data_prep.contract.stages import DATASET, FILES, RUN, Input, Stage
+from data_prep.contract.stages import DATASET, FILES, RUN, Input, Source, Stage
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.checkpoints.run_folder import INDEX, checkpoint_folder
 from pipeline.config import TuneConfig
 from pipeline.prompting.chat import ChatTemplate
 from pipeline.prompting.published import PublishedTemplate
+from pipeline.stages.files import CONVERSATIONS, TRAIN, VALIDATION
 from pipeline.stages.training import (
     Training,
     check_model,
     check_tokenizer,
     config_of,
-    find_dataset,
     find_start,
 )
 from pipeline.tuning.instructions import Conversation, dataset_files, read_conversations
@@ -33,12 +33,13 @@ if TYPE_CHECKING:
 class Instruct(Training):
     """`instruct`: learns the assistant's answers in conversations.
 
-    Its data is JSONL files of instructions, or a dataset whose preparation made some.
+    Its data is JSONL files of instructions, a dataset whose preparation made some, what another stage made,
+    or several of these.
     """
 
     name, section, mark, title = "instruct", "tune", "tune", "Instruction tuning"
     chats = True
-    inputs = (Input("from", (RUN,)), Input("data", (DATASET, FILES), many=True))
+    inputs = (Input("from", (RUN,)), Input("data", (DATASET, CONVERSATIONS, FILES), many=True))
     settings = TuneConfig
 
     def job(self, stage: Stage) -> "Job":
@@ -51,13 +52,14 @@ class Instruct(Training):
             )
         source = stage.source("from")
         assert source is not None
-        dataset = find_dataset(stage) if reads_dataset(stage) else None
+        dataset = dataset_of(stage)
         start, run = find_start(source)
         if dataset:
             check_tokenizer(dataset, run)
         check_model(config, run, source.label)
         inputs = {"dataset": dataset.manifest.fingerprint} if dataset else {}
-        inputs |= {"pretrained": mark_of(run, start)} | files_by_place(stage)
+        inputs |= {"pretrained": mark_of(run, start)}
+        inputs |= {name: file_hash(path) for name, (path, _) in files_by_place(stage).items()}
         if published := ChatTemplate(Vocabulary(run / TOKENIZER)).published:
             inputs["chat_template"] = published.sha256
         job = self.make_job(stage, dataset, inputs, start)
@@ -99,28 +101,54 @@ def check_talk(template: PublishedTemplate, talk: Conversation, where: str) -> N
         raise InputError(f"{where}: {error}") from None
 
 
-def reads_dataset(stage: Stage) -> bool:
+def is_dataset(source: Source) -> bool:
     """Whether the conversations are those of a dataset, and not of files."""
-    first = stage.inputs["data"][0]
-    return bool(first.stage) or (first.path / MANIFEST).is_file()
+    made = (source.path / TRAIN).is_file()
+    return (source.path / MANIFEST).is_file() or bool(source.stage and not made)
 
 
 def conversation_files(stage: Stage) -> tuple[list[Path], list[Path]]:
     """Files to train on, and files to validate on where there are any."""
-    if reads_dataset(stage):
-        return dataset_files(stage.inputs["data"][0].path)
-    return [source.path for source in stage.inputs["data"]], []
+    named = files_by_place(stage)
+    return [path for path, held_out in named.values() if not held_out], [
+        path for path, held_out in named.values() if held_out
+    ]
 
 
-def files_by_place(stage: Stage) -> dict[str, str]:
-    """The hash of each file, by what stands for it in the recipe: two files may have one name."""
-    train, validation = conversation_files(stage)
-    if reads_dataset(stage):
-        return {path.name: file_hash(path) for path in [*train, *validation]}
-    for path in train:
-        if not path.is_file():
-            raise InputError(f"{path}: no such file; a JSONL file of instructions is expected here")
-    return {f"data[{index}]": file_hash(path) for index, path in enumerate(train)}
+def files_by_place(stage: Stage) -> dict[str, tuple[Path, bool]]:
+    """Each file and whether it validates, by what stands for it: two files may have one name."""
+    found = {}
+    for index, source in enumerate(stage.inputs["data"]):
+        train, validation = files_of(source)
+        alone = is_dataset(source) and len(stage.inputs["data"]) == 1
+        for path, held_out in [(one, False) for one in train] + [(one, True) for one in validation]:
+            name = path.name if alone else f"data[{index}]" + " validation" * held_out
+            found[name] = (path, held_out)
+    return found
+
+
+def files_of(source: Source) -> tuple[list[Path], list[Path]]:
+    """Files of one source to train and to validate on. `InputError` where there is none."""
+    if is_dataset(source):
+        return dataset_files(source.path)
+    path = source.path / TRAIN if source.path.is_dir() else source.path
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; a JSONL file of instructions is expected here")
+    validation = source.path / VALIDATION
+    return [path], [validation] if validation.is_file() and validation.stat().st_size else []
+
+
+def dataset_of(stage: Stage) -> Dataset | None:
+    """The dataset among what is read. `InputError` where there are two, or it is not there yet."""
+    found = [source for source in stage.inputs["data"] if is_dataset(source)]
+    for source in found:
+        if source.stage and not (source.path / MANIFEST).is_file():
+            raise InputError(f"{source.place}: the stage {source.stage} has not ended; run it first")
+    if len(found) > 1:
+        raise InputError(
+            f"{stage.name}.data names {len(found)} datasets; one is expected, beside any number of files"
+        )
+    return Dataset(found[0].path) if found else None
 
 
 def mark_of(run: Path, start: Path) -> str:

@@ -9,15 +9,15 @@ from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.receipt import file_hash
 from data_prep.contract.settings import InputError
 from data_prep.contract.stages import DATASET, FILES, RUN, Input, Source, Stage
+from pipeline.stages.files import PREFERENCES, TRAIN, VALIDATION
 from pipeline.stages.instruct import mark_of
 from pipeline.stages.training import Training, check_model, config_of, find_start
 
 if TYPE_CHECKING:
+    from pipeline.generation.load import LoadedModel
+    from pipeline.preferences.prompts import Prompts
     from pipeline.training.job import Job
 
-PREFERENCES = "preferences"
-"""What a stage gives that makes comparisons: a folder with these files."""
-TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
 FROM = Input("from", (RUN,))
 PROMPTS = Input("data", (PREFERENCES, FILES, DATASET), many=True)
 COMPARISONS = Input("data", (PREFERENCES, FILES), many=True)
@@ -49,6 +49,16 @@ def comparison_files(stage: Stage) -> tuple[list[Path], list[Path]]:
     given = [source.path for source in stage.inputs.get("validation", ())]
     made = [file_of(source, VALIDATION) for source in stage.inputs["data"]]
     return train, given or [path for path in made if path.is_file() and path not in train]
+
+
+def open_prompts(stage: Stage, model: "LoadedModel", max_tokens: int, held_out: int) -> "Prompts":
+    """What a run is asked outside of a training. `InputError` where answers leave no room for a prompt."""
+    from pipeline.preferences.prompts import Prompts
+
+    longest = model.config.context_length - max_tokens
+    if longest < 1:
+        raise InputError(f"{stage.name}: max_tokens {max_tokens} leaves no room for a prompt")
+    return Prompts(model.vocabulary, *comparison_files(stage), longest, held_out, stage.seed)
 
 
 def file_of(source: Source, name: str) -> Path:

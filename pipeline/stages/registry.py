@@ -11,20 +11,24 @@ from data_prep.contract.settings import InputError
 from data_prep.contract.stages import Kind
 from pipeline.stages.ask_images import AskImages
 from pipeline.stages.attention import AttentionMaps
+from pipeline.stages.audit import Audit
 from pipeline.stages.cell import Cell
 from pipeline.stages.compare import Compare
 from pipeline.stages.distill import Distill
 from pipeline.stages.dpo import Dpo
 from pipeline.stages.emergence import Emergence
 from pipeline.stages.evaluate import Evaluate
+from pipeline.stages.feedback import Feedback
 from pipeline.stages.few_shot_images import FewShotImages
 from pipeline.stages.finetune import Finetune
 from pipeline.stages.frontier import Frontier
 from pipeline.stages.grpo import Grpo
 from pipeline.stages.instruct import Instruct
+from pipeline.stages.lessons import Lessons
 from pipeline.stages.ppo import Ppo
 from pipeline.stages.pretrain import Pretrain
 from pipeline.stages.pretrain_images import PretrainImages
+from pipeline.stages.revise import Revise
 from pipeline.stages.reward import Reward
 from pipeline.stages.rows import Rows
 from pipeline.stages.sample_images import SampleImages
@@ -40,12 +44,16 @@ OWN: tuple[type[Kind], ...] = (
     Instruct,
     Rows,
     Finetune,
+    Lessons,
+    Revise,
+    Feedback,
     Compare,
     Reward,
     Dpo,
     Grpo,
     Ppo,
     Frontier,
+    Audit,
     Evaluate,
     AttentionMaps,
     Cell,
