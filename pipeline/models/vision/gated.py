@@ -15,9 +15,9 @@ from pipeline.costs import flops
 from pipeline.costs.lengths import Lengths
 from pipeline.costs.vision import plain_layer
 from pipeline.models.attention import CrossAttention
-from pipeline.models.block import MLP
 from pipeline.models.build import Builder, Head
 from pipeline.models.layer import Flow, Layer
+from pipeline.models.mlp import MLP
 from pipeline.models.norm import Norm
 from pipeline.models.vision.in_text import last_but_one
 
