@@ -14,6 +14,7 @@ from data_prep.contract.pictures import ImageDataset
 from data_prep.contract.receipt import read_receipt
 from data_prep.contract.report import Table
 from data_prep.contract.settings import InputError
+from launch.show import trace
 from pipeline.checkpoints.format import Checkpoint
 from pipeline.checkpoints.run_folder import checkpoint_folder, read_config
 from pipeline.conversion.export import export
@@ -167,6 +168,23 @@ def test_everything_is_asked_three_ways(trained: Path) -> None:
     )
     [table] = [part for part in kind.report(folder, receipt).sections[0].parts if isinstance(part, Table)]
     assert len(table.head) == len(table.rows[0])
+
+
+def test_a_step_is_told_with_its_texts(trained: Path) -> None:
+    """`bloomery inspect RUN --step`: every picture of a page, and what is learned of it."""
+    for name, pictures_of in (("seeing", 1), ("pages", 3)):
+        found = trace(trained / "work" / name, 2)["samples"]
+        assert len(found) == 8
+        dataset = ImageDataset(trained / "pictures")
+        words = dataset.vocabulary
+        known = {int(row["id"]): number for number, row in enumerate(dataset.rows("train"))}
+        for sample in found:
+            assert len(sample["excerpts"]) == pictures_of
+            asked = dataset.questions("train", known[sample["excerpts"][0]["document"]])
+            known_answers = [words.decode(words.encode(one.answer)) for one in asked]
+            assert any(sample["says"].startswith(one) for one in known_answers)
+            assert sample["says"].split()[0] in sample["reads"]
+        assert len({sample["reads"] for sample in found}) > 1
 
 
 def test_pages_are_asked_behind_examples(trained: Path) -> None:
