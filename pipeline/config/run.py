@@ -85,6 +85,8 @@ class PipelineConfig(Settings):
                 f"objective.kind {self.objective.kind} needs the section vision.quantiser, such as "
                 "{codes: 8192, code_size: 32}"
             )
+        if self.objective.kind == "diffusion":
+            self._denoiser_fits(vision)
         if self.objective.kind in IN_TEXT:
             self._images_fit_text(vision)
         mixes = [name for name in ("mixup", "cutmix") if getattr(self.objective, name)]
@@ -92,6 +94,23 @@ class PipelineConfig(Settings):
             raise ValueError(
                 f"objective.{mixes[0]} mixes pairs, and a micro_batch of {self.train.micro_batch} has no "
                 "pairs; an even one has"
+            )
+
+    def _denoiser_fits(self, vision: VisionConfig) -> None:
+        wanted = {"architecture": "vit", "class_token": False, "pooling": "mean", "embedding_norm": False}
+        for name, value in wanted.items():
+            if getattr(vision, name) != value:
+                word = str(value).lower()
+                raise ValueError(f"objective.kind diffusion needs vision.{name} {word}")
+        if vision.positions == "none" or self.parallel.sequence:
+            raise ValueError(
+                "objective.kind diffusion needs vision.positions learned or sinusoidal, and "
+                "parallel.sequence false"
+            )
+        low = self.objective.diffusion.low_size
+        if low and (low >= vision.image_size or vision.image_size % low):
+            raise ValueError(
+                f"objective.diffusion.low_size {low} is not a part of vision.image_size {vision.image_size}"
             )
 
     def _images_fit_text(self, vision: VisionConfig) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.config import ParallelConfig
 from pipeline.distributed.recompute import recomputed
@@ -83,6 +83,10 @@ class Stack(nn.Module):
     def decode(self, inputs: Flow) -> Flow:
         """The layers behind that output: all where nothing stands in front of a decoder."""
         return run(self._calls[self._encoder :], inputs)
+
+    def hidden(self, inputs: Flow) -> Tensor:
+        """[S, B, H] what the last layer makes words of."""
+        return run(self._calls[:-1], inputs)["hidden"]
 
     def layers(self) -> Iterator[tuple[str, nn.Module]]:
         """Every layer that has parameters of its own, by name."""
