@@ -12,6 +12,7 @@ from pipeline.config.model import ModelConfig
 from pipeline.config.objective import IN_TEXT, ON_IMAGES, TRAINS, ObjectiveConfig
 from pipeline.config.optimizer import OptimizerConfig, TrainConfig
 from pipeline.config.parallel import ParallelConfig
+from pipeline.config.rollouts import RolloutConfig
 from pipeline.config.tracking import TrackingConfig
 from pipeline.config.vision import VisionConfig
 
@@ -124,7 +125,12 @@ class PipelineConfig(Settings):
             raise ValueError(
                 f"objective.kind {kind} needs a model.architecture decoder; it is {model.architecture}"
             )
-        patches = 0 if self.objective.blind else self.objective.pictures * vision.patches
+        if kind == "image_pages" and self.parallel.sequence:
+            raise ValueError(
+                "objective.kind image_pages looks at images with whole texts; set parallel.sequence false"
+            )
+        in_place = kind == "image_answers" and not self.objective.blind
+        patches = self.objective.pictures * vision.patches if in_place else 0
         if self.data.sequence_length <= patches:
             raise ValueError(
                 f"data.sequence_length {self.data.sequence_length} has no room for words behind the "
@@ -156,6 +162,7 @@ class PipelineConfig(Settings):
 
     def _layout_fits_model(self) -> None:
         model, tensor = self.model, self.parallel.tensor
+        self._experts_fit_layout()
         split = {"model.heads": model.heads, "model.feed_forward_size": model.mlp_size}
         if model.experts:
             if model.experts.every == 1 and not model.experts.shared:
@@ -173,6 +180,29 @@ class PipelineConfig(Settings):
         if model.layers + model.encoder_depth < self.parallel.pipeline:
             raise ValueError(
                 f"model.layers {model.layers} is fewer than parallel.pipeline {self.parallel.pipeline}"
+            )
+
+    def _experts_fit_layout(self) -> None:
+        """What only some ranks hold is exchanged in every forward pass, so that all of them must make it."""
+        model, ranks = self.model, self.parallel.experts
+        if ranks == 1:
+            return
+        if model.experts is None:
+            raise ValueError(f"parallel.experts {ranks} shares model.experts, and there are none")
+        parts = self.parallel.tensor * ranks
+        if model.experts.count % parts:
+            raise ValueError(
+                f"model.experts.count {model.experts.count} is not divisible by parallel.tensor x "
+                f"parallel.experts, {parts}"
+            )
+        if self.train.optimizer != "adamw":
+            raise ValueError(
+                f"parallel.experts {ranks} needs optimizer adamw; {self.train.optimizer} needs whole matrices"
+            )
+        if isinstance(self.train, RolloutConfig) or self.train.suites:
+            raise ValueError(
+                f"parallel.experts {ranks} does not go with answers that each rank generates by itself, in "
+                "rollouts or suites"
             )
 
     @property

@@ -12,6 +12,7 @@ from data_prep.contract.stages import Kind
 from pipeline.stages.ask_images import AskImages
 from pipeline.stages.attention import AttentionMaps
 from pipeline.stages.audit import Audit
+from pipeline.stages.beside import Beside
 from pipeline.stages.cell import Cell
 from pipeline.stages.chains import Chains
 from pipeline.stages.compare import Compare
@@ -20,6 +21,7 @@ from pipeline.stages.dpo import Dpo
 from pipeline.stages.emergence import Emergence
 from pipeline.stages.evaluate import Evaluate
 from pipeline.stages.feedback import Feedback
+from pipeline.stages.few_shot_images import FewShotImages
 from pipeline.stages.finetune import Finetune
 from pipeline.stages.frontier import Frontier
 from pipeline.stages.generate_images import GenerateImages
@@ -61,10 +63,12 @@ OWN: tuple[type[Kind], ...] = (
     Evaluate,
     AttentionMaps,
     Cell,
+    Beside,
     Emergence,
     Scaling,
     ZeroShot,
     AskImages,
+    FewShotImages,
     EmbedImages,
     RestoreImages,
     ImageBaselines,
