@@ -3,7 +3,7 @@
 from pipeline.config import ModelConfig, PipelineConfig
 from pipeline.config.objective import IN_TEXT
 from pipeline.config.vision import VisionConfig
-from pipeline.costs import flops
+from pipeline.costs import diffusion, flops
 from pipeline.costs.lengths import Lengths
 from pipeline.optim.names import fits
 
@@ -54,6 +54,8 @@ def parameters(config: PipelineConfig, vocabulary_rows: int = 0) -> int:
     """Parameters of the model that a run trains."""
     vision = config.vision
     assert vision is not None
+    if config.objective.kind == "diffusion":
+        return diffusion.parameters(config)
     if config.objective.kind == "image_tokens":
         words = vocabulary_rows * config.model.hidden_size
         return words + flops.parameters(config.model, said_rows(vision), config.position_table)
@@ -89,6 +91,8 @@ def training_per_sample(config: PipelineConfig, vocabulary_rows: int = 0) -> flo
     """Model FLOPs of training on an image, or on images and their text, forward and backward."""
     vision, objective = config.vision, config.objective
     assert vision is not None
+    if objective.kind == "diffusion":
+        return diffusion.training_per_sample(config)
     if objective.kind == "image_tokens":
         lengths = Lengths(config.data.sequence_length, vision.patches)
         return flops.training_per_sample(config.model, lengths, said_rows(vision))

@@ -46,6 +46,8 @@ Flow: TypeAlias = dict[str, Tensor]
     code_errors [B]           how far features are from their codes, float32
     image_features [B, D]     what stands for an image, and for a text
     text_features [B, D]
+    said [B, Y, X, 3]         what a denoiser says of noised pictures
+    told [B, H]               what it is told, as one vector
     scale [1]                 what cosines are multiplied by, float32
     expert_loss [B]           what keeps experts balanced, over the layers so far
     expert_load [L, E]        choices that fell on each expert of these layers
@@ -65,6 +67,8 @@ FLOATS = (
     "boundary.logit_bias",
     "boundary_losses",
     "memory",
+    "told",
+    "said",
     "logit_bias",
     "next_sentence_logits",
     "pooled",

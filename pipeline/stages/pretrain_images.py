@@ -103,6 +103,7 @@ class PretrainImages(Training):
         """Training on a dataset of pictures; a run to start from has the same image tower."""
         dataset = dataset_of(stage)
         config, start = config_of(stage), None
+        check_objective(stage, config)
         config = fitted_config(stage, config, dataset)
         inputs = {"dataset": dataset.manifest.fingerprint}
         source = stage.source(START.key)
@@ -191,6 +192,16 @@ def dataset_of(stage: Stage) -> ImageDataset:
     if source.stage and not source.path.is_dir():
         raise InputError(f"{source.place}: no pictures yet; run the stage {source.stage} first")
     return ImageDataset(source.path)
+
+
+def check_objective(stage: Stage, config: PipelineConfig) -> None:
+    """`InputError` where another kind of stage learns the objective."""
+    kind = config.objective.kind
+    if kind not in BEHIND:
+        raise InputError(
+            f"stages.{stage.name}: objective.kind {kind} is learned by a stage of another kind; "
+            f"{stage.kind} learns {', '.join(BEHIND)}"
+        )
 
 
 def fitted_config(stage: Stage, config: PipelineConfig, dataset: ImageDataset) -> PipelineConfig:
