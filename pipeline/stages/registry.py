@@ -12,6 +12,7 @@ from data_prep.contract.stages import Kind
 from pipeline.stages.attention import AttentionMaps
 from pipeline.stages.audit import Audit
 from pipeline.stages.cell import Cell
+from pipeline.stages.collection import Collection
 from pipeline.stages.compare import Compare
 from pipeline.stages.distill import Distill
 from pipeline.stages.dpo import Dpo
@@ -21,6 +22,7 @@ from pipeline.stages.feedback import Feedback
 from pipeline.stages.finetune import Finetune
 from pipeline.stages.frontier import Frontier
 from pipeline.stages.grpo import Grpo
+from pipeline.stages.held_out import HeldOut
 from pipeline.stages.instruct import Instruct
 from pipeline.stages.lessons import Lessons
 from pipeline.stages.ppo import Ppo
@@ -42,6 +44,7 @@ OWN: tuple[type[Kind], ...] = (
     Instruct,
     Rows,
     Finetune,
+    Collection,
     Lessons,
     Revise,
     Feedback,
@@ -52,6 +55,7 @@ OWN: tuple[type[Kind], ...] = (
     Ppo,
     Frontier,
     Audit,
+    HeldOut,
     Evaluate,
     AttentionMaps,
     Cell,
