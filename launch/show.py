@@ -77,9 +77,15 @@ def trace(run: Path, step: int) -> dict[str, Any]:
     samples = [asdict(sample) for sample in trace_step(config, place, number)]
     if config.model.architecture != "decoder":
         batch, vocabulary = step_batch(config, place, number), Vocabulary(run / TOKENIZER)
-        texts = zip(read(batch, vocabulary), restored(batch, vocabulary), strict=True)
+        name = "restores" if config.vision is None else "says"
+        said = (
+            restored(batch, vocabulary)
+            if config.vision is None
+            else [" ".join(map(str, row)) for row in batch["targets"].tolist()]
+        )
+        texts = zip(read(batch, vocabulary), said, strict=True)
         for sample, (row, text) in zip(samples, texts, strict=True):
-            sample |= {"reads": shown(vocabulary, row), "restores": text}
+            sample |= {"reads": shown(vocabulary, row), name: text}
     return {"kind": "step", "step": step, "samples": samples}
 
 
@@ -100,7 +106,7 @@ def sample_lines(samples: list[dict[str, Any]], characters: int = 160) -> list[s
             text = " ".join(one["text"].split())[:characters]
             size = f"{one['tokens']:>5} tokens" if one["tokens"] else "picture"
             found.append(f"  {one['document']:016x}  {size}  {place}  {text}")
-        for name in ("reads", "restores"):
+        for name in ("reads", "restores", "says"):
             if name in sample:
                 found.append(f"  {name:<9} {' '.join(sample[name].split())[: 2 * characters]}")
     return found

@@ -9,9 +9,12 @@ from functools import cache
 from data_prep.contract.plugins import from_outside
 from data_prep.contract.settings import InputError
 from data_prep.contract.stages import Kind
+from pipeline.stages.ask_images import AskImages
 from pipeline.stages.attention import AttentionMaps
 from pipeline.stages.audit import Audit
+from pipeline.stages.beside import Beside
 from pipeline.stages.cell import Cell
+from pipeline.stages.chains import Chains
 from pipeline.stages.collection import Collection
 from pipeline.stages.compare import Compare
 from pipeline.stages.distill import Distill
@@ -21,13 +24,16 @@ from pipeline.stages.evaluate import Evaluate
 from pipeline.stages.feedback import Feedback
 from pipeline.stages.finetune import Finetune
 from pipeline.stages.frontier import Frontier
+from pipeline.stages.generate_images import GenerateImages
 from pipeline.stages.grpo import Grpo
 from pipeline.stages.held_out import HeldOut
 from pipeline.stages.instruct import Instruct
 from pipeline.stages.lessons import Lessons
 from pipeline.stages.ppo import Ppo
 from pipeline.stages.pretrain import Pretrain
+from pipeline.stages.pretrain_diffusion import PretrainDiffusion
 from pipeline.stages.pretrain_images import PretrainImages
+from pipeline.stages.problems import Problems
 from pipeline.stages.revise import Revise
 from pipeline.stages.reward import Reward
 from pipeline.stages.rows import Rows
@@ -40,6 +46,7 @@ GROUP, VARIABLE = "bloomery.kinds", "BLOOMERY_KINDS"
 OWN: tuple[type[Kind], ...] = (
     Pretrain,
     PretrainImages,
+    PretrainDiffusion,
     Distill,
     Instruct,
     Rows,
@@ -59,12 +66,17 @@ OWN: tuple[type[Kind], ...] = (
     Evaluate,
     AttentionMaps,
     Cell,
+    Beside,
     Emergence,
     Scaling,
     ZeroShot,
+    AskImages,
     EmbedImages,
     RestoreImages,
     ImageBaselines,
+    GenerateImages,
+    Problems,
+    Chains,
     TokenizeImages,
     SampleImages,
 )

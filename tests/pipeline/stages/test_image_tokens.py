@@ -1,5 +1,7 @@
 """Pictures to tokens and texts to pictures, on models with drawn weights, beside the plain computation."""
 
+import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ from data_prep.contract.receipt import Receipt, write_receipt
 from data_prep.contract.report import Lines, Picture
 from data_prep.contract.settings import InputError
 from data_prep.contract.shapes import SHAPES, caption, draw, scene_of
-from pipeline.checkpoints.run_folder import checkpoint_folder, write_config
-from pipeline.config import ModelConfig, ObjectiveConfig, PipelineConfig, VisionConfig
+from launch.show import trace
+from pipeline.checkpoints.run_folder import IDENTITY, checkpoint_folder, write_config
+from pipeline.config import DataConfig, ModelConfig, ObjectiveConfig, PipelineConfig, VisionConfig
 from pipeline.config.view import ViewConfig
 from pipeline.conversion.skeleton import shapes
 from pipeline.conversion.step_zero import write_checkpoint
@@ -262,3 +265,19 @@ def test_a_map_is_read_whole_whatever_the_view(folder: Path) -> None:
         "centre",
         0,
     )
+
+
+def test_a_step_is_told_as_texts_and_the_tokens_behind_them(folder: Path) -> None:
+    maps = tokens(folder)
+    data = DataConfig(sequence_length=48, view=ViewConfig(size=4, crop="centre", flip=0.0))
+    write_config(folder / "small", config("small").model_copy(update={"data": data}))
+    identity = {"stage": "small", "fingerprint": "small", "dataset": str(maps.folder)}
+    (folder / "small" / IDENTITY).write_text(json.dumps(identity))
+    stored = {}
+    for row in range(10):
+        pixels = np.array(Image.open(io.BytesIO(maps.sample("train", row)[0])))
+        stored[int(maps.rows("train")["id"][row])] = numbers_of(pixels[None])
+    for sample in trace(folder / "small", 1)["samples"]:
+        (one,) = sample["excerpts"]
+        assert sample["says"] == " ".join(map(str, stored[one["document"]][0]))
+        assert sample["reads"] in ("", one["text"])

@@ -11,17 +11,40 @@ from torch import Tensor
 from pipeline.config import ModelConfig, ObjectiveConfig, PipelineConfig, VisionConfig
 from pipeline.conversion.links import Link, exported
 from pipeline.conversion.skeleton import shapes
-from pipeline.conversion.vision import tables
+from pipeline.conversion.vision import llava, tables
 from pipeline.models.initialize import draw
 from pipeline.models.vision.pixels import normalised
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.vision.masked_patches import masks_of, wanted
 
 BATCH, CLASSES, VOCABULARY, LENGTH = 4, 7, 40, 9
-KINDS = {"swin": "image_classes", "vit": "image_classes", "mae": "masked_patches", "clip": "contrastive"}
+IMAGE = VOCABULARY - 1
+KINDS = {
+    "swin": "image_classes",
+    "vit": "image_classes",
+    "mae": "masked_patches",
+    "clip": "contrastive",
+    "llava": "image_answers",
+}
+PRESETS = {"llava": "clip-tiny"}
 
 
 CLASSIFY = ("vit", "swin")
+LLAMA: dict[str, Any] = {
+    "layers": 2,
+    "hidden_size": 48,
+    "heads": 4,
+    "key_value_heads": 2,
+    "feed_forward_size": 64,
+    "activation": "swiglu",
+    "norm": "rmsnorm",
+    "positions": "rope",
+    "bias": False,
+    "tied_output": False,
+}
+LONG = 40
+"""Tokens of a text with two images of 16 patches."""
+PLACES = np.stack([np.r_[1:17, 20:36] + shift for shift in (0, 1, 2, 4)])
 
 
 def config(name: str, **parallel: Any) -> PipelineConfig:
@@ -30,10 +53,10 @@ def config(name: str, **parallel: Any) -> PipelineConfig:
     text = {"layers": 2, "hidden_size": 32, "heads": 4, "activation": "quick_gelu", "max_positions": LENGTH}
     return PipelineConfig(
         name=name,
-        vision=VisionConfig(preset=f"{name}-tiny", **more),
-        objective=ObjectiveConfig(kind=KINDS[name]),  # type: ignore[arg-type]
-        model=ModelConfig(**text) if name == "clip" else ModelConfig(),
-        data={"sequence_length": LENGTH},
+        vision=VisionConfig(preset=PRESETS.get(name, f"{name}-tiny"), **more),
+        objective=ObjectiveConfig(kind=KINDS[name], pictures=2 if name == "llava" else 1),  # type: ignore[arg-type]
+        model=ModelConfig(**{"clip": text, "llava": LLAMA}.get(name, {})),
+        data={"sequence_length": LONG if name == "llava" else LENGTH},
         train={"micro_batch": BATCH, "global_batch": BATCH},
         parallel=parallel,
     )
@@ -70,6 +93,13 @@ def batch(name: str) -> Batch:
             "wanted": wanted(pixels(), vision, normalise=True),
             "patch_weights": masks.hidden,
         }
+    if name == "llava":
+        images = np.stack([pixels(), pixels()[::-1]], 1)
+        words = rng.integers(2, VOCABULARY - 1, (BATCH, LONG + 1))
+        np.put_along_axis(words, PLACES, IMAGE, 1)
+        weights = (rng.random((BATCH, LONG)) < 0.5).astype(np.float32) * (words[:, 1:] != IMAGE)
+        texts = {"tokens": words[:, :-1], "targets": words[:, 1:], "weights": weights}
+        return texts | {"pixels": images, "image_places": PLACES}
     tokens = rng.integers(2, VOCABULARY - 1, (BATCH, LENGTH))
     last = np.array([8, 5, 3, 8])
     tokens[np.arange(BATCH), last] = VOCABULARY - 1
@@ -81,6 +111,8 @@ def links(name: str) -> list[Link]:
     given = config(name)
     if name == "clip":
         return list(tables.clip(given, VOCABULARY))
+    if name == "llava":
+        return llava.links(given, VOCABULARY)
     return list({"vit": tables.vit, "swin": tables.swin, "mae": tables.mae}[name](given))
 
 
@@ -94,11 +126,15 @@ def weight(path: str, shape: torch.Size) -> Tensor:
 
 def weights(name: str) -> dict[str, Tensor]:
     """Every whole weight of a model by its path."""
-    found = shapes(config(name), VOCABULARY if name == "clip" else 0)
+    found = shapes(config(name), VOCABULARY if name in ("clip", "llava") else 0)
     return {path: weight(path, torch.Size(shape)) for path, shape in found.items()}
 
 
 IN_MEMORY = (
+    ("vision_tower.vision_model.", "model.vision_tower."),
+    ("multi_modal_projector.", "model.multi_modal_projector."),
+    ("language_model.model.", "model.language_model."),
+    ("language_model.lm_head.", "lm_head."),
     (".attention.self.query.", ".attention.q_proj."),
     (".attention.self.key.", ".attention.k_proj."),
     (".attention.self.value.", ".attention.v_proj."),
@@ -150,10 +186,13 @@ def reference(name: str) -> Any:
             )
         ),
         "clip": lambda: transformers.CLIPModel(_clip(given, sizes)),
+        "llava": lambda: transformers.LlavaForConditionalGeneration(_llava(given, sizes)),
     }
     model = make[name]().eval()
     there = {named_there(path): one for path, one in exported(links(name), weights(name).__getitem__)}
     there |= tables.fixed(given)
+    if name == "llava":
+        there |= {named_there(path): one for path, one in llava.unused(given).items()}
     missing, unexpected = model.load_state_dict(there, strict=False)
     assert not unexpected
     assert not missing
@@ -194,11 +233,34 @@ def _clip(given: PipelineConfig, sizes: dict[str, Any]) -> Any:
     )
 
 
+def _llava(given: PipelineConfig, sizes: dict[str, Any]) -> Any:
+    text = given.model
+    return transformers.LlavaConfig(
+        vision_config=transformers.CLIPVisionConfig(**sizes),
+        text_config=transformers.LlamaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=text.hidden_size,
+            num_hidden_layers=text.layers,
+            num_attention_heads=text.heads,
+            num_key_value_heads=text.kv_heads,
+            intermediate_size=text.mlp_size,
+            rms_norm_eps=text.norm_epsilon,
+        ),
+        image_token_index=IMAGE,
+    )
+
+
 def theirs(name: str, model: Any) -> tuple[Tensor, Tensor]:
     """What transformers' model says of the batch, and its loss."""
     vision, given = config(name).vision, batch(name)
     assert vision is not None
-    values = normalised(torch.from_numpy(given["pixels"]), vision).permute(0, 3, 1, 2)
+    values = normalised(torch.from_numpy(given["pixels"]).flatten(0, -4), vision).permute(0, 3, 1, 2)
+    if name == "llava":
+        tokens, targets = (torch.from_numpy(given[one]).long() for one in ("tokens", "targets"))
+        weights = torch.from_numpy(given["weights"])
+        logits = model(pixel_values=values, input_ids=tokens).logits
+        losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+        return logits, (losses * weights).sum() / weights.sum()
     if name in CLASSIFY:
         found = model(pixel_values=values, labels=torch.from_numpy(given["classes"]))
         return found.logits, found.loss
