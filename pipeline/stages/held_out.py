@@ -46,6 +46,7 @@ class HeldOut(Kind):
         from pipeline.evaluation.evaluate import identity, is_tuned
         from pipeline.evaluation.tasks.measure import Measurement
         from pipeline.evaluation.tasks.suites import Suite, read_suite
+        from pipeline.evaluation.workers import Workers
         from pipeline.generation.load import load_model
 
         source, settings = stage.source("data"), stage.settings
@@ -62,7 +63,8 @@ class HeldOut(Kind):
         for one in stage.inputs["of"]:
             _, run = find_start(one)
             notify(f"{stage.name}: {len(tasks)} templates of what was held out, to {one.label}")
-            told = measurement.ask(load_model(run), one.label, identity(run), is_tuned(run))
+            workers = Workers(load_model(run))
+            told = measurement.ask(workers, one.label, identity(run), is_tuned(run))
             runs[one.label] = {name: figures[0] for name, figures in told[suite.name].items()}
         measurement.finish()
         chances = {one.task.task: one.chance for one in tasks}
@@ -79,7 +81,7 @@ def limited(one: "LoadedTask", most: int | None) -> "LoadedTask":
     """A task with the first questions alone."""
     from dataclasses import replace
 
-    return replace(one, questions=one.questions[:most])
+    return replace(one, questions=one.questions[:most], identity=f"{one.identity} {most}")
 
 
 def by_cluster(results: dict[str, Any], run: str) -> dict[str, tuple[float, float, float, float]]:
