@@ -22,6 +22,7 @@ from pipeline.stages.dpo import Dpo
 from pipeline.stages.emergence import Emergence
 from pipeline.stages.evaluate import Evaluate
 from pipeline.stages.feedback import Feedback
+from pipeline.stages.few_shot_images import FewShotImages
 from pipeline.stages.finetune import Finetune
 from pipeline.stages.frontier import Frontier
 from pipeline.stages.generate_images import GenerateImages
@@ -71,6 +72,7 @@ OWN: tuple[type[Kind], ...] = (
     Scaling,
     ZeroShot,
     AskImages,
+    FewShotImages,
     EmbedImages,
     RestoreImages,
     ImageBaselines,
