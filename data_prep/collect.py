@@ -102,7 +102,7 @@ def read_all(
                     account.passed[item.reason] += 1
                 else:
                     yield file, item
-            left = Path(local.path).stat().st_size - meter.bytes
+            left = Path(local.path).stat().st_size - meter.bytes if local.path else 0
             if left > 0 and not isinstance(item, Failure):
                 item = Failure(file.name, meter.bytes, "not read to its end", f"{left} bytes are left")
                 yield file, item

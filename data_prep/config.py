@@ -12,6 +12,9 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from data_prep.contract.settings import Settings
 from data_prep.filters.settings import FilterConfig
 
+WITHOUT_PATHS = ("python_docs", "letters")
+"""Kinds of corpora that are there without any file of the recipe's."""
+
 
 class ExtractConfig(Settings):
     """From a page's bytes to text."""
@@ -87,15 +90,35 @@ class ShardConfig(Settings):
     last; empty copies nothing."""
 
 
+class LettersConfig(Settings):
+    """Problems of letters with ways to their answers; `data_prep.contract.letters` has their rules."""
+
+    texts: PositiveInt = 10_000
+    """Texts of each of the five forms."""
+    fewest: int = Field(2, ge=2, le=26)
+    """Letters of the shortest problems."""
+    most: int = Field(5, ge=3, le=26)
+    """Letters of the longest problems; 3 at least, as shorter ones are not taken apart."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.fewest > self.most:
+            raise ValueError(f"fewest {self.fewest} is more than most {self.most}")
+        return self
+
+
 class CorpusConfig(Settings):
     """Where the documents come from and which of them become the dataset."""
 
-    kind: Literal["python_docs", "warc", "wet", "html", "text", "jsonl", "parquet"] = "python_docs"
+    later = frozenset({"letters"})
+
+    kind: Literal["python_docs", "warc", "wet", "html", "text", "jsonl", "parquet", "letters"] = "python_docs"
     """What the corpus is: the documentation inside the installed Python packages, crawl files (WARC and
-    legacy ARC), texts that Common Crawl extracted (WET), HTML pages, plain text, JSON lines, or Parquet."""
+    legacy ARC), texts that Common Crawl extracted (WET), HTML pages, plain text, JSON lines, Parquet, or
+    problems that are made by rules."""
     paths: list[str] = Field(default_factory=list)
     """Files, folders (with all that lies in them), globs, and URLs of the same (s3://, gs://, https://); a
-    name that ends in `.paths` or `.paths.gz` is a list of them. python_docs needs none."""
+    name that ends in `.paths` or `.paths.gz` is a list of them. python_docs and letters need none."""
     path_prefix: str = ""
     """Put before each line of such lists, for example https://data.commoncrawl.org/."""
     max_bytes: PositiveInt | None = None
@@ -117,14 +140,15 @@ class CorpusConfig(Settings):
     decontaminate: DecontaminateConfig = DecontaminateConfig()
     pii: bool = True
     """Replace e-mail addresses and public IPv4 addresses by placeholders; not in python_docs."""
+    letters: LettersConfig = LettersConfig()
     shards: ShardConfig = ShardConfig()
 
     @model_validator(mode="after")
     def _has_paths(self) -> Self:
-        if self.kind != "python_docs" and not self.paths:
+        if self.kind not in WITHOUT_PATHS and not self.paths:
             raise ValueError(f"paths is empty; kind {self.kind} needs at least one file, folder or glob")
-        if self.kind == "python_docs" and self.paths:
-            raise ValueError("kind python_docs takes no paths; kinds such as text, jsonl or warc do")
+        if self.kind in WITHOUT_PATHS and self.paths:
+            raise ValueError(f"kind {self.kind} takes no paths; kinds such as text, jsonl or warc do")
         return self
 
 

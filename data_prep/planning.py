@@ -33,7 +33,7 @@ class Documents:
 
 
 def total(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
-    """The sums of counts, by name."""
+    """The letters of counts, by name."""
     return sum((Counter(count) for count in counts), Counter[str]())
 
 
@@ -46,6 +46,8 @@ def collect_parts(config: PrepConfig, files: Sequence[InputFile], storage: Stora
     """Groups of input files in a seeded order: at least some dozens where the corpus has that many files."""
     corpus = config.corpus
     settings = corpus.model_dump(mode="json", include={"kind", "text_field", "document_bytes", "extract"})
+    if corpus.kind == "letters":
+        settings["letters"] = corpus.letters.model_dump(mode="json")
     settings["paths"] = ["-"] if corpus.paths else []  # which files they are is said by the files themselves
     size = min(corpus.part_bytes, max(sum(file.size for file in files) // 64, 1 << 20))
     libraries = versions("fastwarc", "trafilatura", "resiliparse")

@@ -161,7 +161,7 @@ class Identity(NamedTuple):
 def identify(config: PrepConfig) -> Identity:
     """The fingerprint of a dataset, from the settings and the files that there are."""
     unread: list[str] = []
-    files = list_files(config.corpus, unread.extend)
+    files = list_files(config.corpus, unread.extend, config.seed)
     # A password says how a file is had, not which it is.
     named = [(without_password(file.path), file.size, file.modified) for file in files]
     inputs = {"corpus": fingerprint(named)}

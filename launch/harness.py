@@ -8,6 +8,7 @@ from typing import Any
 from data_prep.contract.lock import locked
 from data_prep.contract.receipt import write_atomic
 from pipeline.evaluation.harness.run import Request, run_harness
+from pipeline.evaluation.workers import Workers, processes
 from pipeline.generation.load import load_model
 
 RESULTS, SAMPLES = "harness.json", "harness_samples.jsonl"
@@ -15,10 +16,14 @@ RESULTS, SAMPLES = "harness.json", "harness_samples.jsonl"
 
 
 def evaluate_run(
-    run: Path, request: Request, out: Path | None, notify: Callable[[str], None]
+    run: Path, request: Request, out: Path | None, notify: Callable[[str], None], count: int | None = None
 ) -> dict[str, Any]:
-    """The scores of every task by their names; the samples go to files where `out` is given."""
-    found = run_harness(load_model(run), request)
+    """The scores of every task by their names; the samples go to files where `out` is given.
+
+    `count` processes are asked, or one a GPU.
+    """
+    with Workers(load_model(run), run, processes(count)) as workers:
+        found = run_harness(workers, request)
     scores = {
         task: {name: value for name, value in one.items() if isinstance(value, int | float)}
         for task, one in found["results"].items()

@@ -8,7 +8,8 @@ from PIL import Image
 from data_prep.contract.dataset import TOKENIZER
 from data_prep.contract.pictures import Picture, write_manifest, write_shard
 from data_prep.contract.pixels import VERSION
-from data_prep.contract.shapes import SHAPES, caption, draw, scene_of
+from data_prep.contract.questions import Question
+from data_prep.contract.shapes import SHAPES, asked, caption, draw, scene_of
 from data_prep.contract.vocabulary import Vocabulary
 
 
@@ -19,8 +20,13 @@ def png(pixels: object) -> bytes:
     return buffer.getvalue()
 
 
-def drawn(seed: int, split: str, number: int) -> Picture:
-    """A picture of shapes with its caption and the class of its first shape."""
+def questions_of(seed: int, split: str, number: int) -> list[Question]:
+    """What is asked about a picture of shapes."""
+    return asked(scene_of(seed, split, number), seed, split, number)
+
+
+def drawn(seed: int, split: str, number: int, questions: bool = False) -> Picture:
+    """A picture of shapes with its caption and the class of its first shape, perhaps with questions."""
     scene = scene_of(seed, split, number)
     name = f"{seed}-{split}-{number}"
     return Picture(
@@ -32,6 +38,7 @@ def drawn(seed: int, split: str, number: int) -> Picture:
         captions=(caption(scene), caption(scene, place=True)),
         label=SHAPES.index(scene.things[0].shape),
         about={"source": name},
+        questions=questions_of(seed, split, number) if questions else (),
     )
 
 
@@ -42,18 +49,20 @@ def write_pictures(
     seed: int = 1,
     shards: int = 2,
     tokenizer: Vocabulary | None = None,
+    questions: bool = False,
 ) -> Path:
     """A finished dataset of so many pictures in `train` and `validation`, perhaps with a tokenizer."""
     splits = {}
     for split, count in (("train", train), ("validation", validation)):
-        pictures = [drawn(seed, split, number) for number in range(count)]
+        pictures = [drawn(seed, split, number, questions) for number in range(count)]
         cuts = [count * index // shards for index in range(shards + 1)]
         splits[split] = [
-            write_shard(folder, split, index, pictures[cuts[index] : cuts[index + 1]])
+            write_shard(folder, split, index, pictures[cuts[index] : cuts[index + 1]], questions)
             for index in range(shards)
         ]
     if tokenizer:
         (folder / TOKENIZER).write_bytes(tokenizer.content)
     pixels = {"version": VERSION, "size": 32}
-    write_manifest(folder, splits, ["image", "caption", "label"], SHAPES, pixels, {})
+    fields = ["image", "caption", "label", *(["questions"] if questions else [])]
+    write_manifest(folder, splits, fields, SHAPES, pixels, {})
     return folder

@@ -6,12 +6,13 @@
     train/shard-00000.tar, train/samples.npy, validation/...
 
 A shard is a plain tar as webdataset, open_clip and img2dataset have it. A sample in it is `<key>.jpg`, `.png`
-or `.webp`, then `<key>.txt` (the caption; several are lines of it), `<key>.cls` (the number of the class) and
-`<key>.json` (id, source, url, size). Samples lie in a shuffled order.
+or `.webp`, then `<key>.txt` (the caption; several are lines of it), `<key>.questions.json` (questions and
+answers, `data_prep.contract.questions`), `<key>.cls` (the number of the class) and `<key>.json` (id, source,
+url, size). Samples lie in a shuffled order.
 
-`samples.npy` has one row a sample (`SAMPLE_ROW`): where its bytes are in the tar, its label, its checksum. A
-million rows are 60 MB that map in a millisecond. A *block* is a run of neighbouring samples of a shard, which
-an order of samples keeps together where it is read.
+`samples.npy` has one row a sample (`SAMPLE_ROW`, or `ASKED_ROW` where there are questions): where its bytes
+are in the tar, its label, its checksum. A million rows are 60 MB that map in a millisecond. A *block* is a
+run of neighbouring samples of a shard, which an order of samples keeps together where it is read.
 """
 
 import io
@@ -32,6 +33,7 @@ from pydantic import Field, ValidationError
 from data_prep.contract.dataset import DAMAGED, MANIFEST, TOKENIZER, Count
 from data_prep.contract.names import plain_name
 from data_prep.contract.problems import first_problem
+from data_prep.contract.questions import Question, parsed, written
 from data_prep.contract.reading import read_array, read_json
 from data_prep.contract.receipt import file_hash, fingerprint, write_atomic
 from data_prep.contract.settings import InputError, Settings
@@ -40,7 +42,7 @@ from data_prep.contract.vocabulary import Vocabulary
 SCHEMA_VERSION = 1
 SAMPLES = "samples.npy"
 TRAIN, VALIDATION = "train", "validation"
-IMAGE, CAPTION, LABEL = "image", "caption", "label"
+IMAGE, CAPTION, LABEL, QUESTIONS = "image", "caption", "label", "questions"
 NO_LABEL = -1
 BLOCK_SAMPLES = 32
 
@@ -53,11 +55,12 @@ SAMPLE_ROW = np.dtype(
         ("caption_bytes", "<u4"),
         ("shard", "<u4"),
         ("label", "<i4"),
-        ("crc32", "<u4"),  # of the image's bytes and then the caption's
+        ("crc32", "<u4"),  # of the image's bytes, then the caption's, then the questions'
         ("width", "<u2"),
         ("height", "<u2"),
     ]
 )
+ASKED_ROW = np.dtype([*SAMPLE_ROW.descr, ("questions_offset", "<u8"), ("questions_bytes", "<u4")])
 
 
 class PictureShard(Settings):
@@ -89,8 +92,14 @@ class PictureManifest(Settings):
     """What the samples are."""
     fingerprint: str
     """Hash of everything a reader would see, and of how pixels were handled."""
-    fields: list[Literal["image", "caption", "label"]]
+    fields: list[Literal["image", "caption", "label", "questions"]]
     """What every sample has."""
+
+    @property
+    def row(self) -> np.dtype[Any]:
+        """A row of the table of samples."""
+        return row_of(self.fields)
+
     classes: list[str] = Field(default_factory=list)
     """Names of the labels, by their number."""
     pixels: dict[str, Any]
@@ -120,14 +129,21 @@ class Picture:
     captions: Sequence[str] = ()
     label: int = NO_LABEL
     about: Mapping[str, Any] | None = None
+    questions: Sequence[Question] = ()
+
+
+def row_of(fields: Sequence[str]) -> np.dtype[Any]:
+    """A row of the table of samples that have these fields."""
+    return ASKED_ROW if QUESTIONS in fields else SAMPLE_ROW
 
 
 def write_shard(
-    folder: Path, split: str, index: int, pictures: Iterable[Picture]
+    folder: Path, split: str, index: int, pictures: Iterable[Picture], asked: bool = False
 ) -> tuple[PictureShard, NDArray[Any]]:
     """Write shard number `index` of a split; returns its manifest entry and its rows of the table of samples.
 
-    The bytes depend on the pictures alone: no clock, no user, no host goes into the tar.
+    `asked` says whether the dataset's fields have questions. The bytes depend on the pictures alone: no
+    clock, no user, no host goes into the tar.
     """
     name = f"{split}/shard-{index:05d}.tar"
     path = folder / name
@@ -137,7 +153,8 @@ def write_shard(
     with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
         for number, picture in enumerate(pictures):
             rows.append(_add(tar, f"{index:05d}-{number:06d}", index, picture))
-    table = np.array(rows, dtype=SAMPLE_ROW)
+    row = ASKED_ROW if asked else SAMPLE_ROW
+    table = np.array([one[: len(row.names or ())] for one in rows], dtype=row)
     entry = PictureShard(
         path=name, bytes=temporary.stat().st_size, sha256=file_hash(temporary), samples=len(rows)
     )
@@ -149,6 +166,8 @@ def _add(tar: tarfile.TarFile, key: str, shard: int, picture: Picture) -> tuple[
     caption = "\n".join(picture.captions).encode()
     image_offset = _add_member(tar, f"{key}.{picture.suffix}", picture.image)
     caption_offset = _add_member(tar, f"{key}.txt", caption) if picture.captions else 0
+    asked = written(picture.questions).encode() if picture.questions else b""
+    asked_offset = _add_member(tar, f"{key}.questions.json", asked) if asked else 0
     if picture.label != NO_LABEL:
         _add_member(tar, f"{key}.cls", str(picture.label).encode())
     about = {"id": f"{picture.id:016x}", "width": picture.width, "height": picture.height}
@@ -163,10 +182,20 @@ def _add(tar: tarfile.TarFile, key: str, shard: int, picture: Picture) -> tuple[
         len(caption),
         shard,
         picture.label,
-        zlib.crc32(caption, zlib.crc32(picture.image)),
+        checksum(picture.image, caption, asked),
         picture.width,
         picture.height,
+        asked_offset,
+        len(asked),
     )
+
+
+def checksum(*parts: bytes) -> int:
+    """CRC-32 of what a sample is made of, one behind the other."""
+    value = 0
+    for part in parts:
+        value = zlib.crc32(part, value)
+    return value
 
 
 def _add_member(tar: tarfile.TarFile, name: str, content: bytes) -> int:
@@ -189,14 +218,14 @@ def write_manifest(
     """Write the tables of samples, then the manifest: the step that makes a folder of shards a dataset."""
     vocabulary = Vocabulary(folder / TOKENIZER) if (folder / TOKENIZER).is_file() else None
     entries: dict[str, PictureSplit] = {}
-    for name, written in splits.items():
-        table = np.concatenate([np.zeros(0, SAMPLE_ROW), *(rows for _, rows in written)])
+    for name, parts in splits.items():
+        table = np.concatenate([np.zeros(0, row_of(fields)), *(rows for _, rows in parts)])
         buffer = io.BytesIO()
         np.lib.format.write_array(buffer, table, allow_pickle=False)
         (folder / name).mkdir(parents=True, exist_ok=True)
         write_atomic(folder / name / SAMPLES, buffer.getvalue())
         entries[name] = PictureSplit(
-            shards=[entry for entry, _ in written], samples_sha256=file_hash(folder / name / SAMPLES)
+            shards=[entry for entry, _ in parts], samples_sha256=file_hash(folder / name / SAMPLES)
         )
     told: dict[str, Any] = {
         "fields": list(fields),
@@ -267,14 +296,14 @@ class ImageDataset:
         return self.manifest.classes
 
     def has(self, field: str) -> bool:
-        """Whether every sample has a `caption` or a `label`."""
+        """Whether every sample has a `caption`, a `label` or `questions`."""
         return field in self.manifest.fields
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """The tokenizer of the captions; `InputError` where there is none or another."""
+        """The tokenizer of captions and questions; `InputError` where there is none or another."""
         if not self.manifest.tokenizer_sha256:
-            raise InputError(f"{self.folder}: its pictures have no captions, so it has no tokenizer")
+            raise InputError(f"{self.folder}: no captions and no questions, so it has no tokenizer")
         vocabulary = Vocabulary(self.folder / TOKENIZER)
         if vocabulary.sha256 != self.manifest.tokenizer_sha256:
             raise InputError(f"{vocabulary.path}: its hash is not the manifest's; prepare the dataset again")
@@ -287,11 +316,11 @@ class ImageDataset:
         return self.manifest.splits[name]
 
     def rows(self, split: str) -> NDArray[Any]:
-        """The split's table of samples, memory-mapped: one `SAMPLE_ROW` a sample. `InputError` where it does
-        not fit the shards."""
+        """The split's table of samples, memory-mapped: a row a sample. `InputError` where it does not fit
+        the shards."""
         if split not in self._tables:
             entry, path = self.split(split), self.folder / split / SAMPLES
-            table = read_array(path, SAMPLE_ROW, 1, mapped=True)
+            table = read_array(path, self.manifest.row, 1, mapped=True)
             _check_rows(table, entry, len(self.classes), path)
             self._tables[split] = table
         return self._tables[split]
@@ -314,7 +343,7 @@ class ImageDataset:
         shard = self._shard(split, int(row["shard"]))
         image = _cut(shard, row["image_offset"], row["image_bytes"])
         caption = _cut(shard, row["caption_offset"], row["caption_bytes"])
-        if check and zlib.crc32(caption, zlib.crc32(image)) != row["crc32"]:
+        if check and checksum(image, caption, self._asked(split, number)) != row["crc32"]:
             path = self.folder / self.split(split).shards[int(row["shard"])].path
             with suppress(OSError):  # a dataset that may not be written to is none that would be mended
                 (self.folder / DAMAGED).write_text(f"{path}\n", encoding="utf-8")
@@ -323,6 +352,18 @@ class ImageDataset:
                 "run its stage again"
             )
         return image, caption.decode("utf-8").split("\n") if caption else []
+
+    def questions(self, split: str, number: int) -> tuple[Question, ...]:
+        """The questions about sample `number` of the table; none where the dataset has none."""
+        content = self._asked(split, number)
+        return parsed(content, f"{self.folder}/{split}: row {number}") if content else ()
+
+    def _asked(self, split: str, number: int) -> bytes:
+        row = self.rows(split)[number]
+        if not self.has(QUESTIONS):
+            return b""
+        shard = self._shard(split, int(row["shard"]))
+        return _cut(shard, row["questions_offset"], row["questions_bytes"])
 
     def _shard(self, split: str, index: int) -> NDArray[np.uint8]:
         if (split, index) not in self._mapped:
@@ -358,7 +399,8 @@ def _check_rows(table: NDArray[Any], split: PictureSplit, classes: int, path: Pa
     )
     if fits and len(table):
         within = np.repeat(np.array([shard.bytes for shard in split.shards], np.uint64), counts)
-        for offset, size in (("image_offset", "image_bytes"), ("caption_offset", "caption_bytes")):
+        for member in ("image", "caption", *(["questions"] if table.dtype == ASKED_ROW else [])):
+            offset, size = f"{member}_offset", f"{member}_bytes"
             start = np.minimum(table[offset], within)  # so that nothing wraps around
             fits &= bool(((table[offset] <= within) & (table[size] <= within - start)).all())
         fits &= bool(((table["label"] >= NO_LABEL) & (table["label"] < max(classes, 0))).all())

@@ -19,18 +19,19 @@ from data_prep.cleaning import clean, clean_address
 from data_prep.collect import TableFile, failed
 from data_prep.contract.pictures import TRAIN
 from data_prep.contract.pixels import PictureError
+from data_prep.contract.questions import written
 from data_prep.documents import FAILURE_SCHEMA, Failure, Passed, hash64, write_array
 from data_prep.images.config import ImagesConfig
 from data_prep.images.handling import stored
 from data_prep.images.hashes import SIGNAL, signal
-from data_prep.images.rules import cleaned
+from data_prep.images.rules import COLUMNS, cleaned, cleaned_questions
 from data_prep.images.sources import Input, read
 from data_prep.images.sources.items import Found
 from data_prep.sources.files import InputFile
 from data_prep.sources.remote import here
 from data_prep.sources.streams import metered
 
-VERSION = 1
+VERSION = 2
 
 PICTURE_SCHEMA = pa.schema(
     [
@@ -41,6 +42,7 @@ PICTURE_SCHEMA = pa.schema(
         ("split", pa.string()),
         ("captions", pa.list_(pa.string())),
         ("label", pa.string()),
+        ("questions", pa.string()),
         ("original_width", pa.int32()),
         ("original_height", pa.int32()),
         ("width", pa.int32()),
@@ -74,7 +76,7 @@ def collect(output: Path, inputs: list[dict[str, Any]], images: dict[str, Any]) 
             size += len(content)
             signals.append(about)
             pictures.add(row, 200)
-            having.update({"caption": bool(row["captions"]), "label": bool(row["label"])})
+            having.update({name: bool(row[column]) for name, column in COLUMNS.items()})
     temporary.replace(data)
     for table in (pictures, failures):
         table.close()
@@ -133,6 +135,7 @@ def picture(
         "split": split,
         "captions": [text for text in map(cleaned, found.captions) if text],
         "label": cleaned(found.label),
+        "questions": written(cleaned_questions(found.questions)) if found.questions else "",
         "original_width": made.width,
         "original_height": made.height,
         "width": made.image.width,

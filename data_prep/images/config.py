@@ -12,6 +12,8 @@ SceneKind = Literal["one", "two", "several"]
 class ShapesConfig(Settings):
     """Drawn pictures of shapes; `data_prep.contract.shapes` has their rules."""
 
+    later = frozenset({"questions"})
+
     count: PositiveInt = 4000
     """Pictures of the split train."""
     validation: PositiveInt = 400
@@ -22,6 +24,8 @@ class ShapesConfig(Settings):
     """Scenes, each as likely: a thing alone, two of different colours, two to four that are alike."""
     places: bool = False
     """Whether a caption says where a lone thing is."""
+    questions: bool = False
+    """Whether there are questions about each picture, with their answers and what leads to these."""
 
 
 class PixelsConfig(Settings):
@@ -94,6 +98,8 @@ class DuplicateRules(Settings):
 class ImagesConfig(Settings):
     """Where pictures come from and which of them become the dataset."""
 
+    later = frozenset({"question_field"})
+
     kind: Literal["shapes", "classes", "captions", "webdataset", "parquet", "jsonl", "idx", "warc"] = "shapes"
     """What the pictures are in: drawn here; folders called by their class; folders with a text file beside
     each
@@ -105,7 +111,7 @@ class ImagesConfig(Settings):
     """The same for pictures that are held out; empty draws them."""
     validation_share: float = Field(0.1, gt=0.0, lt=1.0)
     """Share of the pictures that is held out, where none are named."""
-    fields: list[Literal["caption", "label"]] | None = None
+    fields: list[Literal["caption", "label", "questions"]] | None = None
     """What every picture must have; null takes what all of them have."""
     image_field: str = "image"
     """Key or column of the picture in JSON lines and Parquet."""
@@ -113,6 +119,8 @@ class ImagesConfig(Settings):
     """Key or column of its caption or captions."""
     label_field: str = "label"
     """Key or column of its class."""
+    question_field: str = "questions"
+    """Key or column of the questions about it: a list of pairs, or of mappings, of question and answer."""
     class_names: list[str] = Field(default_factory=list)
     """Names of the classes 0, 1, ... where the files have numbers."""
     shapes: ShapesConfig = ShapesConfig()

@@ -1,7 +1,8 @@
 """Which pictures stay, by the rules and then by duplicates, and where they go.
 
 judge     <name>.verdicts.npy        VERDICT, a row a picture
-decide    <name>.kept.parquet        id, source, url, split, bytes, text (captions, a line each), label
+decide    <name>.kept.parquet        id, source, url, split, bytes, text (captions, a line each), label,
+                                     questions (JSON), words (all that is said, a line each)
           <name>.kept.npy            KEPT_ROW, sorted by split and key
           <name>.rejected.parquet    id, source, url, rule, value, duplicate_of
 """
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 
 from data_prep.by_part import Slices, rows_at
 from data_prep.contract.pictures import TRAIN, VALIDATION
+from data_prep.contract.questions import parsed
 from data_prep.documents import seeded_order, write_array, write_table
 from data_prep.filters.decide import DROP, KEPT
 from data_prep.images.config import PictureRules
@@ -23,7 +25,7 @@ from data_prep.images.rules import NAMES, Facts, fitting, judge
 from data_prep.images.scores import read_scores
 from data_prep.storage import Storage
 
-VERSION = 1
+VERSION = 2
 VERDICT = np.dtype([("rule", "<i2"), ("value", "<f4")])
 KEPT_ROW = np.dtype(
     [("split", "<u2"), ("key", "<u8"), ("id", "<u8"), ("row", "<u4"), ("bytes", "<u4"), ("start", "<u8")]
@@ -47,6 +49,7 @@ def judge_part(
             bool(row["captions"]),
             row["label"],
             scores.get(row["id"]),
+            bool(row["questions"]),
         )
         broken = judge(facts, settings, fields)
         verdicts.append((KEPT, 0.0) if broken is None else broken)
@@ -109,9 +112,9 @@ def decide_part(
         split = row["split"] or (VALIDATION if held_out[number] else TRAIN)
         text = "\n".join(fitting(row["captions"], settings, known)) if "caption" in fields else ""
         label = row["label"] if "label" in fields else ""
-        kept.append(
-            about | {"split": split, "bytes": row["bytes"], "text": text, "label": label, "row": number}
-        )
+        asked = row["questions"] if "questions" in fields else ""
+        told = {"split": split, "bytes": row["bytes"], "text": text, "label": label, "row": number}
+        kept.append(about | told | {"questions": asked, "words": words(text, asked)})
         index.append((splits.index(split), 0, row["id"], len(kept) - 1, row["bytes"], row["start"]))
     rows = np.array(index, KEPT_ROW)
     rows["key"] = seeded_order(np.ascontiguousarray(rows["id"]), seed, "order")
@@ -119,6 +122,13 @@ def decide_part(
     write_table(output.with_suffix(".kept.parquet"), pa.Table.from_pylist(kept, KEPT_SCHEMA))
     write_table(output.with_suffix(".rejected.parquet"), pa.Table.from_pylist(rejected, REJECTED_SCHEMA))
     return _counts(kept, [table[one["row"]] for one in kept], splits) | {"dropped": dropped}
+
+
+def words(captions: str, questions: str) -> str:
+    """All that is said about a picture, a line each."""
+    asked = parsed(questions.encode(), "questions") if questions else ()
+    said = [captions, *(text for one in asked for text in (one.question, one.answer, one.rationale))]
+    return "\n".join(filter(None, said))
 
 
 KEPT_SCHEMA = pa.schema(
@@ -130,6 +140,8 @@ KEPT_SCHEMA = pa.schema(
         ("bytes", pa.int64()),
         ("text", pa.large_string()),
         ("label", pa.string()),
+        ("questions", pa.string()),
+        ("words", pa.large_string()),
         ("row", pa.int64()),
     ]
 )
@@ -152,7 +164,7 @@ def _counts(kept: list[dict[str, Any]], rows: list[dict[str, Any]], splits: list
         told = counts[one["split"]]
         told["documents"] += 1
         told["bytes"] += one["bytes"]
-        told["text_bytes"] += len(one["text"].encode())
+        told["text_bytes"] += len(one["words"].encode())
     return {
         "splits": counts,
         "labels": dict(Counter(one["label"] for one in kept if one["label"])),

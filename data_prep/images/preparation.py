@@ -55,7 +55,7 @@ PARTS, LEAST_PART = 64, 1 << 20
 CHOICES_TOGETHER = 8
 """Choices of bits that one part compares under."""
 ROWS_PER_TASK = 2_000_000
-FIELDS = ("caption", "label")
+FIELDS = ("caption", "label", "questions")
 
 
 class PicturePreparation(Steps):
@@ -118,6 +118,7 @@ class PicturePreparation(Steps):
                 "image_field",
                 "caption_field",
                 "label_field",
+                "question_field",
                 "class_names",
                 "pixels",
                 "shapes",
@@ -299,17 +300,18 @@ class PicturePreparation(Steps):
         return min(max(limit, int(ordered[0])), int(ordered[-1]) - 1)
 
     def tokenizer(self, kept: Sequence[Part], files: Sequence[Path], fields: Sequence[str]) -> None:
-        """The dataset's tokenizer.model, where there are captions: the recipe's, or one of their words."""
+        """The dataset's tokenizer.model, where there are captions or questions: the recipe's, or one
+        of their words."""
         target = self.storage.folder / TOKENIZER
         target.unlink(missing_ok=True)
-        if "caption" not in fields:
+        if not {"caption", "questions"} & {*fields}:
             return
         if self.tokens.model:
             write_atomic(target, Vocabulary(self.tokens.model).content)
             return
         size = sum(part.counts["splits"][TRAIN]["text_bytes"] for part in kept)
         share = min(1.0, self.tokens.sample_bytes / max(size, 1))
-        drawing = {"share": share, "seed": self.seed}
+        drawing = {"share": share, "seed": self.seed, "column": "words"}
         wanted = [self.plan("sample", train.VERSION, drawing | {"kept": path}) for path in files]
         drawn = self.step(train.sample, wanted, nothing)
         arguments = {
@@ -331,6 +333,7 @@ class PicturePreparation(Steps):
                 "number": number,
                 "shards": count,
                 "classes": classes,
+                "asked": "questions" in fields,
                 "kept": [part.path("kept.parquet") for part in kept],
                 "indexes": [part.path("kept.npy") for part in kept],
                 "pictures": [part.path("pictures.parquet") for part in collected],

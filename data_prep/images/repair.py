@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from data_prep.contract.dataset import DOCUMENTS, MANIFEST, TOKENIZER
-from data_prep.contract.pictures import SAMPLE_ROW, SAMPLES, PictureManifest, stands_for
+from data_prep.contract.pictures import SAMPLES, PictureManifest, stands_for
 from data_prep.contract.receipt import Receipt, file_hash
 from data_prep.documents import header_bytes
 from data_prep.storage import Storage
@@ -29,7 +29,7 @@ def broken(storage: Storage, receipt: Receipt, hashes: bool = False) -> list[Pat
     found = []
     for name, split in manifest.splits.items():
         rows = split.total("samples")
-        size = header_bytes(SAMPLE_ROW, rows) + rows * SAMPLE_ROW.itemsize
+        size = header_bytes(manifest.row, rows) + rows * manifest.row.itemsize
         wanted = {f"{name}/{SAMPLES}": (size, split.samples_sha256)}
         wanted |= {shard.path: (shard.bytes, shard.sha256) for shard in split.shards}
         found += [folder / path for path, about in wanted.items() if not _is(folder / path, *about, hashes)]

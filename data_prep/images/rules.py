@@ -5,9 +5,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from data_prep.cleaning import normalise
+from data_prep.contract.questions import Question
 from data_prep.images.config import PictureRules
 
 _FILE_NAME = re.compile(r"\S+\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg)", re.IGNORECASE)
+COLUMNS = {"caption": "captions", "label": "label", "questions": "questions"}
+"""Where a row of a picture has what it may be asked to have."""
 SHARED = 10
 """Pictures that may have one caption, where that is asked."""
 
@@ -24,6 +27,8 @@ class Facts:
     label: str
     score: float | None = None
     """What a model says of picture and caption; None where it was not asked."""
+    asked: bool = False
+    """Whether there are questions about it."""
 
 
 Rule = Callable[[Facts, PictureRules, Collection[str]], float | None]
@@ -46,6 +51,7 @@ RULES: dict[str, Rule] = {
     "low score": lambda facts, rules, fields: (
         None if facts.score is None or not rules.scores else _below(facts.score, rules.least_score)
     ),
+    "no questions": lambda facts, rules, fields: 0.0 if "questions" in fields and not facts.asked else None,
 }
 NAMES = [*RULES]
 DUPLICATES = ("exact duplicate", "near-duplicate")
@@ -63,6 +69,12 @@ def judge(facts: Facts, rules: PictureRules, fields: Collection[str]) -> tuple[i
 def cleaned(caption: str) -> str:
     """A caption on one line, with no control characters."""
     return " ".join(normalise(caption).split())
+
+
+def cleaned_questions(questions: Sequence[Question]) -> list[Question]:
+    """Questions of which each part is such a line, without those that lose what makes them one."""
+    found = (Question(*map(cleaned, one)) for one in questions)
+    return [one for one in found if one.question and one.answer]
 
 
 def fitting(captions: Sequence[str], rules: PictureRules, shared: Collection[str] = ()) -> list[str]:

@@ -9,11 +9,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data_prep.contract.pictures import NO_LABEL, Picture, write_shard
+from data_prep.contract.questions import parsed
 from data_prep.documents import write_array
 from data_prep.shards.build import key_range, key_rows
 from data_prep.storage import Storage
 
-VERSION = 1
+VERSION = 2
 
 
 def build(
@@ -24,6 +25,7 @@ def build(
     shard: int,
     shards: int,
     classes: list[str],
+    asked: bool,
     kept: list[Path],
     indexes: list[Path],
     pictures: list[Path],
@@ -46,7 +48,7 @@ def build(
             [content] = storage.slices([data[part]], [start], [start + size])
             yield tables[part].picture(int(place["row"]), content, labels)
 
-    entry, table = write_shard(storage.folder, split, shard, each())
+    entry, table = write_shard(storage.folder, split, shard, each(), asked)
     write_array(output.with_suffix(".samples.npy"), table)
     return {"shard": entry.model_dump()}
 
@@ -94,4 +96,5 @@ class _Table:
             captions=captions,
             label=labels.get(told["label"], NO_LABEL),
             about={"source": told["source"], "url": told["url"]},
+            questions=parsed(told["questions"].encode(), "questions") if told["questions"] else (),
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from data_prep.config import CorpusConfig
 from data_prep.contract.settings import InputError
 from data_prep.documents import Item
-from data_prep.sources import arc, html, jsonl, parquet, python_docs, text, warc
+from data_prep.sources import arc, html, jsonl, letters, parquet, python_docs, text, warc
 from data_prep.sources.files import LISTS, Found, InputFile, find_local, real_place
 from data_prep.sources.lists import Entry, read_list
 from data_prep.sources.remote import is_remote, list_remote
@@ -25,15 +25,18 @@ SUFFIXES = {
 
 
 def list_files(
-    corpus: CorpusConfig, others: Callable[[list[str]], None] = lambda names: None
+    corpus: CorpusConfig, others: Callable[[list[str]], None] = lambda names: None, seed: int = 0
 ) -> list[InputFile]:
     """The corpus's input files, each once however it was named or linked, sorted by name; `InputError` where
     a path names nothing.
 
-    `others` is handed the names of files of other kinds that lie in the folders.
+    `others` is handed the names of files of other kinds that lie in the folders; `seed` is of what is made by
+    rules.
     """
     if corpus.kind == "python_docs":
         return python_docs.installed().files
+    if corpus.kind == "letters":
+        return letters.inputs(corpus.letters, seed)
     suffixes = SUFFIXES[corpus.kind]
     found: dict[str, InputFile] = {}
     with ThreadPoolExecutor(CONNECTIONS) as pool:  # a crawl's list names tens of thousands of URLs
@@ -81,3 +84,5 @@ def read_file(file: InputFile, corpus: CorpusConfig) -> Iterator[Item]:
             return jsonl.read(file, corpus.text_field)
         case "parquet":
             return parquet.read(file, corpus.text_field)
+        case "letters":
+            return letters.read(file, corpus.letters)

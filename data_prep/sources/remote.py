@@ -83,10 +83,13 @@ def _state(info: dict[str, Any]) -> int:
 
 @contextmanager
 def here(file: InputFile) -> Iterator[InputFile]:
-    """The file on this machine: itself, or a copy that is deleted afterwards.
+    """The file on this machine: itself, or a copy that is deleted afterwards. What rules make has no path.
 
     Raises `InputError` where it cannot be had after some attempts, or cannot be opened (any more).
     """
+    if not file.path:
+        yield file
+        return
     if not is_remote(file.path):
         try:
             Path(file.path).open("rb").close()

@@ -30,13 +30,13 @@ SENTENCE_BYTES = 8_192
 THREADS = 16  # the trainer's sums depend on how many there are, so it is not the number of cores
 
 
-def sample(output: Path, kept: Path, share: float, seed: int) -> dict[str, Any]:
-    """Write the texts of about this share of a part's training documents, drawn by their ids."""
+def sample(output: Path, kept: Path, share: float, seed: int, column: str = "text") -> dict[str, Any]:
+    """Write the texts in a column of about this share of a part's training documents, drawn by their ids."""
     found = []
-    for batch in pq.ParquetFile(kept).iter_batches(256, columns=["id", "text", "split"]):
+    for batch in pq.ParquetFile(kept).iter_batches(256, columns=["id", column, "split"]):
         keys = seeded_order(batch["id"].to_numpy(), seed, "tokenizer")
         drawn = (keys <= share_limit(share)) & (batch["split"].to_numpy(zero_copy_only=False) == "train")
-        found += [batch["text"][row].as_py() for row in np.flatnonzero(drawn)]
+        found += [batch[column][row].as_py() for row in np.flatnonzero(drawn)]
     write_table(output.with_suffix(".sample.parquet"), pa.table({"text": pa.array(found, pa.large_string())}))
     return {"documents": len(found), "bytes": sum(len(text.encode()) for text in found)}
 

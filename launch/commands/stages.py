@@ -116,6 +116,9 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="--harness: write scores and samples there.")
     ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="--harness: processes with a share each; one a GPU by default.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Trained models to scores of tasks, perplexity, generations and the report."""
@@ -127,7 +130,7 @@ def evaluate(
         from pipeline.evaluation.harness.run import Request
 
         request = Request(harness.split(","), include, shots, limit)
-        result["results"] = evaluate_run(recipe, request, out, print_line)
+        result["results"] = evaluate_run(recipe, request, out, print_line, processes)
 
 
 def one_kind(

@@ -119,6 +119,19 @@ def load_part(engine: Engine, checkpoint: Checkpoint, prefix: str) -> str:
     return summary(set().union(*gathered(missing)))
 
 
+def load_beginning(engine: Engine, checkpoint: Checkpoint, prefix: str) -> str:
+    """Take the weights whose names begin with a prefix on both sides; tells what was taken.
+
+    `InputError` where the checkpoint lacks one of them, or has it in another shape.
+    """
+    shapes = engine.whole_shapes()
+    wanted = {name: shape for name, shape in shapes.items() if name.startswith(prefix)}
+    together(lambda: checkpoint.check_fits(wanted))
+    state.restore_weights(engine, checkpoint.merged, set(shapes) - set(wanted))
+    taken = set().union(*gathered(set(wanted)))
+    return f"with {len(taken)} weights {prefix}* of {checkpoint.folder}"
+
+
 def load_called(engine: Engine, checkpoint: Checkpoint, called: Callable[[str], str]) -> str:
     """Take every weight from that which is `called` so in a checkpoint; `InputError` where it lacks one.
 

@@ -74,7 +74,7 @@ class Buffers:
         """What the index says of a parameter that this rank has a run of, or has whole states of alone."""
         world, parameter = self.engine.world, self.engine.parameters[name]
         cut = sharding.cut_of(parameter, world.tensor_size)
-        shard, parts = world.tensor_rank if cut.shards > 1 else 0, []
+        shard, parts = sharding.own_shard(parameter, world.tensor_rank) if cut.shards > 1 else 0, []
         if held is not None:
             parts = [Part(world.rank, shard, held.start, held.tensors[state.WEIGHT].numel())]
         shape = list(sharding.whole_shape(parameter, world.tensor_size))

@@ -6,6 +6,8 @@ from data_prep.contract.settings import Settings
 
 
 class EvalConfig(Settings):
+    not_in_fingerprint = frozenset({"processes"})
+
     validation_tokens: PositiveInt = 32_768
     """About how many validation tokens the loss is measured on, in windows chosen by the seed."""
     exam: bool = True
@@ -22,3 +24,5 @@ class EvalConfig(Settings):
     """Prompts to continue; empty takes a few from the validation split."""
     generated_tokens: PositiveInt = 64
     """Tokens per generation."""
+    processes: PositiveInt | None = None
+    """Processes that hold a model each and are put a share of the suites' questions; null has one a GPU."""

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from data_prep.contract.settings import Settings
+from pipeline.config.diffusion import DiffusionConfig
 
 NoiseKind = Literal["mask", "delete", "infill", "permute_sentences", "rotate"]
 
@@ -14,8 +15,13 @@ TRAINS: dict[str, tuple[str, ...]] = {
     "encoder_decoder": ("span_corruption", "denoising"),
 }
 """The objectives that train each architecture."""
-ON_IMAGES = ("image_classes", "masked_patches", "contrastive", "quantised_patches", "image_tokens")
+ON_IMAGES = (
+    *("image_classes", "masked_patches", "contrastive", "image_answers", "image_pages"),
+    *("quantised_patches", "image_tokens", "diffusion"),
+)
 """Those that train what the section `vision` describes."""
+IN_TEXT = ("image_answers", "image_pages")
+"""Those of them whose model says words about images."""
 
 
 class ObjectiveConfig(Settings):
@@ -28,6 +34,11 @@ class ObjectiveConfig(Settings):
             "mixup",
             "cutmix",
             "normalised_patches",
+            "diffusion",
+            "questions",
+            "pictures",
+            "blind",
+            "loss_on",
             "text_dropped",
         }
     )
@@ -42,12 +53,17 @@ class ObjectiveConfig(Settings):
         "image_classes",
         "masked_patches",
         "contrastive",
+        "image_answers",
+        "image_pages",
         "quantised_patches",
         "image_tokens",
+        "diffusion",
     ] = "causal_lm"
     """What the model learns to predict: GPT's next token, with a prefix seen whole; BERT's, ELECTRA's, T5's,
     BART's; of images their classes (ViT), what hidden patches look like (MAE), which text goes with which
-    (CLIP), how a few codes say them (ViT-VQGAN), and those codes one by one behind a text (Parti)."""
+    (CLIP), the answers to questions about them (LLaVA), what is said of each on a page (Flamingo), how a few
+    codes say them (ViT-VQGAN), those codes one by one behind a text (Parti), what they were before noise
+    (diffusion)."""
     noise_density: float | None = Field(None, gt=0.0, lt=1.0)
     """Share of tokens that is hidden; null is as published: 0.15, 0.3 of the words for denoising, and 0.75 of
     the patches for masked_patches."""
@@ -81,6 +97,16 @@ class ObjectiveConfig(Settings):
     normalised_patches: bool = True
     """masked_patches: whether a patch is wanted less its own mean over its own deviation."""
 
+    diffusion: DiffusionConfig = DiffusionConfig()
+    """diffusion: the noise, and what a denoiser says and is told."""
+    questions: int = Field(1, ge=1, le=64)
+    """image_answers: questions about a picture in one sample, drawn from those that fit."""
+    pictures: int = Field(1, ge=1, le=16)
+    """image_answers: pictures of one sample, each with its questions; image_pages: with its words."""
+    blind: bool = False
+    """image_answers, image_pages: whether the pictures are withheld, which leaves a language model."""
+    loss_on: Literal["answers", "texts"] = "answers"
+    """image_answers: whether answers alone are learned, or the questions too."""
     text_dropped: float = Field(0.1, ge=0.0, lt=1.0)
     """image_tokens: probability that an image is learned without its text, for guidance."""
 

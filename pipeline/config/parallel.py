@@ -1,6 +1,6 @@
 """The recipe's `parallel` section: the layout of a training."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -14,6 +14,8 @@ class ParallelConfig(Settings):
     """Pipeline parallel size: stages that the layers are split over."""
     data: PositiveInt | None = None
     """Data parallel size; null takes what the other two leave of the processes there are."""
+    experts: PositiveInt = 1
+    """Expert parallel size: data-parallel ranks that share the experts of each layer, whole ones each."""
     sequence: bool = False
     """Sequence parallelism: tensor-parallel ranks share the sequence where they do not share matrices."""
     zero_stage: int = Field(1, ge=0, le=3)
@@ -25,8 +27,18 @@ class ParallelConfig(Settings):
     compile: bool = False
     """Whether each transformer layer is compiled by torch.compile."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"experts"})
+
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
+        if self.experts > 1 and self.zero_stage == 3:
+            raise ValueError(
+                "experts on several ranks do not go with zero_stage 3, which cuts them; 0 to 2 do"
+            )
+        if self.experts > 1 and self.offload:
+            raise ValueError("experts on several ranks do not go with offload; leave one of them out")
+        if self.data is not None and self.data % self.experts:
+            raise ValueError(f"data {self.data} is not divisible by experts {self.experts}")
         if self.pipeline > 1 and self.zero_stage > 1:
             raise ValueError(f"zero_stage {self.zero_stage} does not go with pipeline stages; 0 or 1 does")
         if self.offload and (self.zero_stage == 0 or self.pipeline > 1):
@@ -43,5 +55,10 @@ class ParallelConfig(Settings):
             raise InputError(
                 f"parallel: tensor {self.tensor} x pipeline {self.pipeline} x data {data} is "
                 f"{data * model} processes, but {processes} were started"
+            )
+        if data % self.experts:
+            raise InputError(
+                f"parallel: experts {self.experts} are shared by data-parallel ranks, and {data} of these is "
+                "not divisible by it"
             )
         return data

@@ -9,9 +9,10 @@ from pipeline.config.data import DataConfig
 from pipeline.config.evaluation import EvalConfig
 from pipeline.config.generator import generator_of
 from pipeline.config.model import ModelConfig
-from pipeline.config.objective import ON_IMAGES, TRAINS, ObjectiveConfig
+from pipeline.config.objective import IN_TEXT, ON_IMAGES, TRAINS, ObjectiveConfig
 from pipeline.config.optimizer import OptimizerConfig, TrainConfig
 from pipeline.config.parallel import ParallelConfig
+from pipeline.config.rollouts import RolloutConfig
 from pipeline.config.tracking import TrackingConfig
 from pipeline.config.vision import VisionConfig
 
@@ -55,7 +56,7 @@ class PipelineConfig(Settings):
     @property
     def reads_text(self) -> bool:
         """Whether the section `model` is a part of what is trained."""
-        return self.vision is None or self.objective.kind in ("contrastive", "image_tokens")
+        return self.vision is None or self.objective.kind in ("contrastive", "image_tokens", *IN_TEXT)
 
     @property
     def longest(self) -> int:
@@ -85,11 +86,55 @@ class PipelineConfig(Settings):
                 f"objective.kind {self.objective.kind} needs the section vision.quantiser, such as "
                 "{codes: 8192, code_size: 32}"
             )
+        if self.objective.kind == "diffusion":
+            self._denoiser_fits(vision)
+        if self.objective.kind in IN_TEXT:
+            self._images_fit_text(vision)
         mixes = [name for name in ("mixup", "cutmix") if getattr(self.objective, name)]
         if mixes and self.train.micro_batch % 2:
             raise ValueError(
                 f"objective.{mixes[0]} mixes pairs, and a micro_batch of {self.train.micro_batch} has no "
                 "pairs; an even one has"
+            )
+
+    def _denoiser_fits(self, vision: VisionConfig) -> None:
+        wanted = {"architecture": "vit", "class_token": False, "pooling": "mean", "embedding_norm": False}
+        for name, value in wanted.items():
+            if getattr(vision, name) != value:
+                word = str(value).lower()
+                raise ValueError(f"objective.kind diffusion needs vision.{name} {word}")
+        if vision.positions == "none" or self.parallel.sequence:
+            raise ValueError(
+                "objective.kind diffusion needs vision.positions learned or sinusoidal, and "
+                "parallel.sequence false"
+            )
+        low = self.objective.diffusion.low_size
+        if low and (low >= vision.image_size or vision.image_size % low):
+            raise ValueError(
+                f"objective.diffusion.low_size {low} is not a part of vision.image_size {vision.image_size}"
+            )
+
+    def _images_fit_text(self, vision: VisionConfig) -> None:
+        kind, model = self.objective.kind, self.model
+        if vision.architecture != "vit" or vision.layers < 2:
+            raise ValueError(
+                f"objective.kind {kind} reads the last but one layer of a vision.architecture vit of two "
+                f"layers or more; it is {vision.architecture} with {vision.depth}"
+            )
+        if model.architecture != "decoder":
+            raise ValueError(
+                f"objective.kind {kind} needs a model.architecture decoder; it is {model.architecture}"
+            )
+        if kind == "image_pages" and self.parallel.sequence:
+            raise ValueError(
+                "objective.kind image_pages looks at images with whole texts; set parallel.sequence false"
+            )
+        in_place = kind == "image_answers" and not self.objective.blind
+        patches = self.objective.pictures * vision.patches if in_place else 0
+        if self.data.sequence_length <= patches:
+            raise ValueError(
+                f"data.sequence_length {self.data.sequence_length} has no room for words behind the "
+                f"{patches} patches of objective.pictures {self.objective.pictures}"
             )
 
     def _objective_fits_model(self) -> None:
@@ -117,6 +162,7 @@ class PipelineConfig(Settings):
 
     def _layout_fits_model(self) -> None:
         model, tensor = self.model, self.parallel.tensor
+        self._experts_fit_layout()
         split = {"model.heads": model.heads, "model.feed_forward_size": model.mlp_size}
         if model.experts:
             if model.experts.every == 1 and not model.experts.shared:
@@ -134,6 +180,29 @@ class PipelineConfig(Settings):
         if model.layers + model.encoder_depth < self.parallel.pipeline:
             raise ValueError(
                 f"model.layers {model.layers} is fewer than parallel.pipeline {self.parallel.pipeline}"
+            )
+
+    def _experts_fit_layout(self) -> None:
+        """What only some ranks hold is exchanged in every forward pass, so that all of them must make it."""
+        model, ranks = self.model, self.parallel.experts
+        if ranks == 1:
+            return
+        if model.experts is None:
+            raise ValueError(f"parallel.experts {ranks} shares model.experts, and there are none")
+        parts = self.parallel.tensor * ranks
+        if model.experts.count % parts:
+            raise ValueError(
+                f"model.experts.count {model.experts.count} is not divisible by parallel.tensor x "
+                f"parallel.experts, {parts}"
+            )
+        if self.train.optimizer != "adamw":
+            raise ValueError(
+                f"parallel.experts {ranks} needs optimizer adamw; {self.train.optimizer} needs whole matrices"
+            )
+        if isinstance(self.train, RolloutConfig) or self.train.suites:
+            raise ValueError(
+                f"parallel.experts {ranks} does not go with answers that each rank generates by itself, in "
+                "rollouts or suites"
             )
 
     @property

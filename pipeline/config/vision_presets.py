@@ -29,6 +29,13 @@ CLIP: Values = {
     **CLIP_PIXELS,
 }
 
+DIT: Values = {
+    "class_token": False,
+    "pooling": "mean",
+    "positions": "sinusoidal",
+    "activation": "gelu_tanh",
+}
+
 
 def vit(layers: int, hidden_size: int, heads: int, patch_size: int, image_size: int = 224) -> Values:
     """A ViT of these sizes."""
@@ -99,4 +106,11 @@ VISION_PRESETS: dict[str, Values] = {
     "vit-vqgan-base": vqgan(12, 768, 12),
     "vit-vqgan-tiny": vqgan(2, 32, 4)
     | {"image_size": 16, "patch_size": 4, "quantiser": {"codes": 32, "code_size": 8}},
+    # Peebles and Xie 2023, table 1: denoisers of objective.kind diffusion. Published ones see four numbers a
+    # place of an autoencoder's map, 32 x 32 for pictures of 256 pixels; these see colours of pixels.
+    "dit-s2": DIT | vit(12, 384, 6, 2, 32),
+    "dit-b2": DIT | vit(12, 768, 12, 2, 32),
+    "dit-l2": DIT | vit(24, 1024, 16, 2, 32),
+    "dit-xl2": DIT | vit(28, 1152, 16, 2, 32),
+    "dit-tiny": DIT | TINY | {"patch_size": 2},
 }

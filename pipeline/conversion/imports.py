@@ -23,7 +23,8 @@ from pipeline.conversion.agreement import Say
 from pipeline.conversion.reading import read_folder
 from pipeline.conversion.step_zero import write_checkpoint
 from pipeline.conversion.tokenizer_check import compare_files
-from pipeline.conversion.vision.imports import image_family_named, import_images
+from pipeline.conversion.vision.choose import image_family_named
+from pipeline.conversion.vision.imports import import_images
 
 
 def import_folder(source: Path, out: Path, say: Say) -> dict[str, Any]:

@@ -119,7 +119,9 @@ def on_stage(
     parallel, width = config.parallel, bytes_per_value(optim, gpu)
     base = stage_parameters(config, rows, stage, blocks) // parallel.tensor
     added = trained.adapters // (parallel.pipeline * parallel.tensor)
-    held, moving = base + added, round(base * trained.share) + added
+    spared = stage_experts(config, blocks) // parallel.tensor * (parallel.experts - 1) // parallel.experts
+    held, whole = base + added - spared, round(base * trained.share) + added
+    moving = whole - round(spared * trained.share)
     in_flight = min(parallel.pipeline - stage, optim.accumulation(data_size))
     kept = activations.of_stage(config, lengths, *blocks, width=width)
     if config.generator and stage == 0:
@@ -127,8 +129,10 @@ def on_stage(
         kept += activations.of_stage(narrow, lengths, 0, config.generator.layers, width=width)
     kept *= optim.micro_batch * width
     values = state_values(config, optim, rows, stage, blocks)
-    kept_states = round(values / parallel.tensor * moving / base)
-    states = 4 * kept_states if parallel.zero_stage == 0 else 4 * ((moving + kept_states) // data_size)
+    kept_states = values / parallel.tensor * whole / base
+    # What ranks share anyway is as much where some of them hold other experts.
+    own = kept_states * moving / whole if whole else 0.0
+    states = round(4 * own) if parallel.zero_stage == 0 else 4 * round((whole + kept_states) / data_size)
     offloaded = parallel.offload and gpu
     last = stage == parallel.pipeline - 1
     return Memory(
@@ -210,6 +214,16 @@ def block_parameters(config: PipelineConfig, blocks: tuple[int, int]) -> int:
         found += (count - routed) * flops.block_parameters(model, has_cross, routed=False)
         found += routed * flops.block_parameters(model, has_cross, routed=True)
     return found
+
+
+def stage_experts(config: PipelineConfig, blocks: tuple[int, int]) -> int:
+    """Parameters of the experts of so many blocks, over all ranks that share them."""
+    model = config.model
+    if model.experts is None:
+        return 0
+    stacks = ((blocks[0], model.encoder_depth), (blocks[1], model.layers))
+    layers = sum(flops.most_expert_layers(model, count, whole) for count, whole in stacks)
+    return layers * model.experts.count * flops.mlp_weights(model)
 
 
 def state_values(

@@ -1,9 +1,11 @@
 """What an image model costs: parameters and FLOPs, computed without building it."""
 
 from pipeline.config import ModelConfig, PipelineConfig
+from pipeline.config.objective import IN_TEXT
 from pipeline.config.vision import VisionConfig
-from pipeline.costs import flops
+from pipeline.costs import diffusion, flops
 from pipeline.costs.lengths import Lengths
+from pipeline.optim.names import fits
 
 
 def tower_parameters(vision: VisionConfig) -> int:
@@ -52,10 +54,14 @@ def parameters(config: PipelineConfig, vocabulary_rows: int = 0) -> int:
     """Parameters of the model that a run trains."""
     vision = config.vision
     assert vision is not None
+    if config.objective.kind == "diffusion":
+        return diffusion.parameters(config)
     if config.objective.kind == "image_tokens":
         words = vocabulary_rows * config.model.hidden_size
         return words + flops.parameters(config.model, said_rows(vision), config.position_table)
     count, kind = tower_parameters(vision), config.objective.kind
+    if kind in IN_TEXT:
+        return in_text_parameters(config, vocabulary_rows)
     if kind == "image_classes":
         return count + (vision.width + 1) * (vision.classes or 0)
     if kind == "masked_patches":
@@ -70,14 +76,58 @@ def parameters(config: PipelineConfig, vocabulary_rows: int = 0) -> int:
     return count + text + (vision.width + config.model.hidden_size) * joint + 1
 
 
-def training_per_sample(config: PipelineConfig) -> float:
-    """Model FLOPs of training on an image, or on an image and its text, forward and backward."""
+def in_text_parameters(config: PipelineConfig, vocabulary_rows: int) -> int:
+    """A tower up to its last but one layer, the projector, and the decoder with images in its sequence."""
+    vision, width = config.vision, config.model.word_size or config.model.hidden_size
+    assert vision is not None
+    words = flops.parameters(config.model, vocabulary_rows, config.position_table)
+    if config.objective.blind:
+        return words
+    words += tower_parameters(vision) - flops.block_parameters(vision.blocks) - flops.norm_size(vision.blocks)
+    if config.objective.kind == "image_answers":
+        return words + (vision.width + 1) * width + (width + 1) * width
+    return words + gated_parameters(config)
+
+
+def plain_layer(model: ModelConfig, width: int, heads: int) -> ModelConfig:
+    """How layers beside a model are made: no biases of linears, pre-norm, GELU, an MLP four times as wide."""
+    return ModelConfig(
+        architecture="encoder",
+        layers=1,
+        hidden_size=width,
+        heads=heads,
+        bias=False,
+        activation="gelu",
+        initial_std=model.initial_std,
+        initialization="plain",
+        language_head=False,
+    )
+
+
+def gated_parameters(config: PipelineConfig) -> int:
+    """A resampler, and the gated layers that look at what it gives."""
+    vision, model = config.vision, config.model
+    assert vision is not None
+    wide, narrow = model.hidden_size, vision.width
+    norm = flops.norm_size(plain_layer(model, wide, model.heads))
+    gated = 2 * norm + 2 * wide * (wide + narrow) + 8 * wide**2 + 2
+    norm = flops.norm_size(plain_layer(model, narrow, vision.heads))
+    resampler = vision.resampler_layers * (3 * norm + 12 * narrow**2) + norm + vision.latents * narrow
+    return resampler + len(range(0, model.layers, vision.cross_every)) * gated
+
+
+def training_per_sample(config: PipelineConfig, vocabulary_rows: int = 0) -> float:
+    """Model FLOPs of training on an image, or on images and their text, forward and backward."""
     vision, objective = config.vision, config.objective
     assert vision is not None
+    if objective.kind == "diffusion":
+        return diffusion.training_per_sample(config)
     if objective.kind == "image_tokens":
         lengths = Lengths(config.data.sequence_length, vision.patches)
         return flops.training_per_sample(config.model, lengths, said_rows(vision))
     seen = vision.tokens
+    if objective.kind in IN_TEXT:
+        return _in_text(config, vocabulary_rows)
     forward = vision.patches * 2.0 * vision.patch_numbers * vision.hidden_size
     if objective.kind == "masked_patches":
         seen = visible_patches(vision, objective.density) + vision.class_token
@@ -95,6 +145,28 @@ def training_per_sample(config: PipelineConfig) -> float:
         forward += _blocks(config.model, config.data.sequence_length)
         forward += 2.0 * (vision.width + config.model.hidden_size) * (vision.joint_size or 0)
     return 3.0 * (forward + _tower(vision, seen))
+
+
+def _in_text(config: PipelineConfig, vocabulary_rows: int) -> float:
+    """FLOPs of training a decoder with images in its sequence; of a frozen tower those forward alone."""
+    vision, model = config.vision, config.model
+    assert vision is not None
+    found = flops.training_per_sample(model, Lengths(config.data.sequence_length), vocabulary_rows)
+    if config.objective.blind:
+        return found
+    width = model.word_size or model.hidden_size
+    learns = 1.0 if fits("image.patches.linear.weight", config.train.freeze) else 3.0
+    patches = vision.patches * 2.0 * vision.patch_numbers * vision.hidden_size
+    between = vision.patches * 2.0 * (vision.width + width) * width
+    if config.objective.kind == "image_pages":
+        resampled = plain_layer(model, vision.width, vision.heads)
+        gated = plain_layer(model, model.hidden_size, model.heads)
+        between = vision.resampler_layers * _blocks(resampled, vision.latents)
+        between += len(range(0, model.layers, vision.cross_every)) * _blocks(
+            gated, config.data.sequence_length
+        )
+    layers = (vision.layers - 1) * flops.block_cost(vision.blocks, Lengths(vision.tokens), in_encoder=False)
+    return found + config.objective.pictures * (learns * (patches + layers) + 3.0 * between)
 
 
 def _tower(vision: VisionConfig, seen: int) -> float:

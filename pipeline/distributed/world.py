@@ -78,6 +78,7 @@ def _join_groups(parallel: ParallelConfig, seed: int) -> World:
         parallel_state.initialize_model_parallel(
             tensor_model_parallel_size=parallel.tensor,
             pipeline_model_parallel_size=parallel.pipeline,
+            expert_model_parallel_size=parallel.experts,
             create_gloo_process_groups=False,
         )
     world = World(

@@ -50,6 +50,7 @@ def evaluate(
     """Measure every run (a run folder or a checkpoint, by the name it is shown under) on the dataset."""
     from pipeline.evaluation.suite import make_suite
     from pipeline.evaluation.suites import Suites
+    from pipeline.evaluation.workers import Workers, processes
 
     data = open_dataset(str(dataset), config.data)
     inputs = inputs_of(config, data, runs)
@@ -67,7 +68,9 @@ def evaluate(
     for name, path in runs.items():
         model, tuned = load(path), is_tuned(path)
         check_fits(model, data, config, path)
-        validation, marks = suite.loss(model), suites.ask(model, name, identity(path), tuned)
+        validation = suite.loss(model)
+        with Workers(model, path, processes(config.eval.processes)) as workers:
+            marks = suites.ask(workers, name, identity(path), tuned)
         measured[name] = {"tuned": tuned, "validation": validation, "suites": marks}
         answers[name] = suite.answers(model, tuned)
         notify(told(name, validation))

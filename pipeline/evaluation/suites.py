@@ -7,11 +7,11 @@ from typing import Any
 from data_prep.contract.dataset import Dataset
 from pipeline.config import EvaluationConfig
 from pipeline.evaluation.exam.make import EXAM, make_exam
-from pipeline.evaluation.scoring import LanguageModel
 from pipeline.evaluation.tasks.contamination import overlaps
 from pipeline.evaluation.tasks.measure import Measurement
 from pipeline.evaluation.tasks.suites import Suite, read_suite
 from pipeline.evaluation.unigram import unigram_model
+from pipeline.evaluation.workers import Workers
 
 UNIGRAM = "unigram"
 """What the baseline is called among runs."""
@@ -31,11 +31,12 @@ class Suites:
     def baseline(self) -> dict[str, Any]:
         """The unigram model's figures."""
         model = unigram_model(self._config, self.data)
-        return self.measurement.ask(model, UNIGRAM, self.data.manifest.fingerprint, False, generate=False)
+        mark = self.data.manifest.fingerprint
+        return self.measurement.ask(Workers(model), UNIGRAM, mark, False, generate=False)
 
-    def ask(self, model: LanguageModel, run: str, identity: str, tuned: bool) -> dict[str, Any]:
+    def ask(self, workers: Workers, run: str, identity: str, tuned: bool) -> dict[str, Any]:
         """A run's figures, by suite and task; a tuned one is given instructions in the chat template."""
-        return self.measurement.ask(model, run, identity, tuned)
+        return self.measurement.ask(workers, run, identity, tuned)
 
     def describe(self) -> dict[str, Any]:
         """What each suite asks: its tasks with the rows left out and what the train split has of them."""

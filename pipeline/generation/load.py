@@ -1,6 +1,6 @@
 """A trained model in one process, from a run's folder or one of its checkpoints."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,33 @@ class LoadedModel:
         outputs = self.module({name: tensor.to(self.device) for name, tensor in inputs.items()})
         whole_SBV = gather_from_tensor_model_parallel_region(outputs["logits"])
         return whole_SBV.transpose(0, 1).float()
+
+    @torch.inference_mode()
+    def continued(self, contexts: Rows, owners: Sequence[int], rows: Rows) -> Tensor:
+        """Logits [B, 1 + S, V] of what follows a decoder's context and each token of a row behind it.
+
+        `owners` has the number of each row's context, which is read once; rows may be empty.
+        """
+        session = self.session()
+        width = max(map(len, rows))
+        first_CV = session.start(contexts, width)
+        owners_B = torch.tensor(owners, device=self.device)
+        first_B1V = first_CV[owners_B].unsqueeze(1)
+        if not width:
+            return first_B1V
+        session.select(owners_B)
+        return torch.cat([first_B1V, session.follow([[*row, *[0] * (not row)] for row in rows])], dim=1)
+
+    @torch.inference_mode()
+    def embed(self, rows: Rows) -> Tensor:
+        """[N, H] float32: the mean of each row's last hidden states, the encoder's where there is one."""
+        return torch.stack([self._hidden(row).float().mean(dim=0) for row in rows])
+
+    def _hidden(self, row: Sequence[int]) -> Tensor:
+        tokens_1S = torch.tensor([[*row]], device=self.device)
+        if self.config.model.architecture == "encoder_decoder":
+            return self.module.encode({"encoder_tokens": tokens_1S})["memory"][:, 0]
+        return self.module.hidden({"tokens": tokens_1S})[:, 0]
 
     def session(self, sources: Rows | None = None) -> Session:
         """Rows that the decoder goes on with, each behind an encoder's source where there is an encoder."""

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from megatron.core import parallel_state
 
+from data_prep.contract.settings import InputError
 from data_prep.contract.vocabulary import Vocabulary
 from pipeline.config import PipelineConfig
 from pipeline.distributed.gathering import gathered
@@ -32,6 +33,11 @@ class Sampler:
         self, engine: Engine, config: PipelineConfig, vocabulary: Vocabulary, dtype: torch.dtype
     ) -> None:
         self.engine, self.world = engine, engine.world
+        if config.parallel.experts > 1:
+            raise InputError(
+                f"parallel.experts {config.parallel.experts} does not go with answers that each rank "
+                "generates by itself; 1 does"
+            )
         whole = config.model_copy(update={"parallel": config.parallel.model_copy(update={"sequence": False})})
         self.stack = Stack(model_layers(whole, vocabulary.size, dtype))
         if config.train.lora:

@@ -50,15 +50,27 @@ class Session:
         self.cache = Cache(min(width + room, self.longest))
         tokens_BS, padding_B = self._padded(rows, width, left=True)
         self._pad(padding_B)
-        inputs: Flow = {"tokens": tokens_BS}
-        if self.prefix:
-            inputs["prefix"] = self._padding_B.new_full((len(rows),), width)
-        return self._run(inputs)
+        return self._run({"tokens": tokens_BS} | self.beside(width))
+
+    def beside(self, width: int) -> Flow:
+        """What else a decoder is given with the `width` columns that it starts from."""
+        rows = len(self._padding_B)
+        return {"prefix": self._padding_B.new_full((rows,), width)} if self.prefix else {}
 
     @torch.inference_mode()
     def step(self, tokens_B: Tensor) -> Tensor:
         """The same after one more token in every row; there must be room for it."""
         return self._run({"tokens": tokens_B.unsqueeze(1)})
+
+    @torch.inference_mode()
+    def follow(self, rows: Rows) -> Tensor:
+        """Float32 logits [B, S, V] of what follows each of several more tokens; no row may be empty.
+
+        Rows are padded on the right, so that this is the last that a session does.
+        """
+        tokens_BS, _ = self._padded(rows, max(map(len, rows)), left=False)
+        outputs = self._outputs({"tokens": tokens_BS, "every_place": tokens_BS})
+        return gather_from_tensor_model_parallel_region(outputs["logits"]).transpose(0, 1).float()
 
     @property
     def full(self) -> bool:
@@ -71,7 +83,8 @@ class Session:
         self.cache.select(rows)
         self._pad(self._padding_B[rows])
         self._memory = {
-            name: one.index_select(1 if name == "memory" else 0, rows) for name, one in self._memory.items()
+            name: one.index_select(1 if name in ("memory", "media") else 0, rows)
+            for name, one in self._memory.items()
         }
 
     @torch.inference_mode()
@@ -102,6 +115,9 @@ class Session:
         self._segments = (columns >= padding_B.unsqueeze(1)).int()
 
     def _run(self, inputs: Flow) -> Tensor:
+        return gather_from_tensor_model_parallel_region(self._outputs(inputs)["logits"][-1]).float()
+
+    def _outputs(self, inputs: Flow) -> Flow:
         first, last = self.cache.length, self.cache.length + inputs["tokens"].shape[1]
         positions = torch.arange(first, last, device=self.device).unsqueeze(0)
         flow: Flow = self._memory | inputs | {"cache": self.cache}
@@ -110,7 +126,7 @@ class Session:
             positions = (positions - self._padding_B.unsqueeze(1)).clamp(min=0)
         outputs = self.stack.decode(flow | {"positions": positions})
         self.cache.length = last
-        return gather_from_tensor_model_parallel_region(outputs["logits"][-1]).float()
+        return outputs
 
     @torch.inference_mode()
     def _encode(self, sources: Rows) -> Flow:

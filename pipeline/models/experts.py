@@ -7,13 +7,15 @@ Places are counted along each sequence, as transformers counts them, so that the
 no layout. A decoder that generates sees one token at a time and drops none.
 
 Tensor-parallel ranks hold some of the experts whole each and send all tokens that chose these through; the
-ranks' outputs are added up.
+ranks' outputs are added up. With expert parallelism data-parallel ranks share these further, and exchange
+tokens (`pipeline.models.exchange`).
 
 The balance loss is that of Fedus et al. (equations 4 to 6) of each sequence by itself. With N experts of
 which K are active, f the share of choices that fell on each (dropped ones too) and P its mean probability, it
 is N sum(f P), 1 where all are equal. Padding is given to no expert and counts nowhere.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -27,11 +29,13 @@ from megatron.core.tensor_parallel.mappings import (
 )
 from torch import Tensor, nn
 
+from data_prep.contract.settings import InputError
 from pipeline.config import ModelConfig
 from pipeline.config.experts import Capacity
 from pipeline.distributed.randomness import tensor_parallel_fork
 from pipeline.models.activations import ACTIVATIONS
 from pipeline.models.attention import input_std, output_std
+from pipeline.models.exchange import expert_ranks, through_all_ranks
 from pipeline.models.layer import Flow
 from pipeline.models.linear import mark_sharded
 from pipeline.models.mlp import MLP
@@ -78,10 +82,15 @@ class ExpertLinear(nn.Module):
         self, megatron: ModelParallelConfig, count: int, rows: int, columns: int, std: float
     ) -> None:
         super().__init__()
-        own = count // megatron.tensor_model_parallel_size
+        rank, ranks = expert_ranks()
+        parts = megatron.tensor_model_parallel_size * ranks
+        if count % parts:
+            raise InputError(f"{count} experts cannot be shared by {parts} ranks that have equally many")
+        own = count // parts
         self.weight = nn.Parameter(torch.empty(own, rows, columns, dtype=megatron.params_dtype))
         self.weight.initial_std = std
         mark_sharded(self.weight, 0, 1)
+        self.weight.cut_further = rank, ranks
 
     def forward(self, x_TC: Tensor, counts: list[int]) -> Tensor:
         """Tokens in the order of their experts, so many of each; one without any has a gradient of 0."""
@@ -118,6 +127,7 @@ class Experts(nn.Module):
         self.settings, self.parts = model.experts, megatron.sequence_parallel
         self.gated, self.activation = model.gated, ACTIVATIONS[model.activation]
         self.ranks, count = megatron.tensor_model_parallel_size, model.experts.count
+        self.shares_experts = expert_ranks()[1] > 1
         hidden, inner = model.hidden_size, model.mlp_size
         self.router = Router(model, megatron)
         rows = inner * (2 if model.gated else 1)
@@ -169,7 +179,7 @@ class Experts(nn.Module):
         return Choices(logits_SBE, shares_SBE, gates_SBK, picks_SBK, fell_SBE.sum(0), taken_SBE.sum((0, 1)))
 
     def _own(self) -> slice:
-        """The experts of this rank."""
+        """The experts of this tensor-parallel rank."""
         count = self.settings.count // self.ranks
         first = count * parallel_state.get_tensor_model_parallel_rank()
         return slice(first, first + count)
@@ -186,7 +196,8 @@ class Experts(nn.Module):
         order = choices.picks.flatten().argsort(stable=True)
         begin, end = sum(counts[: own.start]), sum(counts[: own.stop])
         chosen = order[begin:end]
-        out_TH = self._through(x_TH[chosen // active], counts[own])
+        send = through_all_ranks if self.shares_experts else _through_own
+        out_TH = send(x_TH[chosen // active], counts[own], self._through)
         weighted = out_TH * choices.gates.to(x_SBH.dtype).flatten()[chosen].unsqueeze(1)
         rows = weighted.new_zeros(len(order), x_TH.shape[1]).index_copy(0, chosen, weighted)
         return rows.view(len(x_TH), active, -1).sum(1).view_as(x_SBH)
@@ -218,6 +229,13 @@ class Experts(nn.Module):
             loss_B = loss_B + settings.z * (squares_SB * weights_SB).sum(0) / self.ranks
         found: Tensor = reduce_from_tensor_model_parallel_region(loss_B)
         return found
+
+
+def _through_own(
+    rows_TH: Tensor, counts: list[int], through: Callable[[Tensor, list[int]], Tensor]
+) -> Tensor:
+    """What `through_all_ranks` is where a rank has all of its tensor-parallel rank's experts."""
+    return through(rows_TH, counts)
 
 
 def with_layers_before(flow: Flow, found: Flow) -> Flow:

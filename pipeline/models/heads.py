@@ -26,9 +26,10 @@ def logits(
 
     Rows behind the `tokens` of the vocabulary, which fill up the table, have logits of minus infinity: they
     take no probability, so a table of any size gives the same losses. With a cache the logits are those of
-    what comes next alone, [1, B, V].
+    what comes next alone, [1, B, V], unless the flow says `every_place`.
     """
-    hidden_SBH = flow["hidden"][-1:] if "cache" in flow else flow["hidden"]
+    last = "cache" in flow and "every_place" not in flow
+    hidden_SBH = flow["hidden"][-1:] if last else flow["hidden"]
     if scale != 1.0:
         hidden_SBH = hidden_SBH * scale
     if parts:

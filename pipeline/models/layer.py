@@ -35,15 +35,21 @@ Flow: TypeAlias = dict[str, Tensor]
     pooled [B, H]             an encoder's pooled first token
     scores [B or S, B, C]     what a head says of texts or of tokens
     values [B, S]             one number a position, float32
-    pixels [B, Y, X, 3]       colours as bytes
+    pixels [B, Y, X, 3]       colours as bytes; [B, I, Y, X, 3] of the I images of a text
     visible [B, K]            patches that an encoder sees; left out it sees all
     restore [B, N]            where each patch stands in [visible ones; hidden ones]
     kept [B, 2 L]             false where a layer leaves out a branch (`pipeline.models.stochastic_depth`)
     restored [N, B, P]        what a decoder says of each patch
+    image_states [N, B x I, H]  what stands for each patch of the I images of a text, as wide as words are
+    media [I x L, B, V]       the latents of the I images of a text, for layers that look at them
+    last_image [B, S]         the last image before each token, counted from 1; 0 before any
+    image_places [B, I x N]   where in the text each of these stands; -1 for nowhere
     codes [B, N]              the number of each patch's code
     code_errors [B]           how far features are from their codes, float32
     image_features [B, D]     what stands for an image, and for a text
     text_features [B, D]
+    said [B, Y, X, 3]         what a denoiser says of noised pictures
+    told [B, H]               what it is told, as one vector
     scale [1]                 what cosines are multiplied by, float32
     expert_loss [B]           what keeps experts balanced, over the layers so far
     expert_load [L, E]        choices that fell on each expert of these layers
@@ -63,11 +69,15 @@ FLOATS = (
     "boundary.logit_bias",
     "boundary_losses",
     "memory",
+    "told",
+    "said",
     "logit_bias",
     "next_sentence_logits",
     "pooled",
     "scores",
     "restored",
+    "image_states",
+    "media",
     "code_errors",
     "image_features",
     "text_features",

@@ -12,13 +12,20 @@ from pipeline.models.layer import Flow, Layer
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.loss import Loss
 
+EXPERT_SHARE = "expert_share"
+"""How the names of metrics begin that say which share of a layer's tokens chose an expert."""
+MOST_SHARES = 1024
+"""Most such metrics; a model with more experts than that in all layers has none."""
+
 
 class WithExperts(Loss):
     """A loss with that of the experts beside it."""
 
-    def __init__(self, loss: Loss, drops: bool) -> None:
-        """`drops` says whether tokens may find no place in an expert."""
+    def __init__(self, loss: Loss, experts: dict[str, int], drops: bool) -> None:
+        """`experts` has their number by the layer's name; `drops` says whether tokens may find no place."""
         self.loss, self.drops = loss, drops
+        names = [share_name(layer, one) for layer, count in experts.items() for one in range(count)]
+        self.shares = names if len(names) <= MOST_SHARES else []
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -27,10 +34,11 @@ class WithExperts(Loss):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Those of the loss, the experts' own, the busiest and idlest one's load over the mean, and the share
-        of tokens that were dropped."""
+        """Those of the loss, the experts' own, the busiest and idlest one's load over the mean, the share of
+        tokens that were dropped, and the share that chose each expert."""
         dropped = ("dropped_share",) if self.drops else ()
-        return (*self.loss.metrics, "expert_loss", "busiest_expert", "idlest_expert", *dropped)
+        own = ("expert_loss", "busiest_expert", "idlest_expert", *dropped)
+        return (*self.loss.metrics, *own, *self.shares)
 
     def __call__(self, outputs: Flow, labels: Flow) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum of both, in a training; the load is the mean over layers."""
@@ -41,6 +49,9 @@ class WithExperts(Loss):
         found = {"expert_loss": own, "busiest_expert": busiest, "idlest_expert": idlest}
         if self.drops:
             found["dropped_share"] = outputs["expert_dropped"].sum() / load_LE.sum()
+        if self.shares:
+            share_LE = load_LE / load_LE.sum(1, keepdim=True).clamp(min=1.0)
+            found |= dict(zip(self.shares, share_LE.flatten().unbind(), strict=True))
         return total + own if torch.is_grad_enabled() else total, metrics | found
 
     def tokens(self, batch: Batch) -> int:
@@ -50,5 +61,17 @@ class WithExperts(Loss):
 
 def with_experts(loss: Loss, layers: Iterable[Layer]) -> Loss:
     """The loss that a list of layers needs."""
-    given = {name for layer in layers for name in layer.gives}
-    return WithExperts(loss, "expert_dropped" in given) if "expert_loss" in given else loss
+    routed = [layer for layer in layers if "expert_load" in layer.gives]
+    if not routed:
+        return loss
+    experts = {layer.name: layer.arguments[0].experts.count for layer in routed}
+    return WithExperts(loss, experts, "expert_dropped" in routed[0].gives)
+
+
+def share_name(layer: str, expert: int) -> str:
+    """The metric of one expert.
+
+    >>> share_name("decoder.blocks.1", 3)
+    'expert_share.decoder.blocks.1.3'
+    """
+    return f"{EXPERT_SHARE}.{layer}.{expert}"

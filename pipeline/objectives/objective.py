@@ -81,6 +81,11 @@ class Objective(Loss):
         """Whether a sample is given another one of its window as a partner."""
         return False
 
+    @property
+    def partners(self) -> int:
+        """Further pictures that a sample of pictures has."""
+        return 0
+
     @abstractmethod
     def shape(self, data: DataConfig) -> Shape:
         """The lengths of the batches."""

@@ -7,10 +7,13 @@ from pipeline.objectives.masked import MaskedLM
 from pipeline.objectives.objective import Objective
 from pipeline.objectives.replaced import ReplacedTokens
 from pipeline.objectives.spans import SpanCorruption
+from pipeline.objectives.vision.answers import ImageAnswers
 from pipeline.objectives.vision.classes import ImageClasses
 from pipeline.objectives.vision.contrastive import Contrastive
+from pipeline.objectives.vision.diffusion import Diffusion
 from pipeline.objectives.vision.image_tokens import ImageTokens
 from pipeline.objectives.vision.masked_patches import MaskedPatches
+from pipeline.objectives.vision.pages import ImagePages
 from pipeline.objectives.vision.quantised_patches import QuantisedPatches
 
 OBJECTIVES: dict[str, type[Objective]] = {
@@ -23,6 +26,9 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "image_classes": ImageClasses,
     "masked_patches": MaskedPatches,
     "contrastive": Contrastive,
+    "diffusion": Diffusion,
+    "image_answers": ImageAnswers,
+    "image_pages": ImagePages,
     "quantised_patches": QuantisedPatches,
     "image_tokens": ImageTokens,
 }

@@ -25,6 +25,8 @@ class GroupKey(NamedTuple):
     """By which rule they are updated."""
     factor: float
     """What the learning rate is multiplied by."""
+    experts: str = ""
+    """DeepSpeed's name of the ranks that share them, where data-parallel ranks hold different ones."""
 
 
 def group_keys(
@@ -40,7 +42,7 @@ def group_keys(
         is_vector = parameter.dim() <= 1
         decay = 0.0 if is_vector or fits(name, optim.no_decay) else optim.weight_decay
         rule = rule_of(optim.optimizer, parameter.dim(), getattr(parameter, "in_block", False))
-        found[name] = GroupKey(is_vector, decay, rule, factors[name])
+        found[name] = GroupKey(is_vector, decay, rule, factors[name], getattr(parameter, "group_name", ""))
     return found
 
 
@@ -53,6 +55,7 @@ def parameter_groups(
         groups.setdefault(keys[name], []).append(parameter)
     return [
         {"params": groups[key], "weight_decay": key.decay, "rule": key.rule, "factor": key.factor}
+        | ({"moe": True, "name": key.experts} if key.experts else {})
         for key in sorted(groups)
     ]
 

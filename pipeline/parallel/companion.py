@@ -9,6 +9,8 @@ from collections.abc import Callable
 from itertools import chain
 
 import torch
+import torch.distributed as dist
+from megatron.core import parallel_state
 from torch import Tensor
 
 from pipeline.config import ParallelConfig
@@ -49,3 +51,18 @@ class Companion(ModelInLayout):
         """
         inputs = [self._read(batch) for batch in batches]
         return forward(self.stack, self._before, self._own, inputs, self.world)
+
+    @torch.no_grad()
+    def everywhere(self, batches: list[Batch], name: str) -> list[Tensor]:
+        """An output of each micro batch on every pipeline stage: what a learner reads as an input."""
+        found = [outputs[name].contiguous() for outputs in self.forward(batches)]
+        if self.world.pipeline_size == 1:
+            return found
+        group = parallel_state.get_pipeline_model_parallel_group()
+        last = parallel_state.get_pipeline_model_parallel_last_rank()
+        told = [[(tensor.shape, tensor.dtype) for tensor in found]]
+        dist.broadcast_object_list(told, last, group=group)
+        found = found or [torch.empty(shape, dtype=kind, device=self.world.device) for shape, kind in told[0]]
+        for tensor in found:
+            dist.broadcast(tensor, last, group=group)
+        return found

@@ -29,6 +29,7 @@ from pipeline.objectives.losses import spread
 from pipeline.optim.build import build, set_rate
 from pipeline.optim.groups import group_keys
 from pipeline.parallel.examples import alike, unmarked, weight_sum
+from pipeline.parallel.experts import is_expert, mark_experts
 from pipeline.parallel.forward import forward
 from pipeline.parallel.freezing import check_patterns, freeze, with_anchors
 from pipeline.parallel.masters import Masters
@@ -73,6 +74,7 @@ class Engine(ModelInLayout):
         linears = add_adapters(module.layers(), optim.lora) if optim.lora else []
         self.parameters = dict(module.named())
         check_patterns(self.parameters, linears, optim)
+        mark_experts(module, self.parameters.values())
         initialize(self.parameters.items(), seed, world.tensor_rank, world.tensor_size)
         if not self.staged:
             module.to(device=world.device)
@@ -262,8 +264,12 @@ class Engine(ModelInLayout):
 
     def _clip(self) -> None:
         """Clip by the norm of the whole gradient, each parameter counted once over all ranks."""
-        counted = [p.grad for p in self.parameters.values() if p.grad is not None and _is_counted(p)]
-        squares = get_total_norm(counted).square()
+        counted = [p for p in self.parameters.values() if p.grad is not None and _is_counted(p)]
+        squares = get_total_norm([p.grad for p in counted if not is_expert(p)]).square()
+        if experts := [p.grad for p in counted if is_expert(p)]:
+            others = get_total_norm(experts).square()
+            dist.all_reduce(others, group=parallel_state.get_expert_model_parallel_group())
+            squares += others
         dist.all_reduce(squares, group=self.engine.mpu.get_model_parallel_group())
         norm = squares.sqrt()
         if self.optim.clip_gradient_norm and norm > self.optim.clip_gradient_norm:

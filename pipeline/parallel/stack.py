@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.config import ParallelConfig
 from pipeline.distributed.recompute import recomputed
@@ -69,19 +69,24 @@ class Stack(nn.Module):
                     tied[layer.tie] = module
             modules.append(module)
         self._calls = calls(layers, modules, parallel or ParallelConfig())
-        self._encoder = next((i + 1 for i, layer in enumerate(layers) if "memory" in layer.gives), 0)
+        ends = ("memory", "image_states", "media")  # what an encoder says, or an image tower
+        self._encoder = next((i + 1 for i, layer in enumerate(layers) if {*ends} & {*layer.gives}), 0)
 
     def forward(self, inputs: Flow) -> Flow:
         """A batch's inputs to the last layer's outputs."""
         return run(self._calls, inputs)
 
     def encode(self, inputs: Flow) -> Flow:
-        """What the layers up to an encoder's output make of its inputs, for `decode` to be called on."""
+        """What the layers up to an encoder's or image tower's output make of its inputs, for `decode`."""
         return run(self._calls[: self._encoder], inputs)
 
     def decode(self, inputs: Flow) -> Flow:
-        """The layers behind an encoder's output: all where there is no encoder in front of a decoder."""
+        """The layers behind that output: all where nothing stands in front of a decoder."""
         return run(self._calls[self._encoder :], inputs)
+
+    def hidden(self, inputs: Flow) -> Tensor:
+        """[S, B, H] what the last layer makes words of."""
+        return run(self._calls[:-1], inputs)["hidden"]
 
     def layers(self) -> Iterator[tuple[str, nn.Module]]:
         """Every layer that has parameters of its own, by name."""

@@ -44,8 +44,9 @@ def share(engine: Engine) -> Iterator[tuple[str, Held]]:
             continue
         held = _held(engine, parameter)
         if held is not None and engine.masters.is_whole(parameter):
-            size = -(-parameter.numel() // world.data_size)
-            held = held.narrow(size * world.data_rank, size * (world.data_rank + 1))
+            ranks = sharding.cut_further(parameter)[1]  # neighbours, which hold no copies of one another
+            size, rank = -(-parameter.numel() * ranks // world.data_size), world.data_rank // ranks
+            held = held.narrow(size * rank, size * (rank + 1))
         if held is not None and held.tensors[WEIGHT].numel():
             yield name, held
 

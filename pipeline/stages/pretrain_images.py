@@ -7,8 +7,16 @@
     codes:  {kind: pretrain_images, data: pictures, objective: {kind: quantised_patches}}
     parti:  {kind: pretrain_images, data: tokens, objective: {kind: image_tokens}}
 
+    words:  {kind: pretrain_images, data: pictures, objective: {kind: image_answers, blind: true}}
+    joined: {kind: pretrain_images, from: words, tower: clip, data: pictures, freeze: ["[!p]*"],
+             objective: {kind: image_answers}}
+    seeing: {kind: pretrain_images, from: joined, data: pictures, freeze: ["image.*"]}
+
 What a run to start from has learned of images, the weights whose names begin with `image.`, is taken; what
 another objective has behind them is new. A larger image gets its positions by interpolation.
+
+Where images are in a text, the run to start from is the one that reads the text, and `tower` may name another
+one that has learned of images.
 """
 
 import json
@@ -21,9 +29,11 @@ from data_prep.contract.pictures import VALIDATION, ImageDataset
 from data_prep.contract.receipt import Receipt, file_hash
 from data_prep.contract.report import Curves, Headline, Section, StageReport, Table, Text
 from data_prep.contract.settings import InputError
-from data_prep.contract.stages import PICTURES, Input, Stage
+from data_prep.contract.stages import PICTURES, RUN, Input, Source, Stage
+from pipeline.checkpoints.format import Checkpoint
 from pipeline.checkpoints.run_folder import CLASSES, INDEX, read_config
 from pipeline.config import OptimizerConfig, PipelineConfig
+from pipeline.config.objective import IN_TEXT
 from pipeline.config.view import ViewConfig
 from pipeline.evaluation.intervals import wilson
 from pipeline.stages.training import (
@@ -57,6 +67,8 @@ BEHIND = {
         *("words.", "positions.", "blocks.", "norm.", "text_projection."),
         "joined.",
     ),
+    "image_answers": ("projector.", "image."),
+    "image_pages": ("resampler.", "gated.", "image."),
     "quantised_patches": ("quantiser.", "decoder."),
     "image_tokens": ("words.", "codes.", "encoder.", "decoder.", "head."),
 }
@@ -67,6 +79,9 @@ MEASURES = {
     "image_to_text": "nearest text of the batch is the image's own",
     "text_to_image": "nearest image of the batch is the text's own",
 }
+
+
+TOWER = Input("tower", (RUN,), required=False)
 
 
 class ImageTrainConfig(OptimizerConfig):
@@ -80,7 +95,7 @@ class PretrainImages(Training):
     """`pretrain_images`: learns an objective on images, from drawn weights or from those of another run."""
 
     name, section, title = "pretrain_images", "train", ""
-    inputs: ClassVar[tuple[Input, ...]] = (Input("data", (PICTURES,)), START)
+    inputs: ClassVar[tuple[Input, ...]] = (Input("data", (PICTURES,)), START, TOWER)
     sections = ("vision", "model", "objective", "data", "parallel", "tracking")
     inherited = ("vision", "model")
     settings = ImageTrainConfig
@@ -89,15 +104,21 @@ class PretrainImages(Training):
         """Training on a dataset of pictures; a run to start from has the same image tower."""
         dataset = dataset_of(stage)
         config, start = config_of(stage), None
+        check_objective(stage, config)
         config = fitted_config(stage, config, dataset)
         inputs = {"dataset": dataset.manifest.fingerprint}
         source = stage.source(START.key)
         if source is not None:
             start, run = find_start(source)
-            check_tower(config, run, source.label)
+            check = check_words if config.objective.kind in IN_TEXT else check_tower
+            check(config, run, source.label)
             inputs["start_from"] = file_hash(start / INDEX)
         elif config.train.freeze and isinstance(stage.settings, ImageTrainConfig) and stage.settings.probe:
             raise InputError(f"stages.{stage.name}.probe: there is no run in `from` whose tower is probed")
+        if (tower := stage.source(TOWER.key)) is not None:
+            checkpoint, run = tower_of(config, tower)
+            check_tower(config, run, tower.label)
+            inputs["tower"] = file_hash(checkpoint / INDEX)
         job = self.make_job(stage, None, inputs, start)
         notes = {CLASSES: json.dumps(dataset.classes)} if config.objective.kind == "image_classes" else {}
         return replace(job, config=config, dataset=dataset, notes=notes)
@@ -112,14 +133,17 @@ class PretrainImages(Training):
 
     def task(self, stage: Stage, job: "Job") -> "MakeTask":
         """The objective's layers; of a run to start from the tower alone has to be there."""
+        tower = stage.source(TOWER.key)
+        seen = None if tower is None else tower_of(job.config, tower)[0]
         validated = min(job.optim.validation_samples, dataset_of(stage).split(VALIDATION).total("samples"))
 
         def make(job: "Job", world: "World", dtype: "torch.dtype") -> "Task":
+            from pipeline.checkpoints.saving import load_beginning
             from pipeline.evaluation.images import codebook
             from pipeline.models.vision.patches import resized
             from pipeline.objectives.model import model_layers
             from pipeline.objectives.registry import objective_of
-            from pipeline.training.task import Task
+            from pipeline.training.task import Task, as_loaded
 
             check_whole_batch(job.config, world.data_size)
             vision = job.config.vision
@@ -132,6 +156,9 @@ class PretrainImages(Training):
                 objective_of(job.config.objective),
                 new=BEHIND[job.config.objective.kind],
                 fitted={"image.positions.weight": stretch} if learned else {},
+                begin=as_loaded
+                if seen is None
+                else lambda engine: load_beginning(engine, Checkpoint(seen), "image."),
                 measure=partial(codebook.measure, codes=quantiser.codes) if quantiser else None,
                 finish=lambda engine, source: {"validated": validated},
             )
@@ -166,6 +193,16 @@ def dataset_of(stage: Stage) -> ImageDataset:
     if source.stage and not source.path.is_dir():
         raise InputError(f"{source.place}: no pictures yet; run the stage {source.stage} first")
     return ImageDataset(source.path)
+
+
+def check_objective(stage: Stage, config: PipelineConfig) -> None:
+    """`InputError` where another kind of stage learns the objective."""
+    kind = config.objective.kind
+    if kind not in BEHIND:
+        raise InputError(
+            f"stages.{stage.name}: objective.kind {kind} is learned by a stage of another kind; "
+            f"{stage.kind} learns {', '.join(BEHIND)}"
+        )
 
 
 def fitted_config(stage: Stage, config: PipelineConfig, dataset: ImageDataset) -> PipelineConfig:
@@ -206,6 +243,30 @@ def check_tower(config: PipelineConfig, run: Path, label: str) -> None:
             )
     if config.objective.kind == "contrastive" and read_config(run).objective.kind == "contrastive":
         check_model(config, run, label)
+
+
+def tower_of(config: PipelineConfig, source: Source) -> tuple[Path, Path]:
+    """The checkpoint that an image tower is taken from, and its run. `InputError` where none is wanted."""
+    if config.objective.kind not in IN_TEXT or config.objective.blind:
+        raise InputError(
+            f"tower: {source.label} would be of no use; objective.kind image_answers that is not blind has a "
+            "tower beside what it starts from"
+        )
+    return find_start(source)
+
+
+def check_words(config: PipelineConfig, run: Path, label: str) -> None:
+    """`InputError` where a run to start from does not read texts as the recipe's model does."""
+    theirs = read_config(run)
+    known = ("causal_lm", *IN_TEXT)
+    if theirs.objective.kind not in known:
+        raise InputError(
+            f"{label}: it has learned {theirs.objective.kind}; {' or '.join(known)} reads the texts that "
+            f"{config.objective.kind} has images in (name what has learned of images as `tower`)"
+        )
+    check_model(config, run, label)
+    if theirs.vision is not None and not theirs.objective.blind and not config.objective.blind:
+        check_tower(config, run, label)
 
 
 def check_whole_batch(config: PipelineConfig, data_size: int) -> None:

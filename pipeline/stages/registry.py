@@ -9,23 +9,30 @@ from functools import cache
 from data_prep.contract.plugins import from_outside
 from data_prep.contract.settings import InputError
 from data_prep.contract.stages import Kind
+from pipeline.stages.ask_images import AskImages
 from pipeline.stages.attention import AttentionMaps
 from pipeline.stages.audit import Audit
+from pipeline.stages.beside import Beside
 from pipeline.stages.cell import Cell
+from pipeline.stages.chains import Chains
 from pipeline.stages.compare import Compare
 from pipeline.stages.distill import Distill
 from pipeline.stages.dpo import Dpo
 from pipeline.stages.emergence import Emergence
 from pipeline.stages.evaluate import Evaluate
 from pipeline.stages.feedback import Feedback
+from pipeline.stages.few_shot_images import FewShotImages
 from pipeline.stages.finetune import Finetune
 from pipeline.stages.frontier import Frontier
+from pipeline.stages.generate_images import GenerateImages
 from pipeline.stages.grpo import Grpo
 from pipeline.stages.instruct import Instruct
 from pipeline.stages.lessons import Lessons
 from pipeline.stages.ppo import Ppo
 from pipeline.stages.pretrain import Pretrain
+from pipeline.stages.pretrain_diffusion import PretrainDiffusion
 from pipeline.stages.pretrain_images import PretrainImages
+from pipeline.stages.problems import Problems
 from pipeline.stages.revise import Revise
 from pipeline.stages.reward import Reward
 from pipeline.stages.rows import Rows
@@ -38,6 +45,7 @@ GROUP, VARIABLE = "bloomery.kinds", "BLOOMERY_KINDS"
 OWN: tuple[type[Kind], ...] = (
     Pretrain,
     PretrainImages,
+    PretrainDiffusion,
     Distill,
     Instruct,
     Rows,
@@ -55,12 +63,18 @@ OWN: tuple[type[Kind], ...] = (
     Evaluate,
     AttentionMaps,
     Cell,
+    Beside,
     Emergence,
     Scaling,
     ZeroShot,
+    AskImages,
+    FewShotImages,
     EmbedImages,
     RestoreImages,
     ImageBaselines,
+    GenerateImages,
+    Problems,
+    Chains,
     TokenizeImages,
     SampleImages,
 )

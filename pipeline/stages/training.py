@@ -21,6 +21,7 @@ from pipeline.costs.flops import VOCABULARY_MULTIPLE, padded_vocabulary
 from pipeline.objectives.objective import Objective
 from pipeline.objectives.registry import objective_of
 from pipeline.stages.asked import check_suites
+from pipeline.stages.experts_load import load_of_experts
 from pipeline.tracking import metrics
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Training(Kind):
         words = [Text(line) for line in [objective_line(receipt)] if line]
         return StageReport(
             list(training_headlines(folder, receipt)),
-            [Section(title, [*words, Curves()])],
+            [Section(title, [*words, Curves(), *load_of_experts(folder)])],
             commands=commands(receipt, self.chats),
         )
 

@@ -118,7 +118,7 @@ class Job:
     def sample_flops(self) -> float:
         """Model FLOPs of training on one sample, by the formula of `pipeline.costs.flops`."""
         if self.config.vision is not None:
-            return images.training_per_sample(self.config)
+            return images.training_per_sample(self.config, flops.padded_vocabulary(self.vocabulary_size))
         rows = flops.padded_vocabulary(self.vocabulary.size)
         lengths = objective_of(self.config.objective).shape(self.config.data).lengths
         objective = self.config.objective if self.counted is None else None

@@ -23,6 +23,7 @@ from pipeline.health import memory
 from pipeline.health.stopping import StopRequest
 from pipeline.health.watchdog import Watchdog
 from pipeline.objectives.batches import Batch, BatchSource
+from pipeline.objectives.experts import EXPERT_SHARE
 from pipeline.parallel.engine import Engine
 from pipeline.tracking.tracker import Status
 from pipeline.training.early_stopping import drop_after, looked_at
@@ -147,7 +148,11 @@ class Loop:
             self.watch.phase("step", done)
             rate = learning_rate(step, optim)
             loss, norm = self.engine.train_step(self._prepared(batches), rate)
-            metrics = {"loss": loss, "learning_rate": rate, "gradient_norm": norm} | self.engine.metrics
+            metrics = {"loss": loss, "learning_rate": rate, "gradient_norm": norm} | {
+                name: value
+                for name, value in self.engine.metrics.items()
+                if not name.startswith(EXPERT_SHARE)  # which validations tell often enough
+            }
             if self.experience:
                 metrics |= self.experience.learned(self.engine.metrics)
             tokens, seconds = self.engine.tokens, time.perf_counter() - began

@@ -61,12 +61,13 @@ def main(run: Path, folder: Path) -> None:
 
     from pipeline.conversion.export import export
     from pipeline.evaluation.harness.model import HarnessModel
+    from pipeline.evaluation.workers import Workers
     from pipeline.generation.load import load_model
 
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         export(run, place / "model", print)
-        ours = HarnessModel(load_model(run))
+        ours = HarnessModel(Workers(load_model(run)))
         length, first = ours.max_length, ours.prefix_token_id
         given: dict[str, Any] = {"device": "cpu", "dtype": "float32", "batch_size": 4}
         theirs = HFLM(pretrained=str(place / "model"), max_length=length, prefix_token_id=first, **given)

@@ -4,7 +4,7 @@
 
 Questions of four choices, by likelihood, and ones answered in eight tokens, of made-up sentences; a run, or
 a decoder of the quickstart's size with random weights; one thread. Both ways give the same log-likelihoods
-(1e-4) and the same texts but for ties, or this ends with an error. The ratio is the geometric mean of the two
+(1e-5) and the same texts but for ties, or this ends with an error. The ratio is the geometric mean of the two
 kinds'.
 """
 
@@ -35,7 +35,7 @@ from tests.pipeline import tiny
 from tests.pipeline.evaluation.tasks.files import write_task
 
 SHAPE = {"layers": 4, "hidden_size": 192, "heads": 6}
-LENGTH, CHOICES, TOLERANCE, ALIKE = 128, 4, 1e-4, 0.95
+LENGTH, CHOICES, TOLERANCE, ALIKE = 128, 4, 1e-5, 0.95
 
 
 def random_model(folder: Path) -> LoadedModel:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from megatron.core.tensor_parallel.mappings import gather_from_tensor_model_parallel_region
 from torch import Tensor
 
 from pipeline.config import TrainConfig
@@ -24,12 +25,14 @@ from tests.distributed.test_families import whole_gradients
 from tests.pipeline.conversion.references import close
 from tests.pipeline.vision import references as ref
 
-NAMES = ("vit", "swin", "mae", "clip")
+NAMES = ("vit", "swin", "mae", "clip", "llava", "flamingo")
 SAID = {
     "swin": ("scores",),
     "vit": ("scores",),
     "mae": ("restored",),
     "clip": ("image_features", "text_features"),
+    "llava": ("logits",),
+    "flamingo": ("logits",),
 }
 
 
@@ -57,7 +60,7 @@ def one(name: str, parallel: dict[str, Any]) -> Part:
 
     class Recorded(type(objective_of(given.objective))):  # type: ignore[misc]
         def __call__(self, outputs: Any, labels: Any) -> Any:
-            seen["said"] = torch.cat([outputs[one].detach() for one in SAID[name]], -1).numpy()
+            seen["said"] = torch.cat([told(outputs, one) for one in SAID[name]], -1).numpy()
             return super().__call__(outputs, labels)
 
     size = ref.BATCH // here.data_size
@@ -78,6 +81,14 @@ def one(name: str, parallel: dict[str, Any]) -> Part:
     cuts = {path: sharding.cut_of(p, here.tensor_size) for path, p in engine.parameters.items()}
     check_bound(engine)
     return Part(here.tensor_rank, seen["said"], loss, gradients, cuts, norm)
+
+
+def told(outputs: Any, name: str) -> Tensor:
+    """An output; of words the columns of all tensor ranks, without those that fill up the word table."""
+    found = outputs[name].detach()
+    if name != "logits":
+        return found
+    return gather_from_tensor_model_parallel_region(found).transpose(0, 1)[..., : ref.VOCABULARY].clone()
 
 
 def check_bound(engine: Engine) -> None:

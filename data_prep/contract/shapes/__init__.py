@@ -14,6 +14,7 @@ what is right about them was not learned by heart.
 
 scene      what is in a picture, drawn from (seed, split, number); the pairs that are held out
 drawing    a scene to pixels
+questions  a scene to questions about it, their answers, and what leads to these
 words      a scene to its caption and to every true statement; a statement to its truth
 reading    pixels to the scene: the oracle, which judges drawn and generated pictures with no learned network
 
@@ -29,6 +30,7 @@ differ more in that direction than across it.
 """
 
 from data_prep.contract.shapes.drawing import draw
+from data_prep.contract.shapes.questions import asked
 from data_prep.contract.shapes.reading import read
 from data_prep.contract.shapes.scene import (
     COLOURS,
@@ -50,6 +52,7 @@ __all__ = [
     "Noun",
     "Scene",
     "Thing",
+    "asked",
     "caption",
     "draw",
     "held_out_pairs",

@@ -66,7 +66,7 @@ def scene_of(seed: int, split: str, number: int, kinds: Sequence[Kind] = KINDS) 
     """
     unseen = held_out_pairs(seed)
     for attempt in count():
-        scene = _scene(_Draws(seed, split, number, attempt), kinds)
+        scene = _scene(Draws(seed, split, number, attempt), kinds)
         if any(thing.pair in unseen for thing in scene.things) == (split == COMPOSITION):
             return scene
     raise AssertionError("unreachable")
@@ -75,11 +75,11 @@ def scene_of(seed: int, split: str, number: int, kinds: Sequence[Kind] = KINDS) 
 @cache
 def held_out_pairs(seed: int) -> frozenset[tuple[str, str]]:
     """(colour, shape) of five pairs with five colours and five shapes: each is seen in other pairs."""
-    draws = _Draws(seed, "held out", 0, 0)
+    draws = Draws(seed, "held out", 0, 0)
     return frozenset(zip(draws.shuffled(COLOURS)[:HELD_OUT], draws.shuffled(SHAPES)[:HELD_OUT], strict=True))
 
 
-class _Draws:
+class Draws:
     """Numbers that are a hash of what they are for; up to 30 of them."""
 
     def __init__(self, seed: int, split: str, number: int, attempt: int) -> None:
@@ -97,7 +97,7 @@ class _Draws:
         return [choice for _, choice in sorted(zip(keys, choices, strict=True))]
 
 
-def _scene(draws: _Draws, kinds: Sequence[Kind]) -> Scene:
+def _scene(draws: Draws, kinds: Sequence[Kind]) -> Scene:
     kind = kinds[draws.below(len(kinds))]
     if kind == "one":
         return Scene((_thing(draws, [*COLOURS], 9 + draws.below(14), 9 + draws.below(14)),))
@@ -112,7 +112,7 @@ def _scene(draws: _Draws, kinds: Sequence[Kind]) -> Scene:
     return Scene(tuple(things))
 
 
-def _two(draws: _Draws) -> Scene:
+def _two(draws: Draws) -> Scene:
     """The first thing is left of, right of, above or below the second."""
     dx, dy = RELATIONS[draws.one_of([*RELATIONS])]
     things: list[Thing] = []
@@ -124,9 +124,9 @@ def _two(draws: _Draws) -> Scene:
     return Scene(tuple(things))
 
 
-def _at(draws: _Draws, high: bool) -> int:
+def _at(draws: Draws, high: bool) -> int:
     return (HIGH if high else LOW) + draws.below(2)
 
 
-def _thing(draws: _Draws, colours: Sequence[str], x: int, y: int) -> Thing:
+def _thing(draws: Draws, colours: Sequence[str], x: int, y: int) -> Thing:
     return Thing(draws.one_of(SHAPES), draws.one_of(colours), draws.one_of([*SIZES]), x, y)

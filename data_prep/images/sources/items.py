@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from data_prep.contract.questions import Question
 from data_prep.contract.settings import InputError
 from data_prep.documents import Failure, Passed
 from data_prep.images.config import ImagesConfig
@@ -23,6 +24,7 @@ class Found:
     captions: tuple[str, ...] = ()
     label: str = ""
     url: str = ""
+    questions: tuple[Question, ...] = ()
 
 
 Item = Found | Failure | Passed

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.contract.names import plain_name
+from data_prep.contract.questions import questions_in
 from data_prep.contract.reading import LINE_BYTES, read_jsonl
 from data_prep.contract.settings import InputError
 from data_prep.documents import Failure
@@ -56,9 +57,9 @@ def found(row: Any, source: str, number: int, folder: Path, config: ImagesConfig
     if isinstance(data, str):
         return Failure(source, number, data, value[:100], url)
     captions = captions_in(row.get(config.caption_field))
-    return Found(
-        source, number, data, captions, label_in(row.get(config.label_field), config.class_names), url
-    )
+    label = label_in(row.get(config.label_field), config.class_names)
+    asked = questions_in(row.get(config.question_field))
+    return Found(source, number, data, captions, label, url, asked)
 
 
 def _content(value: str, folder: Path, limit: int) -> bytes | str:

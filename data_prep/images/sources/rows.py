@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_prep.contract.questions import questions_in
 from data_prep.documents import Failure
 from data_prep.images.config import ImagesConfig
 from data_prep.images.sources.items import Found, Input, Item, captions_in, label_in
@@ -26,7 +27,7 @@ def read(one: Input, config: ImagesConfig) -> Iterator[Item]:
             yield Failure(file.name, 0, f"no column {config.image_field!r}", ", ".join(schema.names)[:200])
             return
         names = config.class_names or class_names(schema, config.label_field)
-        wanted = [config.image_field, config.caption_field, config.label_field, "url"]
+        wanted = [config.image_field, config.caption_field, config.label_field, config.question_field, "url"]
         columns = [name for name in dict.fromkeys(wanted) if name in schema.names]
         for batch in table.iter_batches(TOGETHER, columns=columns):
             for row in batch.to_pylist():
@@ -48,7 +49,8 @@ def found(row: dict[str, Any], source: str, number: int, config: ImagesConfig, n
     if not isinstance(data, bytes) or not data:
         return Failure(source, number, f"row has no bytes under {config.image_field!r}", url=url)
     captions = captions_in(row.get(config.caption_field))
-    return Found(source, number, data, captions, label_in(row.get(config.label_field), names), url)
+    label, asked = label_in(row.get(config.label_field), names), questions_in(row.get(config.question_field))
+    return Found(source, number, data, captions, label, url, asked)
 
 
 def class_names(schema: pa.Schema, field: str) -> list[str]:

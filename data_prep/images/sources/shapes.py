@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from data_prep.contract.shapes import COMPOSITION, caption, draw, scene_of
+from data_prep.contract.shapes import COMPOSITION, asked, caption, draw, scene_of
 from data_prep.images.config import ImagesConfig, ShapesConfig
 from data_prep.images.handling import encoded
 from data_prep.images.sources.items import Found, Input, Item
@@ -36,4 +36,5 @@ def read(one: Input, config: ImagesConfig) -> Iterator[Item]:
         scene = scene_of(one.seed, one.split, number, config.shapes.kinds)
         data = encoded(Image.fromarray(draw(scene)), "PNG", 0)
         words = caption(scene, config.shapes.places)
-        yield Found(one.file.name, number, data, (words,), scene.things[0].shape)
+        questions = asked(scene, one.seed, one.split, number) if config.shapes.questions else ()
+        yield Found(one.file.name, number, data, (words,), scene.things[0].shape, questions=tuple(questions))

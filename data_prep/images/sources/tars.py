@@ -1,8 +1,9 @@
 """Tars of WebDataset, as img2dataset and open_clip write them: files of one name are one sample.
 
 The name up to the first dot of its last part is the key, the rest says what it is: a picture, `txt` or
-`caption` a caption, `cls` a class, `json` an object that may have `caption`, `label` and `url`. What else
-there is of a sample is passed over. Members lie together by their keys, as the format asks.
+`caption` a caption, `cls` a class, `json` an object that may have `caption`, `label`, `questions` and `url`,
+or a list that is the questions; `questions.json` is such a list, too. What else there is of a sample is
+passed over. Members lie together by their keys, as the format asks.
 """
 
 import tarfile
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from data_prep.contract.questions import questions_in
 from data_prep.contract.reading import read_json
 from data_prep.contract.settings import InputError
 from data_prep.documents import Failure, Passed
@@ -19,6 +21,7 @@ from data_prep.sources.streams import damage, damage_errors, open_stream
 
 TEXT_BYTES = 1 << 20
 CAPTIONS = ("txt", "caption", "text")
+ASKED = "questions.json"
 
 
 @dataclass
@@ -49,7 +52,7 @@ def read(one: Input, config: ImagesConfig) -> Iterator[Item]:
                 sample = sample or Sample(key, at)
                 ending = ending.lower()
                 limit = config.pixels.most_bytes if _is_picture(ending) else TEXT_BYTES
-                if _is_picture(ending) or ending in (*CAPTIONS, "cls", "json"):
+                if _is_picture(ending) or ending in (*CAPTIONS, "cls", "json", ASKED):
                     content = tar.extractfile(member)
                     assert content is not None
                     sample.parts[ending] = content.read(limit + 1)
@@ -72,7 +75,11 @@ def found(sample: Sample, source: str, config: ImagesConfig) -> Item:
     picture = next((content for ending, content in sample.parts.items() if _is_picture(ending)), None)
     if picture is None:
         return Passed("sample without a picture")
-    about = _about(sample.parts.get("json", b"{}"))
+    said = _parsed(sample.parts.get("json", b"{}"))
+    about = said if isinstance(said, dict) else {}
+    questions = (
+        _parsed(sample.parts[ASKED]) if ASKED in sample.parts else about.get(config.question_field, said)
+    )
     captions = tuple(
         line
         for ending in CAPTIONS
@@ -90,12 +97,13 @@ def found(sample: Sample, source: str, config: ImagesConfig) -> Item:
         captions,
         label_in(label, config.class_names),
         url if isinstance(url, str) else "",
+        questions_in(questions),
     )
 
 
-def _about(content: bytes) -> dict[str, Any]:
+def _parsed(content: bytes) -> Any:
+    """The value of a text in JSON; an empty object where it is none."""
     try:
-        value = read_json(content, "json")
+        return read_json(content, "json")
     except InputError:
         return {}
-    return value if isinstance(value, dict) else {}

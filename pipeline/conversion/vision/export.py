@@ -22,7 +22,8 @@ from pipeline.conversion.links import exported
 from pipeline.conversion.skeleton import shapes
 from pipeline.conversion.tokenizer import write_tokenizer
 from pipeline.conversion.vision import agreement, tables
-from pipeline.conversion.vision.family import ImageFamily, Said, image_family_of
+from pipeline.conversion.vision.choose import image_family_of
+from pipeline.conversion.vision.family import ImageFamily, Said
 
 PROCESSOR = "preprocessor_config.json"
 BICUBIC = 3
@@ -46,7 +47,9 @@ def export_images(
     with files.appearing(out) as folder:
         say(f"writing {family.class_name} to {out}")
         fixed = tables.fixed(config)
-        files.write_tensors(folder, [*exported(links, weight), *fixed.items()])
+        files.write_tensors(
+            folder, [*exported(links, weight), *fixed.items(), *family.unused(config).items()]
+        )
         files.write_json(folder / files.CONFIG, family.write(config, said))
         assert config.vision is not None
         files.write_json(folder / PROCESSOR, processor(family, config.vision))

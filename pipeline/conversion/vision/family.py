@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
+from torch import Tensor
 
 from data_prep.contract.problems import first_problem
 from data_prep.contract.settings import InputError
@@ -102,6 +103,13 @@ class ImageFamily:
     """How names end of tensors that only hold what is computed."""
     renamed: tuple[tuple[str, str], ...] = ()
     """Parts of names as some versions of transformers write them, and as they are published."""
+    unused: Callable[[PipelineConfig], dict[str, Tensor]] = lambda config: {}
+    """Tensors that a folder has to have, and that are not read."""
+
+    def rows(self, theirs: dict[str, Any], pieces: int, place: str) -> int:
+        """Rows of their word table, for a tokenizer of so many pieces."""
+        del theirs, place
+        return pieces
 
     def write(self, config: PipelineConfig, said: Said) -> dict[str, Any]:
         """Their configuration."""
@@ -138,7 +146,7 @@ class ImageFamily:
             values = dict(self.vision) | dict(colours) | read(self.keys, theirs, place)
             kind: dict[str, Any] = {"kind": self.objective}
             if self.objective == "masked_patches":
-                _same(theirs, "decoder_intermediate_size", 4 * values["decoder_hidden_size"], place)
+                same_value(theirs, "decoder_intermediate_size", 4 * values["decoder_hidden_size"], place)
                 kind |= {
                     "noise_density": theirs.get("mask_ratio", 0.75),
                     "normalised_patches": bool(theirs.get("norm_pix_loss", False)),
@@ -147,8 +155,8 @@ class ImageFamily:
                 values |= _stages(theirs, place) if self.model_type == "swin" else {}
                 labels = theirs.get("id2label")
                 values["classes"] = len(labels) if isinstance(labels, dict) else theirs.get("num_labels", 2)
-            _same(theirs, "num_channels", 3, place)
-            _same(theirs, "qkv_bias", True, place)
+            same_value(theirs, "num_channels", 3, place)
+            same_value(theirs, "qkv_bias", True, place)
             return PipelineConfig(name=name, vision=VisionConfig(**values), objective=ObjectiveConfig(**kind))
         except ValidationError as error:
             problem = first_problem(error)
@@ -186,8 +194,8 @@ def read(keys: Keys, theirs: dict[str, Any], place: str) -> dict[str, Any]:
 
 def _stages(theirs: dict[str, Any], place: str) -> dict[str, Any]:
     """A Swin's stages."""
-    _same(theirs, "mlp_ratio", 4.0, place)
-    _same(theirs, "use_absolute_embeddings", False, place)
+    same_value(theirs, "mlp_ratio", 4.0, place)
+    same_value(theirs, "use_absolute_embeddings", False, place)
     found = {}
     for ours, (called, default) in {
         "depths": ("depths", [2, 2, 6, 2]),
@@ -200,7 +208,8 @@ def _stages(theirs: dict[str, Any], place: str) -> dict[str, Any]:
     return found
 
 
-def _same(theirs: dict[str, Any], name: str, wanted: Any, place: str) -> None:
+def same_value(theirs: dict[str, Any], name: str, wanted: Any, place: str) -> None:
+    """`InputError` where theirs says something else than what we have."""
     if theirs.get(name, wanted) != wanted:
         raise InputError(f"{place}: {name} {shown(theirs[name])} is not supported; {wanted} is")
 
@@ -288,30 +297,6 @@ CLIP = ImageFamily(
     "CLIPImageProcessor",
     ignored=("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids"),
 )
-IMAGE_FAMILIES = (VIT, SWINS, MAE, CLIP)
-
-
-def image_family_of(config: PipelineConfig, said: Said) -> ImageFamily:
-    """The family of a run. `InputError` with the key that no class of transformers has."""
-    swin = _vision(config).architecture == "swin"
-    same = [one for one in IMAGE_FAMILIES if one.objective == config.objective.kind]
-    if not same:
-        known = ", ".join(dict.fromkeys(one.objective for one in IMAGE_FAMILIES))
-        raise InputError(
-            f"objective.kind {config.objective.kind}: transformers has no class of it; what is exported has "
-            f"learned one of {known}"
-        )
-    family = next((one for one in same if swin == (one.model_type == "swin")), same[0])
-    back = family.read(family.write(config, said), config.name, family.class_name, {})
-    for section in ("vision", "model") if config.objective.kind == "contrastive" else ("vision",):
-        ours, theirs = getattr(config, section), getattr(back, section)
-        mine, its = (filled(one) for one in (ours, theirs))
-        for name in mine:
-            if name not in FREE | family.free and mine[name] != its[name]:
-                raise InputError(
-                    f"{family.class_name} has no {section}.{name} {mine[name]!r}; it has {its[name]!r}"
-                )
-    return family
 
 
 def filled(section: VisionConfig | ModelConfig) -> dict[str, Any]:

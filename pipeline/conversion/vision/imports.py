@@ -24,15 +24,10 @@ from pipeline.conversion.skeleton import shapes
 from pipeline.conversion.step_zero import write_checkpoint
 from pipeline.conversion.vision import agreement, tables
 from pipeline.conversion.vision.export import PROCESSOR
-from pipeline.conversion.vision.family import IMAGE_FAMILIES, ImageFamily, Said
+from pipeline.conversion.vision.family import ImageFamily, Said
 
 SINES_OFF = 1e-4
 """How far a folder's fixed positions may be from the sines that they are meant to be: they are float32."""
-
-
-def image_family_named(theirs: dict[str, Any]) -> ImageFamily | None:
-    """The family of a config.json, where it is of images."""
-    return next((one for one in IMAGE_FAMILIES if one.model_type == theirs.get("model_type")), None)
 
 
 def import_images(
@@ -43,7 +38,7 @@ def import_images(
     config = family.read(theirs, out.name, place, colours_of(source))
     said = Said(labels_of(theirs, place), Vocabulary(source) if config.reads_text else None)
     tensors = Source(source, family)
-    links = checked_links(family, config, said, tensors)
+    links = checked_links(family, config, said, tensors, family.rows(theirs, said.pieces, place))
     with files.appearing(out) as run:
         write_config(run, config)
         if said.vocabulary:
@@ -94,20 +89,25 @@ class Source:
         return tensor
 
 
-def checked_links(family: ImageFamily, config: PipelineConfig, said: Said, source: Source) -> list[Link]:
-    """Ours and theirs. `InputError` for a tensor that is missing, unknown or of another shape."""
-    ours, links = shapes(config, said.pieces), family.links(config, said.pieces)
-    fixed = tables.fixed(config)
+def checked_links(
+    family: ImageFamily, config: PipelineConfig, said: Said, source: Source, rows: int
+) -> list[Link]:
+    """Ours and theirs, whose word table has so many rows.
+
+    `InputError` for a tensor that is missing, unknown or of another shape.
+    """
+    links = family.links(config, said.pieces)
+    fixed, unused = tables.fixed(config), family.unused(config)
     wanted = {name for link in links for name in link.theirs} | set(fixed)
     folder = source.files.folder
     for problem, names in (
         ("is missing", wanted - set(source.names)),
-        ("is not known", set(source.names) - wanted),
+        ("is not known", set(source.names) - wanted - set(unused)),
     ):
         if names:
             raise InputError(f"{folder}: {min(names)} {problem}; a {family.class_name} is expected")
-    made = {name: torch.empty(shape, device="meta") for name, shape in ours.items()}
-    for name, tensor in exported(links, made.__getitem__):
+    made = {name: torch.empty(shape, device="meta") for name, shape in shapes(config, rows).items()}
+    for name, tensor in exported(family.links(config, rows), made.__getitem__):
         if list(source[name].shape) != list(tensor.shape):
             raise InputError(
                 f"{folder}: {name} has the shape {list(source[name].shape)}; config.json makes it "

@@ -142,16 +142,20 @@ def fixed(config: PipelineConfig) -> dict[str, Tensor]:
     }
 
 
+def clip_start(vision: VisionConfig, prefix: str) -> Iterator[Link]:
+    """What stands before the first layer of a CLIP's image tower."""
+    start, convolved = f"{prefix}embeddings", (convolution(vision.patch_size),)
+    yield Link(("image.patches.linear.weight",), (f"{start}.patch_embedding.weight",), convolved)
+    yield Link(("image.positions.class_token",), (f"{start}.class_embedding",), ())
+    yield Link(("image.positions.weight",), (f"{start}.position_embedding.weight",), ())
+    yield from same("image.embedding_norm", f"{prefix}pre_layrnorm")
+
+
 def clip(config: PipelineConfig, vocabulary_size: int) -> Iterator[Link]:
     """Both towers of a CLIP and what joins them."""
     vision, text = config.vision, config.model
     assert vision is not None
-    start = "vision_model.embeddings"
-    convolved = (convolution(vision.patch_size),)
-    yield Link(("image.patches.linear.weight",), (f"{start}.patch_embedding.weight",), convolved)
-    yield Link(("image.positions.class_token",), (f"{start}.class_embedding",), ())
-    yield Link(("image.positions.weight",), (f"{start}.position_embedding.weight",), ())
-    yield from same("image.embedding_norm", "vision_model.pre_layrnorm")
+    yield from clip_start(vision, "vision_model.")
     yield from blocks("image.blocks", "vision_model.encoder.layers", vision.blocks, CLIP_BLOCK)
     yield from same("image.norm", "vision_model.post_layernorm")
     yield from same("image_projection.linear", "visual_projection", ("weight",))

@@ -56,6 +56,7 @@ class ImageBatchMaker(Maker):
             window=data.shuffle_window,
             train=split == TRAIN,
             skip_corrupt=data.corrupt_blocks == "skip",
+            beside=objective_of(self.config.objective).partners,
         )
 
     def samples_of(self, split: str, size: int) -> Iterator[ImageSamples]:

@@ -6,16 +6,18 @@ neighbouring pictures are put in an order drawn from (seed, epoch), and windows 
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data_prep.contract.pictures import ImageDataset
+from data_prep.contract.pictures import QUESTIONS, ImageDataset
 from data_prep.contract.pixels import PictureError, as_rgb, opened
+from data_prep.contract.questions import Question
 from data_prep.contract.settings import InputError
 from pipeline.config.view import ViewConfig
-from pipeline.data.images.views import CAPTION, Draws, plain_view, training_view
+from pipeline.data.images.views import CAPTION, PARTNER, QUESTION, Draws, plain_view, training_view
 from pipeline.data.order import SampleOrder
 from pipeline.data.stream import NOISE
 from pipeline.objectives.draws import Words, combine, key, uniform
@@ -30,6 +32,7 @@ class ImageStream:
 
     size    side of the square of pixels that each picture becomes
     window  samples that are shuffled together
+    beside  further pictures of each sample, drawn from all of the split
     """
 
     def __init__(
@@ -43,9 +46,10 @@ class ImageStream:
         window: int = 4096,
         train: bool = True,
         skip_corrupt: bool = False,
+        beside: int = 0,
     ) -> None:
         self.dataset, self.split, self.view, self.size = dataset, split, view, size
-        self.train, self.skip_corrupt = train, skip_corrupt
+        self.train, self.skip_corrupt, self.beside = train, skip_corrupt, beside
         self.corrupt: set[int] = set()
         self.rows = dataset.rows(split)
         self.blocks = dataset.blocks(split)
@@ -91,9 +95,24 @@ class ImageStream:
         return (self.stored(start, start + size) for start in range(0, len(self), size))
 
     def _samples(self, rows: NDArray[np.int64], keys: Words, train: bool) -> ImageSamples:
+        own = self._alone(rows, keys, train)
+        return replace(own, partners=self._alone(*self.others(rows, keys), train)) if self.beside else own
+
+    def others(self, rows: NDArray[np.int64], keys: Words) -> tuple[NDArray[np.int64], Words]:
+        """Rows and sources of noise of the further pictures of some samples, those of the first one first.
+
+        They are any but the sample's own: so many places behind it, around the end.
+        """
+        steps = 1 + (uniform(keys, self.beside, PARTNER) * max(1, len(self) - 1)).astype(np.int64)
+        turns = np.tile(np.arange(1, self.beside + 1), len(rows))
+        return ((rows[:, None] + steps) % len(self)).ravel(), combine(keys.repeat(self.beside), turns)
+
+    def _alone(self, rows: NDArray[np.int64], keys: Words, train: bool) -> ImageSamples:
+        """Samples of these rows without further pictures."""
         found = self.rows[rows]
         pixels = np.zeros((len(rows), self.size, self.size, 3), np.uint8)
         real, captions = np.ones(len(rows), bool), []
+        questions = list[tuple[Question, ...]]()
         draws = Draws.of(keys, self.view) if train else None
         chosen = uniform(keys, 1, CAPTION)[:, 0]
         for place, row in enumerate(rows.tolist()):
@@ -101,6 +120,7 @@ class ImageStream:
             if read is None:
                 real[place] = False
                 captions.append("")
+                questions.append(())
                 continue
             image, texts = read
             pixels[place] = (
@@ -109,8 +129,18 @@ class ImageStream:
                 else plain_view(image, self.view, self.size)
             )
             captions.append(caption_of(texts, float(chosen[place]) if train else 0.0))
+            questions.append(self.asked(row, keys[place]))
         labels = found["label"].astype(np.int64)
-        return ImageSamples(pixels, labels, tuple(captions), keys, found["id"].astype(np.uint64), real, train)
+        ids, asked = found["id"].astype(np.uint64), tuple(questions) if self.dataset.has(QUESTIONS) else ()
+        return ImageSamples(pixels, labels, tuple(captions), keys, ids, real, train, asked)
+
+    def asked(self, row: int, key: np.uint64) -> tuple[Question, ...]:
+        """The questions about a row in the order in which a sample with this source of noise has them."""
+        found = self.dataset.questions(self.split, row)
+        if not found:
+            return ()
+        order = uniform(np.array([key]), len(found), QUESTION)[0].argsort(kind="stable")
+        return tuple(found[place] for place in order)
 
     def _read(self, row: int) -> tuple[Image.Image, Sequence[str]] | None:
         """The picture and its captions; None where it is corrupt and may be left out."""

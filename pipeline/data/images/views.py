@@ -18,7 +18,9 @@ from pipeline.config.view import ViewConfig
 from pipeline.data.images.randaugment import rand_augment
 from pipeline.objectives.draws import Words, uniform, words
 
-CROP, FLIP, OPERATIONS, ERASE, NOISE, CAPTION = range(100, 106)  # what a number is drawn for
+CROP, FLIP, OPERATIONS, ERASE, NOISE, CAPTION, QUESTION, PARTNER = range(
+    100, 108
+)  # what a number is drawn for
 TRIES = 10
 FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,

@@ -12,6 +12,8 @@ class Reply:
     text: str
     prompt_tokens: int
     tokens: int
+    cut: bool = False
+    """Whether the prompt was too long, and lost its beginning."""
 
 
 class Ask(Protocol):
@@ -35,6 +37,8 @@ class Solved:
     tokens: int = 0
     votes: tuple[str, ...] = ()
     """The answers that were voted among, in the order in which they were drawn; empty without a vote."""
+    cut: bool = False
+    """Whether a prompt on the way was too long."""
 
     def after(self, *replies: Reply) -> "Solved":
         """The same with the costs of what was asked for it."""
@@ -42,6 +46,7 @@ class Solved:
             self,
             prompt_tokens=self.prompt_tokens + sum(one.prompt_tokens for one in replies),
             tokens=self.tokens + sum(one.tokens for one in replies),
+            cut=self.cut or any(one.cut for one in replies),
         )
 
 

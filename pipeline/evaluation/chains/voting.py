@@ -26,6 +26,7 @@ def _together(paths: list[Solved]) -> Solved:
         sum(one.prompt_tokens for one in paths),
         sum(one.tokens for one in paths),
         votes,
+        any(one.cut for one in paths),
     )
 
 

@@ -5,7 +5,7 @@ function here makes a `Way`; none knows a model.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.evaluation.chains.asking import Ask, Reply, Solved, Way
 from pipeline.evaluation.chains.finding import Kind, find
@@ -123,8 +123,7 @@ def least_to_most(
 
 def _answered(solved: Solved, reply: Reply, chain: str, kind: Kind) -> Solved:
     """What is known after one more part: its answer is the question's, where no other follows."""
-    known = Solved(find(reply.text, kind, ANSWER), chain, solved.prompt_tokens, solved.tokens)
-    return known.after(reply)
+    return replace(solved, answer=find(reply.text, kind, ANSWER), chain=chain).after(reply)
 
 
 def easier(text: str) -> list[str]:

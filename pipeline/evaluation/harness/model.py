@@ -13,13 +13,15 @@ as many more as its encoder reads.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from lm_eval.api.model import TemplateLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-from pipeline.evaluation.scoring import Continuation, LanguageModel, score
+from pipeline.evaluation.scoring import Continuation, score
 from pipeline.evaluation.tasks.answers import answer_texts, until
+from pipeline.evaluation.workers import Workers
 from pipeline.generation.model import has_encoder
 from pipeline.generation.sampling import Sampling
 from pipeline.objectives.registry import objective_of
@@ -34,8 +36,10 @@ LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_token
 class HarnessModel(TemplateLM):
     """One of our models in the harness's terms."""
 
-    def __init__(self, model: LanguageModel, seed: int = 0) -> None:
+    def __init__(self, workers: Workers, seed: int = 0) -> None:
+        """Every process of `workers` has a share of what is asked."""
         super().__init__()
+        self.workers, model = workers, workers.model
         self.model, self.vocabulary, self.seed = model, model.vocabulary, seed
         self.backend = "seq2seq" if has_encoder(model) else "causal"
         self.cut = 0
@@ -72,7 +76,7 @@ class HarnessModel(TemplateLM):
     def _loglikelihood_tokens(self, requests: Sequence[Any], **others: Any) -> list[tuple[float, bool]]:
         """The log-likelihood of each continuation, and whether it is what the model would say."""
         del others
-        scored = score(self.model, [self._cut(context, answer) for _, context, answer in requests])
+        scored = self.workers.map(score, [self._cut(context, answer) for _, context, answer in requests])
         return [(one.log_likelihood, one.greedy) for one in scored]
 
     def _cut(self, context: Sequence[int], answer: Sequence[int]) -> Continuation:
@@ -127,4 +131,5 @@ class HarnessModel(TemplateLM):
             top_p=float(how.get("top_p", 1.0)),
             seed=self.seed,
         )
-        return [until(text, stops) for text, _ in answer_texts(self.model, prompts, most, stops, sampling)]
+        ask = partial(answer_texts, max_tokens=most, stops=stops, sampling=sampling)
+        return [until(text, stops) for text, _ in self.workers.map(ask, prompts)]

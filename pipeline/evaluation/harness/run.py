@@ -7,7 +7,7 @@ from typing import Any
 
 from data_prep.contract.names import one_line
 from data_prep.contract.settings import InputError
-from pipeline.evaluation.scoring import LanguageModel
+from pipeline.evaluation.workers import Workers
 
 MISSING = "lm-evaluation-harness is not installed; pip install '.[lm-eval]' has it"
 
@@ -27,7 +27,7 @@ class Request:
     seed: int = 0
 
 
-def run_harness(model: LanguageModel, request: Request) -> dict[str, Any]:
+def run_harness(workers: Workers, request: Request) -> dict[str, Any]:
     """The harness's own results: `results`, `versions`, `samples` of every question, and so on.
 
     `cut` says how many prompts had no room in the model, and lost their beginning.
@@ -41,9 +41,9 @@ def run_harness(model: LanguageModel, request: Request) -> dict[str, Any]:
         from pipeline.evaluation.harness.model import HarnessModel
     except ImportError as error:
         raise InputError(f"{MISSING} ({one_line(str(error))})") from None
-    if not model.config.can_answer:
+    if not workers.model.config.can_answer:
         raise InputError("a lone encoder gives no answers; --harness takes decoders and encoder-decoders")
-    asked = HarnessModel(model, request.seed)
+    asked = HarnessModel(workers, request.seed)
     manager = TaskManager(include_path=str(request.include) if request.include else None)
     names = [one for one in request.tasks if not Path(one).is_file()]
     unknown = [one for one in names if not manager.match_tasks([one])]

@@ -3,5 +3,5 @@
 loading    a model's towers in one process        prompts    classes by texts that name them
 retrieval  own texts, own images                  restored   hidden patches
 baselines  what is trained beside a transformer   judged     generated pictures, by the oracle of shapes
-sheet      small pictures on one
+prompted   what a generator is asked for           sheet      small pictures on one
 """

@@ -78,6 +78,12 @@ def _has(scene: Scene, name: str, wanted: str) -> bool:
     return any(getattr(thing, name) == wanted for thing in scene.things)
 
 
+def named(captions: Sequence[str], attribute: str) -> bool:
+    """Whether some caption says a `colour`, a `shape` or a `size`; of a count no caption is silent."""
+    nouns = (noun for caption in captions for noun in nouns_of(caption)[0])
+    return attribute == "count" or any(getattr(noun, attribute, "") for noun in nouns)
+
+
 def shuffled(found: Sequence[Scene], captions: Sequence[str], seed: int, times: int = 20) -> dict[str, float]:
     """The mean shares of the same pictures beside captions in as many other orders."""
     rng, sums = np.random.default_rng(seed), dict[str, float]()

@@ -84,4 +84,5 @@ def record(
         "cut": prompt.cut,
         "generated_tokens": tokens,
         "chain": chain,
+        "votes": [],
     }

@@ -28,6 +28,8 @@ class Question:
     """What stands before a choice whose likelihood is taken without the question."""
     rationale: str = ""
     """How one gets to the answer, where this is an example of a chain of thought."""
+    decomposition: str = ""
+    """The easier questions to answer before, one a line, where this is an example of taking one apart."""
 
     @property
     def context(self) -> str:
@@ -105,11 +107,12 @@ def question(task: Task, row: Row, number: int) -> Question:
         answer = value(task.answer, row)
         neutral = _text(render_or_column(task.neutral, row)) if task.neutral else ""
         rationale = _text(render_or_column(task.rationale, row)) if task.rationale else ""
+        apart = _text(render_or_column(task.decomposition, row)) if task.decomposition else ""
     except MissingColumnError as error:
         raise BrokenRowError(f"missing column ({error})") from None
     if task.score != "choices":
         references = _references(answer, choices)
-        return Question(number, contexts, (), (), references, neutral, rationale)
+        return Question(number, contexts, (), (), references, neutral, rationale, apart)
     if task.contexts is not None:
         return _by_context(contexts, answer, task, row, number)
     _check_choices(choices)

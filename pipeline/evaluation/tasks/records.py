@@ -11,6 +11,7 @@ score, scores                       by the task's measure (1 is right, 0 wrong),
 shown, cut                          examples that had room; whether the question lost its beginning
 generated_tokens                    how many tokens the answer took
 chain                               what was said on the way to the answer, where something was
+votes                               the answers that were voted among, in the order in which they were drawn
 """
 
 from collections.abc import Iterable, Sequence
@@ -57,6 +58,7 @@ def schema() -> Any:
         "cut": pa.bool_(),
         "generated_tokens": pa.int32(),
         "chain": text,
+        "votes": texts,
     }
     return pa.schema(list(columns.items()))
 

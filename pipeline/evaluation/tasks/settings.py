@@ -79,8 +79,10 @@ class Generate(Settings):
 class Chains(Settings):
     """Chains of thought (`pipeline.evaluation.chains`)."""
 
-    way: Literal["direct", "few_shot", "zero_shot"]
-    """The answer at once, a chain behind examples with their rationale, or "Let's think step by step."."""
+    way: Literal["direct", "few_shot", "zero_shot", "auto", "least_to_most"]
+    """The answer at once; a chain behind examples with their rationale, behind "Let's think step by step.",
+    or behind examples found among the few-shot rows without their answers (auto-CoT); or easier questions
+    first, behind examples with their decomposition."""
     kind: Literal["number", "yes_no", "letter", "letters", "text"] = "text"
     """What an answer is, and so how it is found in what is said."""
     paths: PositiveInt = 1
@@ -93,6 +95,10 @@ class Chains(Settings):
     """Longest chain."""
     answer_tokens: PositiveInt = 32
     """Longest answer behind one."""
+    clusters: PositiveInt = 8
+    """Of auto: clusters of questions, each of which gives one example."""
+    parts: PositiveInt = 8
+    """Of least_to_most: at most so many easier questions before the whole."""
 
 
 class Task(Settings):
@@ -134,6 +140,8 @@ class Task(Settings):
     """A way of reasoning before the answer, for score exact_match."""
     rationale: str = ""
     """Of an example: how one gets to its answer."""
+    decomposition: str = ""
+    """Of an example: the easier questions to answer before it, one a line."""
     instruct: bool = False
     """Whether the question is an instruction, which a tuned model is given in its chat template."""
     level: PositiveInt | None = None
@@ -153,6 +161,9 @@ class Task(Settings):
             raise ValueError("a chain of thought needs score exact_match")
         if self.chain is not None and max(self.few_shot.shots) and not self.few_shot.rows:
             raise ValueError("examples of chains need few_shot.rows, or a question would be its own example")
+        apart = self.chain is not None and self.chain.way == "least_to_most"
+        if apart and max(self.few_shot.shots) and not self.decomposition:
+            raise ValueError("examples of least_to_most need decomposition, the easier questions one a line")
         if self.score == "loss" and self.few_shot.shots != [0]:
             raise ValueError("score loss takes no examples; few_shot.shots is [0]")
         return self

@@ -149,7 +149,7 @@ def _checked(plain: dict[str, Any], path: Path) -> Task:
 
 
 def _templates(task: Task) -> list[str]:
-    found: list[str] = [task.question, task.neutral, task.continuation, task.rationale]
+    found: list[str] = [task.question, task.neutral, task.continuation, task.rationale, task.decomposition]
     for one in (task.contexts, task.choices, task.answer):
         found += one if isinstance(one, list) else [one] if isinstance(one, str) else []
     return found

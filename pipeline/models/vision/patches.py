@@ -26,8 +26,9 @@ class PatchEmbedding(nn.Module):
         )
 
     def forward(self, flow: Flow) -> Flow:
-        """Bytes [B, Y, X, 3] to `hidden` [N, B, H], whole whatever the layout."""
-        patches_BNP = patched(normalised(flow["pixels"], self.vision), self.vision.patch_size)
+        """Bytes [B, Y, X, 3] to `hidden` [N, B, H], whole whatever the layout; of I images a text B x I."""
+        pixels_BYXC = flow["pixels"].flatten(0, -4)
+        patches_BNP = patched(normalised(pixels_BYXC, self.vision), self.vision.patch_size)
         return {"hidden": self.linear(patches_BNP.transpose(0, 1).to(self.linear.weight.dtype))}
 
 

@@ -7,6 +7,8 @@ mixing      mixup and cutmix of pairs of images
 quantised_patches   ViT-VQGAN: patches through the codes of a codebook
 image_tokens        Parti: those codes one by one behind a text
 token_maps          images of which a pixel is a code
+diffusion           what pictures were before noise
+noise               schedules of it, and noise by keys
 
 Batches are pure functions of decoded images: every draw follows from a sample's key.
 """

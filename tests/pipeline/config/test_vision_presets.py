@@ -9,6 +9,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pipeline.config import ModelConfig, ObjectiveConfig, PipelineConfig, VisionConfig
+from pipeline.costs import flops
 from pipeline.costs import vision as costs
 from pipeline.distributed import world
 from pipeline.objectives.model import model_layers
@@ -62,6 +63,25 @@ def test_what_is_built_has_as_many(name: str) -> None:
     with FakeTensorMode():
         stack = Stack(model_layers(given, CLIP_WORDS, torch.float32))
         assert sum(one.numel() for _, one in stack.named()) == COUNTS[name]
+
+
+def test_llava_has_the_published_parameters() -> None:
+    """LLaVA-1.5 of 7B: 7,062,902,784 with a last layer of the tower and a norm that are of no use to it."""
+    given = PipelineConfig(
+        name="llava",
+        vision=VisionConfig(preset="clip-l14-336"),
+        model=ModelConfig(preset="llama2-7b"),
+        data={"sequence_length": 4096},
+        objective=ObjectiveConfig(kind="image_answers"),
+    )
+    unused = flops.block_parameters(given.vision.blocks) + 2 * 1024
+    assert costs.parameters(given, 32_000) == 7_062_902_784 - unused
+    world.start_alone()
+    with FakeTensorMode():
+        stack = Stack(model_layers(given, 32_000, torch.float32))
+        built = sum(one.numel() for _, one in stack.named())
+        assert sum(one.numel() for name, one in stack.named() if name.startswith("projector.")) == 20_979_712
+    assert built == costs.parameters(given, flops.padded_vocabulary(32_000))
 
 
 def test_flops_of_a_vit_are_its_matrices() -> None:

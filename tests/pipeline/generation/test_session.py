@@ -36,6 +36,19 @@ def test_a_padded_batch_gives_what_each_row_gives_alone(family: str) -> None:
     assert session.full
 
 
+@pytest.mark.parametrize("family", DECODERS)
+def test_contexts_that_are_read_once(family: str) -> None:
+    """What follows each token of several rows behind three contexts; a row may be empty."""
+    model = random_model(**DECODERS[family])
+    contexts, owners = prompts(*LENGTHS[:3]), [0, 0, 1, 2, 2]
+    rows = [*prompts(5, 2), [], *prompts(4, 1)]
+    found = model.continued(contexts, owners, rows)
+    for logits, owner, row in zip(found, owners, rows, strict=True):
+        for size in range(len(row) + 1):
+            close(logits[size], whole(model, [*contexts[owner], *row[:size]]))
+    close(model.continued(contexts, [2, 1], [[], []])[:, 0], found[[3, 2], 0])
+
+
 @pytest.mark.parametrize("family", BOTH)
 def test_a_decoder_behind_an_encoder(family: str) -> None:
     kind = {"t5": "span_corruption", "bart": "denoising"}[family]

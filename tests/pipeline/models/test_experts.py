@@ -81,7 +81,7 @@ def test_jitter_moves_the_router_alone_and_only_in_training() -> None:
     with torch.no_grad():
         router.weight.fill_(1.0)
     x_SBH = torch.ones(50, 2, 4)
-    noisy = router(x_SBH)
+    noisy = router(x_SBH).detach()
     assert 2.0 <= float(noisy.min()) < 3.5 < 4.5 < float(noisy.max()) <= 6.0
     torch.testing.assert_close(noisy[..., 0], noisy[..., 1])
     assert torch.equal(router.eval()(x_SBH), torch.full((50, 2, 2), 4.0))

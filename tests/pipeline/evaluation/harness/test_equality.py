@@ -10,6 +10,7 @@ import pytest
 import transformers
 
 from pipeline.conversion.imports import import_folder
+from pipeline.evaluation.workers import Workers
 from pipeline.generation.load import load_model
 from tests.pipeline.conversion import published
 
@@ -69,16 +70,22 @@ MAKE = published.FOLDERS | {"t5-1.1": t5_1_1, "llama": partial(published.llama, 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "bloom", "t5-1.1"])
 def test_answers_are_those_of_the_harness_own_model(name: str, tmp_path: Path) -> None:
     pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed")
-    from lm_eval.api.instance import Instance
-    from lm_eval.models.huggingface import HFLM
-
     from pipeline.evaluation.harness.model import HarnessModel
 
     folder = tmp_path / name / "model"
     MAKE[name](folder)
     without_spare_rows(folder)
     import_folder(folder, tmp_path / "run", lambda line: None)
-    ours = HarnessModel(load_model(tmp_path / "run"))
+    several = 2 if name == "gpt2" else 1
+    with Workers(load_model(tmp_path / "run"), tmp_path / "run", several) as workers:
+        compare(HarnessModel(workers), name, folder)
+
+
+def compare(ours: Any, name: str, folder: Path) -> None:
+    """Our model in the harness's terms and its own of the same folder, request by request."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
     theirs = HFLM(
         pretrained=str(folder), device="cpu", dtype="float32", batch_size=3, max_length=ours.max_length
     )

@@ -17,9 +17,11 @@ from pipeline.evaluation.tasks.encoding import Encoder, split
 from pipeline.evaluation.tasks.measure import Measurement
 from pipeline.evaluation.tasks.records import read_records
 from pipeline.evaluation.tasks.suites import load, read_suite
+from pipeline.evaluation.workers import Workers
 from tests.pipeline import tiny
 from tests.pipeline.evaluation.fakes import Bigram, bigram_of, random_bigram
 from tests.pipeline.evaluation.tasks.files import ROWS, write_task
+from tests.pipeline.generation.models import LONGEST, prompts, random_model
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,23 @@ def by_hand(model: Bigram, context: str, answer: str) -> float:
     ids = [vocabulary.eos, *whole]
     pairs = list(pairwise(ids))
     return float(sum(model.logs[a, b] for a, b in pairs[len(first) :]))
+
+
+def test_answers_behind_one_context_score_as_each_does_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To 1e-5, in batches of whatever size; what only just fits is not padded beyond that."""
+    model = random_model(positions="learned")
+    longest, (short, long, whole) = model.config.context_length, prompts(3, 30, LONGEST)
+    answers = [*prompts(9, 2, 11), [7], [8]]
+    items = [Continuation(one, answer) for one in (short, long) for answer in answers]
+    items += [Continuation(short, one) for one in (whole[: longest - 2], whole[1 : longest - 3])]
+    items += [Continuation(whole, [5]), Continuation(long, [5, 6])]
+    alone = [score(model, [one])[0] for one in items]
+    for tokens in (1, 60, 8192):
+        monkeypatch.setattr(scoring, "TOKENS_PER_BATCH", tokens)
+        found = score(model, items)
+        logs = [one.log_likelihood for one in alone]
+        assert [one.log_likelihood for one in found] == pytest.approx(logs, abs=1e-5)
+        assert [one.greedy for one in found] == [one.greedy for one in alone]
 
 
 def test_likelihoods_are_those_of_the_answer_alone(model: Bigram, tmp_path: Path) -> None:
@@ -173,7 +192,7 @@ def test_a_killed_evaluation_goes_on_from_its_finished_parts(
     suite, said = read_suite(tmp_path / "suite"), []
     monkeypatch.setattr(measure, "QUESTIONS_PER_PART", 2)
     whole = Measurement([suite], tmp_path / "whole", 1, said.append)
-    expected = whole.ask(model, "one", "weights", False)
+    expected = whole.ask(Workers(model), "one", "weights", False)
     whole.finish()
     calls = []
 
@@ -185,9 +204,9 @@ def test_a_killed_evaluation_goes_on_from_its_finished_parts(
 
     monkeypatch.setattr(measure, "ask", killed)
     with pytest.raises(KeyboardInterrupt):
-        Measurement([suite], tmp_path / "again", 1, said.append).ask(model, "one", "weights", False)
+        Measurement([suite], tmp_path / "again", 1, said.append).ask(Workers(model), "one", "weights", False)
     again = Measurement([suite], tmp_path / "again", 1, said.append)
-    assert again.ask(model, "one", "weights", False) == expected
+    assert again.ask(Workers(model), "one", "weights", False) == expected
     again.finish()
     assert len(calls) == 4 + 3  # six parts, of which three were finished
     assert "goes on from 3 finished parts" in said[-1]
