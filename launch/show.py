@@ -61,6 +61,7 @@ def trace(run: Path, step: int) -> dict[str, Any]:
     from data_prep.contract.dataset import TOKENIZER
     from data_prep.contract.vocabulary import Vocabulary
     from pipeline.checkpoints.run_folder import identity_of, read_config
+    from pipeline.config.objective import IN_TEXT
     from pipeline.data.provenance import step_batch, trace_step
     from pipeline.evaluation.blanks import read, restored, shown
     from pipeline.finetuning.provenance import ROWS, trace_rows
@@ -86,6 +87,12 @@ def trace(run: Path, step: int) -> dict[str, Any]:
         texts = zip(read(batch, vocabulary), said, strict=True)
         for sample, (row, text) in zip(samples, texts, strict=True):
             sample |= {"reads": shown(vocabulary, row), name: text}
+    elif config.objective.kind in IN_TEXT:
+        batch, vocabulary = step_batch(config, place, number), Vocabulary(run / TOKENIZER)
+        for number, sample in enumerate(samples):
+            learned = batch["targets"][number][batch["weights"][number] > 0]
+            sample["reads"] = vocabulary.decode(batch["tokens"][number].tolist())
+            sample["says"] = vocabulary.decode(learned.tolist())
     return {"kind": "step", "step": step, "samples": samples}
 
 

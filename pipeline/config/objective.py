@@ -16,11 +16,11 @@ TRAINS: dict[str, tuple[str, ...]] = {
 }
 """The objectives that train each architecture."""
 ON_IMAGES = (
-    *("image_classes", "masked_patches", "contrastive", "image_answers"),
+    *("image_classes", "masked_patches", "contrastive", "image_answers", "image_pages"),
     *("quantised_patches", "image_tokens", "diffusion"),
 )
 """Those that train what the section `vision` describes."""
-IN_TEXT = ("image_answers",)
+IN_TEXT = ("image_answers", "image_pages")
 """Those of them whose model says words about images."""
 
 
@@ -54,14 +54,16 @@ class ObjectiveConfig(Settings):
         "masked_patches",
         "contrastive",
         "image_answers",
+        "image_pages",
         "quantised_patches",
         "image_tokens",
         "diffusion",
     ] = "causal_lm"
     """What the model learns to predict: GPT's next token, with a prefix seen whole; BERT's, ELECTRA's, T5's,
     BART's; of images their classes (ViT), what hidden patches look like (MAE), which text goes with which
-    (CLIP), the answers to questions about them (LLaVA), how a few codes say them (ViT-VQGAN), those codes
-    one by one behind a text (Parti), what they were before noise (diffusion)."""
+    (CLIP), the answers to questions about them (LLaVA), what is said of each on a page (Flamingo), how a few
+    codes say them (ViT-VQGAN), those codes one by one behind a text (Parti), what they were before noise
+    (diffusion)."""
     noise_density: float | None = Field(None, gt=0.0, lt=1.0)
     """Share of tokens that is hidden; null is as published: 0.15, 0.3 of the words for denoising, and 0.75 of
     the patches for masked_patches."""
@@ -100,9 +102,9 @@ class ObjectiveConfig(Settings):
     questions: int = Field(1, ge=1, le=64)
     """image_answers: questions about a picture in one sample, drawn from those that fit."""
     pictures: int = Field(1, ge=1, le=16)
-    """image_answers: pictures of one sample, each followed by its own questions."""
+    """image_answers: pictures of one sample, each with its questions; image_pages: with its words."""
     blind: bool = False
-    """image_answers: whether the pictures are withheld, which leaves a language model."""
+    """image_answers, image_pages: whether the pictures are withheld, which leaves a language model."""
     loss_on: Literal["answers", "texts"] = "answers"
     """image_answers: whether answers alone are learned, or the questions too."""
     text_dropped: float = Field(0.1, ge=0.0, lt=1.0)

@@ -125,7 +125,12 @@ class PipelineConfig(Settings):
             raise ValueError(
                 f"objective.kind {kind} needs a model.architecture decoder; it is {model.architecture}"
             )
-        patches = 0 if self.objective.blind else self.objective.pictures * vision.patches
+        if kind == "image_pages" and self.parallel.sequence:
+            raise ValueError(
+                "objective.kind image_pages looks at images with whole texts; set parallel.sequence false"
+            )
+        in_place = kind == "image_answers" and not self.objective.blind
+        patches = self.objective.pictures * vision.patches if in_place else 0
         if self.data.sequence_length <= patches:
             raise ValueError(
                 f"data.sequence_length {self.data.sequence_length} has no room for words behind the "

@@ -16,7 +16,7 @@ Colours = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
 
 
 class VisionConfig(Settings):
-    later = frozenset({"quantiser"})
+    later = frozenset({"quantiser", "latents", "resampler_layers", "cross_every"})
 
     preset: str | None = None
     """A published model, such as vit-b16: it gives every key of this section that the recipe leaves out."""
@@ -70,6 +70,12 @@ class VisionConfig(Settings):
     """Width of that decoder."""
     decoder_heads: Width = 16
     """Heads of that decoder."""
+    latents: int = Field(64, ge=1, le=1 << 12)
+    """What a resampler makes of an image, for a language model that looks at images (Flamingo)."""
+    resampler_layers: Layers = 6
+    """Layers of that resampler."""
+    cross_every: int = Field(1, ge=1, le=1 << 10)
+    """Which blocks of the language model have a layer in front that looks at images: every so manieth."""
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     """Dropout probability on embeddings, attention and residual branches."""
     stochastic_depth: float = Field(0.0, ge=0.0, lt=1.0)

@@ -80,11 +80,40 @@ def in_text_parameters(config: PipelineConfig, vocabulary_rows: int) -> int:
     """A tower up to its last but one layer, the projector, and the decoder with images in its sequence."""
     vision, width = config.vision, config.model.word_size or config.model.hidden_size
     assert vision is not None
-    words = flops.parameters(config.model, vocabulary_rows, config.position_table, None)
+    words = flops.parameters(config.model, vocabulary_rows, config.position_table)
     if config.objective.blind:
         return words
-    last = flops.block_parameters(vision.blocks) + flops.norm_size(vision.blocks)
-    return tower_parameters(vision) - last + (vision.width + 1) * width + (width + 1) * width + words
+    words += tower_parameters(vision) - flops.block_parameters(vision.blocks) - flops.norm_size(vision.blocks)
+    if config.objective.kind == "image_answers":
+        return words + (vision.width + 1) * width + (width + 1) * width
+    return words + gated_parameters(config)
+
+
+def plain_layer(model: ModelConfig, width: int, heads: int) -> ModelConfig:
+    """How layers beside a model are made: no biases of linears, pre-norm, GELU, an MLP four times as wide."""
+    return ModelConfig(
+        architecture="encoder",
+        layers=1,
+        hidden_size=width,
+        heads=heads,
+        bias=False,
+        activation="gelu",
+        initial_std=model.initial_std,
+        initialization="plain",
+        language_head=False,
+    )
+
+
+def gated_parameters(config: PipelineConfig) -> int:
+    """A resampler, and the gated layers that look at what it gives."""
+    vision, model = config.vision, config.model
+    assert vision is not None
+    wide, narrow = model.hidden_size, vision.width
+    norm = flops.norm_size(plain_layer(model, wide, model.heads))
+    gated = 2 * norm + 2 * wide * (wide + narrow) + 8 * wide**2 + 2
+    norm = flops.norm_size(plain_layer(model, narrow, vision.heads))
+    resampler = vision.resampler_layers * (3 * norm + 12 * narrow**2) + norm + vision.latents * narrow
+    return resampler + len(range(0, model.layers, vision.cross_every)) * gated
 
 
 def training_per_sample(config: PipelineConfig, vocabulary_rows: int = 0) -> float:
@@ -128,9 +157,16 @@ def _in_text(config: PipelineConfig, vocabulary_rows: int) -> float:
     width = model.word_size or model.hidden_size
     learns = 1.0 if fits("image.patches.linear.weight", config.train.freeze) else 3.0
     patches = vision.patches * 2.0 * vision.patch_numbers * vision.hidden_size
-    projector = vision.patches * 2.0 * (vision.width + width) * width
+    between = vision.patches * 2.0 * (vision.width + width) * width
+    if config.objective.kind == "image_pages":
+        resampled = plain_layer(model, vision.width, vision.heads)
+        gated = plain_layer(model, model.hidden_size, model.heads)
+        between = vision.resampler_layers * _blocks(resampled, vision.latents)
+        between += len(range(0, model.layers, vision.cross_every)) * _blocks(
+            gated, config.data.sequence_length
+        )
     layers = (vision.layers - 1) * flops.block_cost(vision.blocks, Lengths(vision.tokens), in_encoder=False)
-    return found + config.objective.pictures * (learns * (patches + layers) + 3.0 * projector)
+    return found + config.objective.pictures * (learns * (patches + layers) + 3.0 * between)
 
 
 def _tower(vision: VisionConfig, seen: int) -> float:

@@ -114,16 +114,22 @@ def _trace(
 def _pictures(
     stream: "ImageStream", places: NDArray[np.int64], indices: NDArray[np.int64]
 ) -> Iterator[TracedSample]:
-    """The same for a dataset of pictures, of which each is a document."""
-    rows, keys = stream.locate(indices)
-    ids = stream.rows["id"][rows].tolist()
-    origins = origins_of(stream.dataset, set(ids))
+    """The same for a dataset of pictures, of which each is a document; a sample may have several."""
+    own, own_keys = stream.locate(indices)
+    others, other_keys = stream.others(own, own_keys)
+    rows = np.column_stack((own, others.reshape(len(own), -1)))
+    keys = np.column_stack((own_keys, other_keys.reshape(len(own), -1)))
+    ids = stream.rows["id"][rows]
+    origins = origins_of(stream.dataset, set(ids.ravel().tolist()))
     epochs = indices // stream.order.samples
-    for place, epoch, document, row, key in zip(
-        places.tolist(), epochs.tolist(), ids, rows, keys, strict=True
-    ):
-        excerpt = Excerpt(document, *origins.get(document, (None, None)), 0, stream.caption(int(row), key))
-        yield TracedSample(place, stream.place, epoch, [excerpt])
+    for sample, (place, epoch) in enumerate(zip(places.tolist(), epochs.tolist(), strict=True)):
+        excerpts = [
+            Excerpt(document, *origins.get(document, (None, None)), 0, stream.caption(row, key))
+            for document, row, key in zip(
+                ids[sample].tolist(), rows[sample].tolist(), keys[sample], strict=True
+            )
+        ]
+        yield TracedSample(place, stream.place, epoch, excerpts)
 
 
 def sources_of(stream: SampleStream, epoch: int, window: int) -> Sources:

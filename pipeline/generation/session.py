@@ -83,7 +83,8 @@ class Session:
         self.cache.select(rows)
         self._pad(self._padding_B[rows])
         self._memory = {
-            name: one.index_select(1 if name == "memory" else 0, rows) for name, one in self._memory.items()
+            name: one.index_select(1 if name in ("memory", "media") else 0, rows)
+            for name, one in self._memory.items()
         }
 
     @torch.inference_mode()

@@ -163,13 +163,16 @@ class MultiQueryAttention(SelfAttention):
 class CrossAttention(Attention):
     """Queries of one input, keys and values of an encoder's output."""
 
-    def __init__(self, model: ModelConfig, megatron: ModelParallelConfig) -> None:
+    def __init__(
+        self, model: ModelConfig, megatron: ModelParallelConfig, memory_size: int | None = None
+    ) -> None:
+        """What is looked at is `memory_size` wide; None is as wide as what looks."""
         super().__init__(model, megatron, causal=False)
         width, both = model.heads * self.size, 2 * model.kv_heads * self.size
         hidden, bias = model.hidden_size, model.has_qkv_bias
         self.query = ColumnLinear(megatron, hidden, width, bias=bias, std=query_std(model))
         std = input_std(model, hidden)
-        self.key_value = ColumnLinear(megatron, hidden, both, bias=bias, std=std)
+        self.key_value = ColumnLinear(megatron, memory_size or hidden, both, bias=bias, std=std)
         if model.mimetic:
             self.key_value.weight.initial_change = partial(alike, model=model, std=std)
 

@@ -41,6 +41,8 @@ Flow: TypeAlias = dict[str, Tensor]
     kept [B, 2 L]             false where a layer leaves out a branch (`pipeline.models.stochastic_depth`)
     restored [N, B, P]        what a decoder says of each patch
     image_states [N, B x I, H]  what stands for each patch of the I images of a text, as wide as words are
+    media [I x L, B, V]       the latents of the I images of a text, for layers that look at them
+    last_image [B, S]         the last image before each token, counted from 1; 0 before any
     image_places [B, I x N]   where in the text each of these stands; -1 for nowhere
     codes [B, N]              the number of each patch's code
     code_errors [B]           how far features are from their codes, float32
@@ -75,6 +77,7 @@ FLOATS = (
     "scores",
     "restored",
     "image_states",
+    "media",
     "code_errors",
     "image_features",
     "text_features",

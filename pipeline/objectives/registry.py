@@ -13,6 +13,7 @@ from pipeline.objectives.vision.contrastive import Contrastive
 from pipeline.objectives.vision.diffusion import Diffusion
 from pipeline.objectives.vision.image_tokens import ImageTokens
 from pipeline.objectives.vision.masked_patches import MaskedPatches
+from pipeline.objectives.vision.pages import ImagePages
 from pipeline.objectives.vision.quantised_patches import QuantisedPatches
 
 OBJECTIVES: dict[str, type[Objective]] = {
@@ -27,6 +28,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "contrastive": Contrastive,
     "diffusion": Diffusion,
     "image_answers": ImageAnswers,
+    "image_pages": ImagePages,
     "quantised_patches": QuantisedPatches,
     "image_tokens": ImageTokens,
 }

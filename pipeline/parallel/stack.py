@@ -69,7 +69,7 @@ class Stack(nn.Module):
                     tied[layer.tie] = module
             modules.append(module)
         self._calls = calls(layers, modules, parallel or ParallelConfig())
-        ends = ("memory", "image_states")  # what an encoder says, or an image tower
+        ends = ("memory", "image_states", "media")  # what an encoder says, or an image tower
         self._encoder = next((i + 1 for i, layer in enumerate(layers) if {*ends} & {*layer.gives}), 0)
 
     def forward(self, inputs: Flow) -> Flow:

@@ -68,6 +68,7 @@ BEHIND = {
         "joined.",
     ),
     "image_answers": ("projector.", "image."),
+    "image_pages": ("resampler.", "gated.", "image."),
     "quantised_patches": ("quantiser.", "decoder."),
     "image_tokens": ("words.", "codes.", "encoder.", "decoder.", "head."),
 }

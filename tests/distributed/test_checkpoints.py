@@ -17,7 +17,7 @@ from tests.distributed import toy
 from tests.distributed.processes import run_world
 
 MODELS = {"gpt": toy.GPT, "bert": toy.BERT, "t5": toy.T5}
-STEPS, SAVED_AT = 50, 30
+STEPS, SAVED_AT = 30, 20
 LAYOUTS: dict[int, list[dict[str, int]]] = {
     1: [{"zero_stage": 0}],
     2: [
@@ -42,7 +42,7 @@ Saved = tuple[str, Path, list[float]]
 
 @pytest.fixture(scope="module", params=MODELS)
 def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Saved:
-    """A run at (2, 2, 1) with its checkpoint after step 30, and what it computed to its end."""
+    """A run at (2, 2, 1) with its checkpoint after step 20, and what it computed to its end."""
     run, given = tmp_path_factory.mktemp("saved"), toy.config(MODELS[request.param], 2, 2, steps=STEPS)
     return request.param, run, run_world(4, toy.train, given, run, False, SAVED_AT)[0]
 

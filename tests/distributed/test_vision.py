@@ -25,13 +25,14 @@ from tests.distributed.test_families import whole_gradients
 from tests.pipeline.conversion.references import close
 from tests.pipeline.vision import references as ref
 
-NAMES = ("vit", "swin", "mae", "clip", "llava")
+NAMES = ("vit", "swin", "mae", "clip", "llava", "flamingo")
 SAID = {
     "swin": ("scores",),
     "vit": ("scores",),
     "mae": ("restored",),
     "clip": ("image_features", "text_features"),
     "llava": ("logits",),
+    "flamingo": ("logits",),
 }
 
 

@@ -96,13 +96,16 @@ class ImageStream:
 
     def _samples(self, rows: NDArray[np.int64], keys: Words, train: bool) -> ImageSamples:
         own = self._alone(rows, keys, train)
-        if not self.beside:
-            return own
-        # any but the sample's own picture: so many places behind it, around the end
+        return replace(own, partners=self._alone(*self.others(rows, keys), train)) if self.beside else own
+
+    def others(self, rows: NDArray[np.int64], keys: Words) -> tuple[NDArray[np.int64], Words]:
+        """Rows and sources of noise of the further pictures of some samples, those of the first one first.
+
+        They are any but the sample's own: so many places behind it, around the end.
+        """
         steps = 1 + (uniform(keys, self.beside, PARTNER) * max(1, len(self) - 1)).astype(np.int64)
-        others = ((rows[:, None] + steps) % len(self)).ravel()
         turns = np.tile(np.arange(1, self.beside + 1), len(rows))
-        return replace(own, partners=self._alone(others, combine(keys.repeat(self.beside), turns), train))
+        return ((rows[:, None] + steps) % len(self)).ravel(), combine(keys.repeat(self.beside), turns)
 
     def _alone(self, rows: NDArray[np.int64], keys: Words, train: bool) -> ImageSamples:
         """Samples of these rows without further pictures."""

@@ -16,6 +16,7 @@ from pipeline.data.images.maker import ImageBatchMaker
 from pipeline.objectives.batches import Batch
 from pipeline.objectives.pictures import ImageSamples
 from pipeline.objectives.vision.answers import Writer, answered, image_token
+from pipeline.objectives.vision.pages import paged
 from tests.pictures import write_pictures
 from tests.pipeline.tiny import vocabulary
 
@@ -85,6 +86,24 @@ def test_several_images_and_a_damaged_one(words: Vocabulary) -> None:
     assert (made["image_places"][0] == -1).all()
     image = made["tokens"][1] == image_token(words)
     assert np.flatnonzero(image).tolist() == made["image_places"][1].tolist()
+
+
+def test_a_literal_page(words: Vocabulary) -> None:
+    """The first question that all pictures share is asked of each, and not written down."""
+    shared = (Question("a ring?", "yes"),), (Question("what?", "x"), Question("a ring?", "no"))
+    further = samples(*shared)
+    made = paged(samples(ASKED, partners=further), words, blind=False, length=32)
+    image = image_token(words)
+    texts = [[*words.encode(one), words.eos] for one in ("no", "yes", "no")]
+    page = [words.bos, image, *texts[0], image, *texts[1], image, *texts[2]]
+    last = [0, *[1] * (1 + len(texts[0])), *[2] * (1 + len(texts[1])), *[3] * (1 + len(texts[2]))]
+    count = len(page)
+    assert made["tokens"][0, :count].tolist() == page
+    assert made["last_image"][0, :count].tolist() == last
+    assert made["targets"][0][made["weights"][0] > 0].tolist() == [one for text in texts for one in text]
+    assert made["pixels"].shape == (1, 3, 8, 8, 3)
+    cut = paged(samples(ASKED, partners=further), words, blind=False, length=2 + len(texts[0]))
+    assert cut["targets"][0][cut["weights"][0] > 0].tolist() == texts[0]
 
 
 def test_what_does_not_fit(words: Vocabulary) -> None:

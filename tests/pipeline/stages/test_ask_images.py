@@ -14,12 +14,15 @@ from data_prep.contract.pictures import ImageDataset
 from data_prep.contract.receipt import read_receipt
 from data_prep.contract.report import Table
 from data_prep.contract.settings import InputError
+from launch.show import trace
 from pipeline.checkpoints.format import Checkpoint
 from pipeline.checkpoints.run_folder import checkpoint_folder, read_config
 from pipeline.conversion.export import export
 from pipeline.conversion.imports import import_folder
 from pipeline.evaluation.images.answering import answers
 from pipeline.evaluation.images.loading import open_images, pictures
+from pipeline.evaluation.images.shots import images_of, pages, said, with_others
+from pipeline.objectives.vision.pages import written
 from pipeline.stages.training import Training
 from tests.distributed.processes import run_world
 from tests.pictures import write_pictures
@@ -80,6 +83,15 @@ STAGES: dict[str, dict[str, Any]] = {
         "objective": ANSWERS,
         "freeze": ["image.*"],
     },
+    "pages": {
+        "kind": "pretrain_images",
+        "from": "words",
+        "tower": "clip",
+        "objective": {"kind": "image_pages", "pictures": 3},
+        "vision": {"latents": 4, "resampler_layers": 1},
+        "freeze": FROZEN,
+    },
+    "shots": {"kind": "few_shot_images", "of": "pages", "pictures": 3, "shots": [0, 2]},
     "asked": {"kind": "ask_images", "of": "seeing", "blind": "words", "pictures": 3, "shown": 2},
 }
 
@@ -126,7 +138,12 @@ def test_each_stage_trains_what_it_says(trained: Path) -> None:
     assert not changed(trained, "words", "joined", "blocks.")
     assert changed(trained, "joined", "seeing", "blocks.")
     assert changed(trained, "joined", "seeing", "projector.")
-    for name in ("words", "joined", "seeing"):
+    for prefix in ("blocks.", "words.", "norm."):
+        assert not changed(trained, "words", "pages", prefix), "the language model stays as it was"
+    gates = [name for name in weights(trained, "pages").index.tensors if name.endswith("_gate")]
+    assert len(gates) == 4
+    assert all(float(weights(trained, "pages").weight(name)) != 0 for name in gates), "which it begins with"
+    for name in ("words", "joined", "seeing", "pages"):
         receipt = read_receipt(trained / "work" / name)
         assert receipt is not None
         assert receipt.counts["parameters"] == sum(
@@ -151,6 +168,48 @@ def test_everything_is_asked_three_ways(trained: Path) -> None:
     )
     [table] = [part for part in kind.report(folder, receipt).sections[0].parts if isinstance(part, Table)]
     assert len(table.head) == len(table.rows[0])
+
+
+def test_a_step_is_told_with_its_texts(trained: Path) -> None:
+    """`bloomery inspect RUN --step`: every picture of a page, and what is learned of it."""
+    for name, pictures_of in (("seeing", 1), ("pages", 3)):
+        found = trace(trained / "work" / name, 2)["samples"]
+        assert len(found) == 8
+        dataset = ImageDataset(trained / "pictures")
+        words = dataset.vocabulary
+        known = {int(row["id"]): number for number, row in enumerate(dataset.rows("train"))}
+        for sample in found:
+            assert len(sample["excerpts"]) == pictures_of
+            asked = dataset.questions("train", known[sample["excerpts"][0]["document"]])
+            known_answers = [words.decode(words.encode(one.answer)) for one in asked]
+            assert any(sample["says"].startswith(one) for one in known_answers)
+            assert sample["says"].split()[0] in sample["reads"]
+        assert len({sample["reads"] for sample in found}) > 1
+
+
+def test_pages_are_asked_behind_examples(trained: Path) -> None:
+    """The answers with a cache, row beside row, are those of the whole page computed at once."""
+    found = json.loads((trained / "work" / "shots" / "results.json").read_text())
+    assert [(row["shots"], row["by"]) for row in found["rows"]] == [(0, 0), (0, 1), (2, 0), (2, 1)]
+    model = open_images(trained / "work" / "pages")
+    samples = with_others(model, ImageDataset(trained / "pictures"), "validation", 3, 2)
+    asked = pages(samples, 2, [])
+    assert asked
+    answers_to = said(model, samples, asked, 2)
+    for page, answer in list(zip(asked, answers_to, strict=True))[:3]:
+        tokens, last, _ = written(model.vocabulary, [*page.shown, ""])
+        pixels = torch.from_numpy(images_of(samples, page.row, 2, 0)[None])
+        ids: list[int] = []
+        for _ in range(16):
+            row = torch.tensor([[*tokens, *ids]])
+            seen = torch.tensor([[*last, *[last[-1]] * len(ids)]])
+            with torch.inference_mode():
+                logits = model.whole({"tokens": row, "pixels": pixels, "last_image": seen})["logits"]
+            ids.append(int(logits[-1, 0, : model.vocabulary.size].argmax()))
+            if ids[-1] == model.vocabulary.eos:
+                break
+        whole = model.vocabulary.decode([one for one in ids if one != model.vocabulary.eos]).strip()
+        assert answer == whole
 
 
 def test_answers_do_not_depend_on_what_is_asked_beside(trained: Path) -> None:

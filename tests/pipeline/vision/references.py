@@ -15,7 +15,9 @@ from pipeline.conversion.vision import llava, tables
 from pipeline.models.initialize import draw
 from pipeline.models.vision.pixels import normalised
 from pipeline.objectives.batches import Batch
+from pipeline.objectives.model import model_layers
 from pipeline.objectives.vision.masked_patches import masks_of, wanted
+from pipeline.parallel.stack import Stack
 
 BATCH, CLASSES, VOCABULARY, LENGTH = 4, 7, 40, 9
 IMAGE = VOCABULARY - 1
@@ -25,8 +27,10 @@ KINDS = {
     "mae": "masked_patches",
     "clip": "contrastive",
     "llava": "image_answers",
+    "flamingo": "image_pages",
 }
-PRESETS = {"llava": "clip-tiny"}
+PRESETS = {"llava": "clip-tiny", "flamingo": "clip-tiny"}
+IN_TEXT = ("llava", "flamingo")
 
 
 CLASSIFY = ("vit", "swin")
@@ -50,13 +54,15 @@ PLACES = np.stack([np.r_[1:17, 20:36] + shift for shift in (0, 1, 2, 4)])
 def config(name: str, **parallel: Any) -> PipelineConfig:
     """The recipe of a reference model."""
     more: dict[str, Any] = {"classes": CLASSES} if name in CLASSIFY else {}
+    if name == "flamingo":
+        more |= {"latents": 3, "resampler_layers": 2}
     text = {"layers": 2, "hidden_size": 32, "heads": 4, "activation": "quick_gelu", "max_positions": LENGTH}
     return PipelineConfig(
         name=name,
         vision=VisionConfig(preset=PRESETS.get(name, f"{name}-tiny"), **more),
-        objective=ObjectiveConfig(kind=KINDS[name], pictures=2 if name == "llava" else 1),  # type: ignore[arg-type]
-        model=ModelConfig(**{"clip": text, "llava": LLAMA}.get(name, {})),
-        data={"sequence_length": LONG if name == "llava" else LENGTH},
+        objective=ObjectiveConfig(kind=KINDS[name], pictures=2 if name in IN_TEXT else 1),  # type: ignore[arg-type]
+        model=ModelConfig(**{"clip": text, "llava": LLAMA, "flamingo": LLAMA}.get(name, {})),
+        data={"sequence_length": LONG if name in IN_TEXT else LENGTH},
         train={"micro_batch": BATCH, "global_batch": BATCH},
         parallel=parallel,
     )
@@ -100,6 +106,14 @@ def batch(name: str) -> Batch:
         weights = (rng.random((BATCH, LONG)) < 0.5).astype(np.float32) * (words[:, 1:] != IMAGE)
         texts = {"tokens": words[:, :-1], "targets": words[:, 1:], "weights": weights}
         return texts | {"pixels": images, "image_places": PLACES}
+    if name == "flamingo":
+        images = np.stack([pixels(), pixels()[::-1]], 1)
+        words = rng.integers(2, VOCABULARY - 1, (BATCH, LONG + 1))
+        weights = (rng.random((BATCH, LONG)) < 0.5).astype(np.float32)
+        last = (np.arange(LONG) >= [[2], [0], [5], [9]]).astype(np.int32)
+        last += np.arange(LONG) >= [[20], [11], [39], [25]]
+        texts = {"tokens": words[:, :-1], "targets": words[:, 1:], "weights": weights}
+        return texts | {"pixels": images, "last_image": last}
     tokens = rng.integers(2, VOCABULARY - 1, (BATCH, LENGTH))
     last = np.array([8, 5, 3, 8])
     tokens[np.arange(BATCH), last] = VOCABULARY - 1
@@ -120,13 +134,15 @@ def weight(path: str, shape: torch.Size) -> Tensor:
     """The whole weight of this path, the same in every layout; norms and biases are drawn too."""
     if path.endswith("log_scale"):
         return torch.full(shape, 1.7)
+    if path.endswith("_gate"):
+        return torch.full(shape, 0.6)  # closed, they would hide what they multiply
     drawn = draw(path, 0, shape, 0.1)
     return drawn + 1 if "norm" in path and path.endswith("weight") else drawn
 
 
 def weights(name: str) -> dict[str, Tensor]:
     """Every whole weight of a model by its path."""
-    found = shapes(config(name), VOCABULARY if name in ("clip", "llava") else 0)
+    found = shapes(config(name), VOCABULARY if name in ("clip", *IN_TEXT) else 0)
     return {path: weight(path, torch.Size(shape)) for path, shape in found.items()}
 
 
@@ -156,9 +172,20 @@ def named_there(path: str) -> str:
     return path
 
 
+def ours_alone(name: str) -> Any:
+    """Our model in one process."""
+    stack = Stack(model_layers(config(name), VOCABULARY, torch.float32))
+    with torch.no_grad():
+        for path, parameter in stack.named():
+            parameter.copy_(weight(path, parameter.shape))
+    return stack
+
+
 def reference(name: str) -> Any:
-    """Transformers' model with the weights of ours."""
+    """Transformers' model with the weights of ours; of Flamingo, which it has not, ours."""
     given = config(name)
+    if name == "flamingo":
+        return ours_alone(name)
     vision = given.vision
     assert vision is not None
     sizes = {
@@ -250,17 +277,26 @@ def _llava(given: PipelineConfig, sizes: dict[str, Any]) -> Any:
     )
 
 
+def weighted(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """The weighted mean of cross-entropies."""
+    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+    return (losses * weights).sum() / weights.sum()
+
+
 def theirs(name: str, model: Any) -> tuple[Tensor, Tensor]:
     """What transformers' model says of the batch, and its loss."""
     vision, given = config(name).vision, batch(name)
     assert vision is not None
+    if name == "flamingo":
+        tensors = {key: torch.from_numpy(array) for key, array in given.items()}
+        logits = model(tensors)["logits"].transpose(0, 1)[..., :VOCABULARY]
+        return logits, weighted(logits, tensors["targets"], tensors["weights"])
     values = normalised(torch.from_numpy(given["pixels"]).flatten(0, -4), vision).permute(0, 3, 1, 2)
     if name == "llava":
         tokens, targets = (torch.from_numpy(given[one]).long() for one in ("tokens", "targets"))
         weights = torch.from_numpy(given["weights"])
         logits = model(pixel_values=values, input_ids=tokens).logits
-        losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
-        return logits, (losses * weights).sum() / weights.sum()
+        return logits, weighted(logits, targets, weights)
     if name in CLASSIFY:
         found = model(pixel_values=values, labels=torch.from_numpy(given["classes"]))
         return found.logits, found.loss
@@ -273,6 +309,9 @@ def theirs(name: str, model: Any) -> tuple[Tensor, Tensor]:
 
 def gradients_by_ours(name: str, ours: dict[str, Tensor], model: Any) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Each parameter's gradient on both sides, as theirs lie."""
+    if name == "flamingo":
+        yield from ((path, ours[path], one.grad) for path, one in model.named())
+        return
     there = {path: one.grad for path, one in model.named_parameters()}
     for link in links(name):
         found = link.out([ours[one] for one in link.ours])
