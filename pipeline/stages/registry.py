@@ -15,6 +15,7 @@ from pipeline.stages.audit import Audit
 from pipeline.stages.beside import Beside
 from pipeline.stages.cell import Cell
 from pipeline.stages.chains import Chains
+from pipeline.stages.collection import Collection
 from pipeline.stages.compare import Compare
 from pipeline.stages.distill import Distill
 from pipeline.stages.dpo import Dpo
@@ -26,6 +27,7 @@ from pipeline.stages.finetune import Finetune
 from pipeline.stages.frontier import Frontier
 from pipeline.stages.generate_images import GenerateImages
 from pipeline.stages.grpo import Grpo
+from pipeline.stages.held_out import HeldOut
 from pipeline.stages.instruct import Instruct
 from pipeline.stages.lessons import Lessons
 from pipeline.stages.ppo import Ppo
@@ -50,6 +52,7 @@ OWN: tuple[type[Kind], ...] = (
     Instruct,
     Rows,
     Finetune,
+    Collection,
     Lessons,
     Revise,
     Feedback,
@@ -60,6 +63,7 @@ OWN: tuple[type[Kind], ...] = (
     Ppo,
     Frontier,
     Audit,
+    HeldOut,
     Evaluate,
     AttentionMaps,
     Cell,

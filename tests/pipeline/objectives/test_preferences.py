@@ -1,4 +1,4 @@
-"""Losses on comparisons, by literal formulas in double precision and, where it is there, by trl's code."""
+"""Losses on comparisons, by literal formulas in double precision."""
 
 import math
 
