@@ -12,7 +12,8 @@ A text holds problems in one of these forms, in the words of the prompts of `pip
 
     direct     The answer is zero.
     chain      k one. c three, four. f six, zero. The answer is zero.               in a random order
-    zero_shot  Let's think step by step. k one. c three, four. f six, zero.         with one of `ENDS`
+    zero_shot  Let's think step by step. k one. c three, four. f six, zero.         sometimes, in a new line,
+               Therefore, the answer is zero.
     apart      To answer this question, we first need to know the answers to:       of least-to-most
                Add c, k.                                                            and in a longer one lines
                And f.                                                               with one letter more each
@@ -31,17 +32,13 @@ from typing import Literal
 import numpy as np
 
 Form = Literal["direct", "chain", "zero_shot", "apart", "in_turn"]
-FORMS: dict[Form, int] = {"direct": 5, "chain": 3, "zero_shot": 2, "apart": 2, "in_turn": 1}
+FORMS: dict[Form, int] = {"direct": 5, "chain": 3, "zero_shot": 2, "apart": 1, "in_turn": 1}
 """The problems in one text of each form. All forms have as many texts, so as many problems are answered at
 once as by chains."""
 LETTERS = string.ascii_lowercase
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 STEP_BY_STEP = "Let's think step by step."
 SUBQUESTIONS = "To answer this question, we first need to know the answers to:"
-SENTENCE = " The answer is {}."
-ENDS = ("", "\nTherefore, the answer is {}.", SENTENCE)
-"""How a chain behind `STEP_BY_STEP` goes on: it ends, for the answer to be asked for; it is asked for;
-or it is an example of auto-CoT."""
 HELD_OUT = 10
 """One problem in so many is in no text."""
 FEWEST_APART = 3
@@ -116,17 +113,16 @@ def in_turn(letters: str) -> str:
 def text(seed: int, form: Form, number: int, fewest: int, most: int) -> str:
     """Text `number` of a form, of problems of `fewest` to `most` letters."""
     random = np.random.default_rng([seed, number, *form.encode()])
-    end = ENDS[random.integers(len(ENDS))] if form == "zero_shot" else SENTENCE
     fewest = max(fewest, FEWEST_APART) if form in ("apart", "in_turn") else fewest
     lengths = random.integers(fewest, most + 1, size=FORMS[form])
     found = [drawn(random, int(length), held_out=False) for length in lengths]
-    return "\n\n".join(_said(form, one, end, random) for one in found) + "\n"
+    return "\n\n".join(_said(form, one, random) for one in found) + "\n"
 
 
-def _said(form: Form, letters: str, end: str, random: np.random.Generator) -> str:
+def _said(form: Form, letters: str, random: np.random.Generator) -> str:
     asked = question(letters)
     if form == "direct":
-        return f"Q: {asked}\nA:{SENTENCE.format(answer(letters))}"
+        return f"Q: {asked}\nA: The answer is {answer(letters)}."
     if form == "apart":
         return "\n".join([f"Q: {asked}\nA: {SUBQUESTIONS}", *easier(letters)])
     if form == "in_turn":
@@ -134,8 +130,9 @@ def _said(form: Form, letters: str, end: str, random: np.random.Generator) -> st
     ways = chain("".join(letters[at] for at in random.permutation(len(letters))))
     if form == "chain":
         return _solved(asked, ways, answer(letters))
-    return f"Q: {asked}\nA: {STEP_BY_STEP} {ways}{end.format(answer(letters))}"
+    asked_for = f"\nTherefore, the answer is {answer(letters)}." if random.random() < 0.5 else ""
+    return f"Q: {asked}\nA: {STEP_BY_STEP} {ways}{asked_for}"
 
 
 def _solved(asked: str, ways: str, right: str) -> str:
-    return f"Q: {asked}\nA: {ways}{SENTENCE.format(right)}"
+    return f"Q: {asked}\nA: {ways} The answer is {right}."

@@ -27,6 +27,7 @@ from data_prep.contract.receipt import (
 )
 from data_prep.contract.settings import InputError
 from pipeline.config import EvaluationConfig
+from pipeline.costs.flops import padded_vocabulary, parameters
 from pipeline.data.remote import open_dataset
 from pipeline.evaluation.tasks.suites import identity_of
 
@@ -71,7 +72,12 @@ def evaluate(
         validation = suite.loss(model)
         with Workers(model, path, processes(config.eval.processes)) as workers:
             marks = suites.ask(workers, name, identity(path), tuned)
-        measured[name] = {"tuned": tuned, "validation": validation, "suites": marks}
+        measured[name] = {
+            "tuned": tuned,
+            "parameters": size_of(model),
+            "validation": validation,
+            "suites": marks,
+        }
         answers[name] = suite.answers(model, tuned)
         notify(told(name, validation))
         for line in marks_told(name, marks):
@@ -97,6 +103,13 @@ def evaluate(
     )
     write_receipt(folder, receipt)
     return receipt
+
+
+def size_of(model: "LanguageModel") -> int:
+    """A model's parameters."""
+    config = model.config
+    rows = padded_vocabulary(model.vocabulary.size)
+    return parameters(config.model, rows, config.position_table, config.objective)
 
 
 def place_of(run: Path, folder: Path) -> str:

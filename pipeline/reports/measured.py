@@ -13,6 +13,7 @@ from data_prep.contract.report import (
     Table,
     Text,
 )
+from pipeline.reports.aggregate import aggregate
 from pipeline.reports.tasks import task_figures, task_headlines, task_sections
 
 COLUMNS = {
@@ -43,6 +44,7 @@ def evaluation_report(folder: Path, results: dict[str, Any], samples: list[dict[
         headlines=headlines(results),
         sections=[
             *task_sections(folder, results),
+            Section("All tasks over size", [*aggregate(folder.name, results)]),
             Section("Held-out text", held_out(results)),
             Section("Blanks filled in", side_by_side([one for one in samples if one.get("blanks")])),
             Section(
