@@ -109,8 +109,8 @@ class Feedback(Constituted):
         )
         words = Text(
             f"{orders} The rules that are the measure of the audit decide nothing here; the table says how "
-            "often the critic's label is on the side of the rule where one of two answers breaks the principle "
-            "and the other does not."
+            "often the critic's label is on the side of the rule where one of two answers breaks the "
+            "principle and the other does not."
         )
         headline = Headline("pairs labelled by a model", f"{receipt.counts['train']:,}", folder.name)
         return StageReport(
