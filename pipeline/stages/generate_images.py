@@ -152,8 +152,8 @@ class GenerateImages(Seeing):
             ),
             Picture(str(folder / SHEET), "pictures by guidance weight"),
             Text(
-                f"By step of the training, from above: {', '.join(map(str, found['at']))}; with the same noise "
-                "and the first guidance weight."
+                f"By step of the training, from above: {', '.join(map(str, found['at']))}; with the "
+                "same noise and the first guidance weight."
             ),
             Picture(str(folder / STEPS), "pictures by step of the training"),
         ]
