@@ -48,6 +48,23 @@ def answers(
     return whole
 
 
+def about_images(
+    path: Path,
+    pictures: list[Path],
+    texts: list[str],
+    tokens: int,
+    how: Sampling,
+    write: Callable[[str], None],
+) -> list[str]:
+    """What the model of a run says to each question about the pictures; it is written too."""
+    from pipeline.evaluation.images.answering import answers_about
+    from pipeline.evaluation.images.loading import open_images
+
+    found = answers_about(open_images(path), pictures, texts, tokens, how)
+    write("\n\n".join(found) + "\n")
+    return found
+
+
 def blanks(path: Path, texts: list[str], tokens: int, beams: Beams, average: bool = False) -> list[Filled]:
     """Each text with its blanks filled in by the model of a run or checkpoint."""
     return fill(load_model(path, average), texts, CANDIDATES, tokens, beams)

@@ -25,6 +25,10 @@ def generate(
         list[str] | None,
         typer.Option(metavar="TEXT", help="A text with <mask> in it for an encoder, T5 or BART to fill in."),
     ] = None,
+    image: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A picture that the prompts ask about; several may be given."),
+    ] = None,
     chat: Annotated[
         bool, typer.Option("--chat", help="Ask a tuned model through its chat template.")
     ] = False,
@@ -47,7 +51,9 @@ def generate(
     with reporting(as_json) as result:
         if (prompt is None) == (fill is None):
             raise InputError("give --prompt TEXT to go on with, or --fill TEXT with <mask> in it")
-        from launch.generate import answers, blanks, filled_lines
+        if image and (not prompt or chat or beams or average):
+            raise InputError("--image goes with --prompt TEXT, and without --chat, --beams and --average")
+        from launch.generate import about_images, answers, blanks, filled_lines
         from pipeline.generation.beams import Beams
         from pipeline.generation.sampling import Sampling
 
@@ -59,6 +65,9 @@ def generate(
                 "blanks": [asdict(one)["blanks"] for one in filled],
             }
             print_line("\n".join(line for one in filled for line in filled_lines(one)))
+        elif prompt and image:
+            drawn = Sampling(temperature, top_k, top_p, seed)
+            result["texts"] = about_images(checkpoint, image, prompt, tokens, drawn, print_part)
         elif prompt:
             how = search if beams else Sampling(temperature, top_k, top_p, seed)
             result["texts"] = answers(checkpoint, prompt, chat, tokens, how, print_part, average)

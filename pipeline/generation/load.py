@@ -90,7 +90,9 @@ def load_model(path: Path, average: bool = False) -> LoadedModel:
     check_speaks(checkpoint)
     config = read_config(run)
     if config.vision is not None:
-        raise InputError(f"{run}: a model of images, which says no words; a run on texts is expected")
+        says = config.objective.kind == "image_answers"
+        wanted = "it is asked about pictures: give --image FILE" if says else "a run on texts is expected"
+        raise InputError(f"{run}: a model of images, which says no words by itself; {wanted}")
     vocabulary = Vocabulary(run / TOKENIZER)
     if (task := task_in(run, config, vocabulary)) is not None and not task.generates:
         raise InputError(

@@ -14,18 +14,21 @@ from data_prep.contract.pictures import ImageDataset
 from data_prep.contract.receipt import read_receipt
 from data_prep.contract.report import Table
 from data_prep.contract.settings import InputError
+from launch.generate import about_images
 from launch.show import trace
 from pipeline.checkpoints.format import Checkpoint
 from pipeline.checkpoints.run_folder import checkpoint_folder, read_config
 from pipeline.conversion.export import export
 from pipeline.conversion.imports import import_folder
-from pipeline.evaluation.images.answering import answers
+from pipeline.evaluation.images.answering import answers, answers_about
 from pipeline.evaluation.images.loading import open_images, pictures
 from pipeline.evaluation.images.shots import images_of, pages, said, with_others
+from pipeline.generation.load import load_model
+from pipeline.generation.sampling import GREEDY
 from pipeline.objectives.vision.pages import written
 from pipeline.stages.training import Training
 from tests.distributed.processes import run_world
-from tests.pictures import write_pictures
+from tests.pictures import png, write_pictures
 from tests.pipeline.stages.in_process import recipe_graph, train
 from tests.pipeline.tiny import vocabulary
 
@@ -168,6 +171,29 @@ def test_everything_is_asked_three_ways(trained: Path) -> None:
     )
     [table] = [part for part in kind.report(folder, receipt).sections[0].parts if isinstance(part, Table)]
     assert len(table.head) == len(table.rows[0])
+
+
+def test_files_are_asked_about(trained: Path, tmp_path: Path) -> None:
+    """A picture's file is seen as the dataset's pictures are, and several one behind the other."""
+    model, dataset = open_images(trained / "work" / "seeing"), ImageDataset(trained / "pictures")
+    [samples] = pictures(model, dataset, "validation", 2)
+    paths = [tmp_path / f"{row}.png" for row in range(2)]
+    for path, pixels in zip(paths, samples.pixels, strict=True):
+        path.write_bytes(png(pixels))
+    texts = ["what colour is it?", "where is it?"]
+    for row, path in enumerate(paths):
+        same = replace(samples, pixels=samples.pixels[[row, row]])
+        assert answers_about(model, [path], texts, 16, GREEDY) == answers(model, same, texts)
+    written_out = list[str]()
+    found = about_images(trained / "work" / "seeing", paths, texts, 4, GREEDY, written_out.append)
+    assert len(found) == 2
+    assert "".join(written_out) == "\n\n".join(found) + "\n"
+    (tmp_path / "none.png").write_bytes(b"no picture")
+    for wrong, sentence in (([tmp_path / "none.png"], "a JPEG, PNG"), (paths * 3, "reads fewer than 96")):
+        with pytest.raises(InputError, match=sentence):
+            answers_about(model, wrong, texts, 16, GREEDY)
+    with pytest.raises(InputError, match="give --image FILE"):
+        load_model(trained / "work" / "seeing")
 
 
 def test_a_step_is_told_with_its_texts(trained: Path) -> None:
