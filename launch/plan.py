@@ -83,13 +83,15 @@ def plan(question: Question, wanted: Wanted, out: Path | None, say: Callable[[st
     terms = Terms(tokens, question.gpu_hours_per_failure, 1e9 * question.write_gigabytes, question.price)
     answers = [Answer(one, terms) for one in found]
     first = answers[0]
-    flops_of_law = 6.0 * task.parameters * tokens
+    flops_of_law = 6.0 * task.active_parameters * tokens
     optimum = best_for(question.law, flops_of_law)
     twice = _twice(task, cluster, wanted, terms)
+    active = task.active_parameters
+    of_each = f", {short(active)} of them active," if active < task.parameters else ""
     say(
-        f"{question.model}: {short(task.parameters)} parameters with {task.rows:,} words, {short(tokens)} "
-        f"tokens in samples of {task.tokens:,} and batches of {batch:,}, on {cluster.devices:,} "
-        f"{question.gpu} in {task.precision}"
+        f"{question.model}: {short(task.parameters)} parameters{of_each} with {task.rows:,} words, "
+        f"{short(tokens)} tokens in samples of {task.tokens:,} and batches of {batch:,}, on "
+        f"{cluster.devices:,} {question.gpu} in {task.precision}"
     )
     for line in table_lines(shown.layouts(answers[: question.rows])):
         say(line)
@@ -97,10 +99,11 @@ def plan(question: Question, wanted: Wanted, out: Path | None, say: Callable[[st
     say(shown.saved(first))
     say(f"energy: {first.energy:,.3g} MWh of the GPUs alone, {first.gpu_hours:,.0f} GPU hours")
     say(shown.doubled(first, twice) if twice else "twice the GPUs: no layout with this global batch")
-    say(shown.optimum(optimum, task.parameters, tokens, loss_of(question.law, task.parameters, tokens)))
+    say(shown.optimum(optimum, active, tokens, loss_of(question.law, active, tokens)))
     numbers: dict[str, Any] = {
         "model": question.model,
         "parameters": task.parameters,
+        "active_parameters": active,
         "tokens": tokens,
         "global_batch": batch,
         "gpu": question.gpu,
@@ -194,10 +197,10 @@ def tokens_of(question: Question, task: Task, given: PipelineConfig | None) -> f
     if question.tokens is not None:
         return question.tokens
     if question.budget is not None:
-        return question.budget / 6 / task.parameters
+        return question.budget / 6 / task.active_parameters
     if given is not None:
         return float(given.train.samples_before(given.train.steps) * task.tokens)
-    return float(TOKENS_PER_PARAMETER * task.parameters)
+    return float(TOKENS_PER_PARAMETER * task.active_parameters)
 
 
 def usual_batch(task: Task, tokens: float, cluster: Cluster) -> int:

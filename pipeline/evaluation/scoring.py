@@ -13,6 +13,8 @@ from pipeline.objectives.registry import objective_of
 
 TOKENS_PER_BATCH = 8192
 """Tokens that the model sees at once; with V pieces the logits take 4 * V times as many bytes."""
+ON_CPU = 4
+"""A CPU reads a batch in so many parts: its caches hold what comes of fewer tokens."""
 
 
 class LanguageModel(GenerativeModel, Protocol):
@@ -82,11 +84,19 @@ def score(model: LanguageModel, items: Sequence[Continuation]) -> list[Scored]:
     shared = [groups for groups in behind.values() if once and len(groups) > 1]
     alone = [groups for some in behind.values() if not once or len(some) == 1 for groups in some]
     found: dict[int, Scored] = {}
-    for batch in batches_by_length([form.size(items[one].context, items[one].answer) for one, *_ in alone]):
+    sizes = [form.size(items[one].context, items[one].answer) for one, *_ in alone]
+    for batch in batches_by_length(sizes, tokens_at_once()):
         found |= _score(model, form, items, [alone[place] for place in batch])
     for some in _batches_behind(items, shared, model.config.context_length):
         found |= _score_behind(model, items, some)
     return [found[index] for index in range(len(items))]
+
+
+def tokens_at_once() -> int:
+    """About how many tokens are scored together."""
+    import torch
+
+    return TOKENS_PER_BATCH if torch.cuda.is_available() else max(1, TOKENS_PER_BATCH // ON_CPU)
 
 
 def reads_once(model: LanguageModel) -> bool:
@@ -102,17 +112,18 @@ Groups = list[list[int]]
 def _batches_behind(
     items: Sequence[Continuation], shared: list[Groups], longest: int
 ) -> Iterator[list[Groups]]:
-    """Contexts with the groups behind them, about `TOKENS_PER_BATCH` tokens at a time.
+    """Contexts with the groups behind them, about `tokens_at_once` at a time.
 
     Contexts end in the same column, so the longest one and the longest answer have to fit together.
     """
+    most = tokens_at_once()
     batch: list[Groups] = []
     answer = rows = 0
     for groups in sorted(shared, key=lambda groups: len(items[groups[0][0]].context)):
         context = len(items[groups[0][0]].context)
         longer = max(answer, *(len(items[first].answer) for first, *_ in groups))
         tokens = context * (len(batch) + 1) + longer * (rows + len(groups))
-        if batch and (tokens > TOKENS_PER_BATCH or context + longer > longest + 1):
+        if batch and (tokens > most or context + longer > longest + 1):
             yield batch
             batch, answer, rows = [], 0, 0
         batch.append(groups)
@@ -185,11 +196,14 @@ def batch_logits(model: LanguageModel, inputs: Inputs) -> Any:
     return model.logits(tensors.pop("tokens"), **tensors)
 
 
-def batches_by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Indices grouped so that a batch padded to its longest item has at most `TOKENS_PER_BATCH` tokens."""
+def batches_by_length(lengths: Sequence[int], most: int | None = None) -> Iterator[list[int]]:
+    """Indices grouped so that a batch padded to its longest item has at most `most` tokens, by default
+    `TOKENS_PER_BATCH`.
+    """
+    most = most or TOKENS_PER_BATCH
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda index: lengths[index]):
-        if batch and (len(batch) + 1) * lengths[index] > TOKENS_PER_BATCH:
+        if batch and (len(batch) + 1) * lengths[index] > most:
             yield batch
             batch = []
         batch.append(index)

@@ -44,6 +44,11 @@ class Task:
     def parameters(self) -> int:
         return flops.parameters(self.model, self.rows, self.config.position_table, self.config.objective)
 
+    @property
+    def active_parameters(self) -> int:
+        """Those that a token goes through, which its FLOPs follow from: fewer where there are experts."""
+        return self.parameters - flops.idle_weights(self.model)
+
     def laid(self, layout: Layout) -> PipelineConfig:
         """The settings in a layout, which must go together with the model."""
         parallel = ParallelConfig.model_construct(

@@ -3,11 +3,12 @@
 pairs:     {kind: feedback, from: supervised, critic: critic, data: dataset}
 preferred: {kind: reward, from: chat, data: pairs}
 
-The label of a pair is the softmax over the critic's log-probabilities of (A) and (B), asked in both orders.
+The label of a pair is the softmax over the critic's log-probabilities of (A) and (B), asked in both orders;
+or, `by: critique`, what it says of each answer alone.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -36,6 +37,9 @@ class FeedbackConfig(Settings):
     """Most tokens of an answer."""
     temperature: PositiveFloat = 1.0
     """What the logits of answers are divided by."""
+    by: Literal["comparison", "critique"] = "comparison"
+    """What the critic is asked: to choose between two answers, in both orders; or about each alone, whose
+    label is by the log-odds of the constitution's `kept` against `broken`."""
     least: float = Field(0.0, ge=0.0, lt=0.5)
     """Labels stay between this and 1 less this; 0.4 for critics that reason first, which are too sure."""
 
@@ -52,7 +56,7 @@ class Feedback(Constituted):
         """Answer, ask the critic in both orders, write."""
         from pipeline.generation.load import load_model
         from pipeline.preferences.asking import ask
-        from pipeline.preferences.constitution.feedback import labels
+        from pipeline.preferences.constitution.feedback import labels, separate_labels
 
         settings, source, judge = settings_of(stage), stage.source("from"), stage.source("critic")
         assert source is not None
@@ -70,8 +74,9 @@ class Feedback(Constituted):
                 model, some, 2 * settings.pairs, settings.max_tokens, settings.temperature, stage.seed
             )
             pairs = paired(stage, asked, model.vocabulary, number)
-            notify(f"{stage.name}: {len(pairs)} pairs compared in both orders")
-            found = labels(critic, constitution_of(stage), pairs)
+            notify(f"{stage.name}: {len(pairs)} pairs, asked by {settings.by}")
+            label = labels if settings.by == "comparison" else separate_labels
+            found = label(critic, constitution_of(stage), pairs)
             counts |= write_rows(stage.folder, {name: map(Row(settings.least), pairs, found)})
             if name == TRAIN:
                 counts |= {"consistency": consistency(found), "agreement": agreement(stage, pairs, found)}
@@ -96,11 +101,16 @@ class Feedback(Constituted):
             "one order",
             "95 % interval of both",
         ]
-        words = Text(
+        orders = (
             f"The critic prefers the same answer in both orders in {percent(consistent['same'], 1)} of the "
-            f"pairs, and is moved by the order alone by {consistent['moved']:.2f} on average. The rules that "
-            "are the measure of the audit decide nothing here; the table says how often the critic's label "
-            "is on the side of the rule where one of two answers breaks the principle and the other does not."
+            f"pairs, and is moved by the order alone by {consistent['moved']:.2f} on average."
+            if receipt.config["by"] == "comparison"
+            else "The critic was asked about each answer alone, so labels have no order."
+        )
+        words = Text(
+            f"{orders} The rules that are the measure of the audit decide nothing here; the table says how "
+            "often the critic's label is on the side of the rule where one of two answers breaks the "
+            "principle and the other does not."
         )
         headline = Headline("pairs labelled by a model", f"{receipt.counts['train']:,}", folder.name)
         return StageReport(

@@ -159,6 +159,23 @@ def test_states_are_what_an_engine_holds(
         assert held == pytest.approx(weights + expected.optimizer, rel=0.02)
 
 
+@pytest.mark.parametrize("zero_stage", [0, 1])
+def test_ranks_that_share_experts_hold_their_own(zero_stage: int) -> None:
+    """To 6 %: DeepSpeed may have one matrix twice until its garbage is collected.
+
+    A rank that shares them has less than 60 % of the weights of one that does not.
+    """
+    given = toy.config(toy.MOE | WIDE, zero_stage=zero_stage, experts=2)
+    alone = given.model_copy(update={"parallel": given.parallel.model_copy(update={"experts": 1})})
+    lengths, blocks = lengths_of(given), (0, given.model.layers)
+    expected, more = (
+        memory.on_stage(one, lengths, one.train, ROWS, 2, False, 0, blocks) for one in (given, alone)
+    )
+    assert expected.weights < 0.6 * more.weights
+    for held in run_world(2, engine_bytes, given, torch.float32):
+        assert held == pytest.approx(expected.weights + expected.optimizer, rel=0.06)
+
+
 def saved_values(all_given: list[PipelineConfig]) -> list[int]:
     """Float32 values that autograd saves in a forward pass of each, parameters left out."""
     world.start(all_given[0].parallel, all_given[0].seed)

@@ -63,6 +63,7 @@ RECIPE: dict[str, Any] = {
         | ASKING,
         "pairs": {"kind": "feedback", "from": "base", "critic": "critic", "prompts": 12, "held_out": 4}
         | ASKING,
+        "alone": {"kind": "feedback", "from": "base", "by": "critique", "prompts": 6, "held_out": 2} | ASKING,
         "liked": {"kind": "reward", "from": "base", "data": "pairs"} | SHORT,
         "voted": {"kind": "reward", "from": "base", "data": [VOTES]} | LEARNING,
         "direct": {"kind": "dpo", "from": "base", "data": [VOTES]} | LEARNING,
@@ -144,7 +145,7 @@ def test_an_audit_compares_runs_on_the_same_prompts(folder: Path) -> None:
     assert found["runs"]["critic"]["fall"]["command"][0] == pytest.approx(before - after)
 
 
-@pytest.mark.parametrize("name", ["lessons", "revised", "pairs", "audit"])
+@pytest.mark.parametrize("name", ["lessons", "revised", "pairs", "alone", "audit"])
 def test_each_has_its_part_of_the_report(folder: Path, name: str) -> None:
     receipt = read_receipt(folder / name)
     assert receipt is not None

@@ -12,10 +12,10 @@ from pipeline.preferences.constitution import breaches as module
 from pipeline.preferences.constitution import feedback
 from pipeline.preferences.constitution.audit import ANY, audit, fall, shares
 from pipeline.preferences.constitution.breaches import Breach, breach_called, breaches
-from pipeline.preferences.constitution.feedback import Label, Pair, chosen, labels
+from pipeline.preferences.constitution.feedback import Label, Pair, chosen, labels, separate_labels
 from pipeline.preferences.constitution.lessons import lessons
 from pipeline.preferences.constitution.questions import as_text, comparison, critique, revision
-from pipeline.prompting.chat import Message
+from pipeline.prompting.chat import ChatTemplate, Message
 from tests.pipeline import tiny
 
 ASKED = (Message("user", "What does it do?"),)
@@ -148,6 +148,34 @@ def test_a_label_is_the_mean_of_both_orders(monkeypatch: pytest.MonkeyPatch, tmp
     assert label.share == pytest.approx(0.5)
     asked = comparison(constitution, COMMAND, ASKED, "two", "one")
     assert asked[0].content == "two\none"
+
+
+def test_a_label_of_each_answer_alone_is_by_the_difference_of_log_odds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """Log-odds 3 and -1 of keeping to the principle: sigmoid(4), whatever comes first."""
+    vocabulary = tiny.vocabulary(tmp_path / "tokenizer.model", texts=["one two yes no the sum."] * 50)
+    constitution = ConstitutionConfig(
+        principles=(COMMAND,), critique="{answer}", kept="the sum", broken="two"
+    )
+
+    class Critic:
+        config = tiny.config(model={"layers": 1, "hidden_size": 8, "heads": 1})
+
+    Critic.vocabulary = vocabulary  # type: ignore[attr-defined]
+    template = ChatTemplate(vocabulary)
+    good = template.prompt([Message("user", "one")])
+
+    def said(model: Any, items: Sequence[Any]) -> list[float]:
+        kept = vocabulary.encode("the sum")
+        odds = [3.0 if item.context == good else -1.0 for item in items]
+        return [one - 5.0 if item.answer == kept else -5.0 for one, item in zip(odds, items, strict=True)]
+
+    monkeypatch.setattr(feedback, "log_likelihoods", said)
+    pairs = [Pair(ASKED, "one", "two", COMMAND), Pair(ASKED, "two", "one", COMMAND)]
+    first, second = separate_labels(Critic(), constitution, pairs)  # type: ignore[arg-type]
+    assert first.share == pytest.approx(1 / (1 + np.exp(-4)))
+    assert second.share == pytest.approx(1 - first.share)
 
 
 def test_labels_are_a_softmax_without_overflow() -> None:
