@@ -135,11 +135,12 @@ def _describe_run(run: Path) -> dict[str, Any]:
     lines = metrics.read(run / metrics.METRICS)
     receipt, config = read_receipt(run), read_config(run)
     objective = objective_of(config.objective)
-    lengths = objective.shape(config.data)
-    return {
-        "kind": "run",
-        "objective": objective.describe(),
-        "tokens_per_sample": {"inputs": lengths.inputs, "targets": lengths.targets or lengths.inputs},
+    found: dict[str, Any] = {"kind": "run", "objective": objective.describe()}
+    if objective.form == "tokens":
+        lengths = objective.shape(config.data)
+        targets = lengths.targets or lengths.inputs
+        found["tokens_per_sample"] = {"inputs": lengths.inputs, "targets": targets}
+    return found | {
         "config": config.model_dump(mode="json"),
         "checkpoints": sorted(path.name for path in (run / "checkpoints").glob("step-*")),
         "last_metrics": lines[-1] if lines else None,

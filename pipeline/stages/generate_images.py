@@ -120,7 +120,7 @@ class GenerateImages(Seeing):
         for step in steps:
             chain = Chain(stage, settings, step)
             some = prompts.first(settings.shown)
-            rows.append(chain.made(some, settings.guidance[-1]))
+            rows.append(chain.made(some, settings.guidance[0]))
             notify(f"{stage.name}: pictures of step {step}")
         sheet(stacked(rows), stage.folder / STEPS, settings.scale)
         return steps
@@ -151,7 +151,10 @@ class GenerateImages(Seeing):
                 f"By guidance weight, from above: the true pictures, then a row a weight. Asked for: {shown}."
             ),
             Picture(str(folder / SHEET), "pictures by guidance weight"),
-            Text(f"By step of the training, from above: {', '.join(map(str, found['at']))}; same noise."),
+            Text(
+                f"By step of the training, from above: {', '.join(map(str, found['at']))}; with the "
+                "same noise and the first guidance weight."
+            ),
             Picture(str(folder / STEPS), "pictures by step of the training"),
         ]
         return parts

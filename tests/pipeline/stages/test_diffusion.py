@@ -1,5 +1,7 @@
 """Stages that learn to make pictures out of noise and make some, told by a text encoder in every layout."""
 
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from data_prep.contract.pictures import ImageDataset
 from data_prep.contract.receipt import Receipt, read_receipt, write_receipt
 from data_prep.contract.report import Lines, Picture
 from data_prep.contract.settings import InputError
+from launch.show import describe
+from pipeline.checkpoints.format import Checkpoint
 from pipeline.checkpoints.run_folder import checkpoint_folder, read_config, write_config
 from pipeline.config import ModelConfig, ObjectiveConfig, PipelineConfig
 from pipeline.conversion.skeleton import shapes
@@ -116,6 +120,24 @@ def test_a_text_encoder_tells_the_same_in_every_layout(folder: Path) -> None:
         losses[name] = receipt.counts["validation_loss"]
     for name, loss in losses.items():
         assert loss == pytest.approx(losses["told"], rel=1e-5), name
+
+
+def test_a_training_that_goes_on_is_the_one_that_was_not_ended(folder: Path) -> None:
+    before, again = folder / "work" / "told", folder / "again" / "told"
+    shutil.copytree(before, again)
+    shutil.rmtree(checkpoint_folder(again, 3))
+    (again / "receipt.json").unlink()
+    recipe = plain(folder, told=told(folder))
+    run_world(1, partial(train, work="again"), folder, recipe, ["told"])
+    one, other = (Checkpoint(checkpoint_folder(run, 3)) for run in (before, again))
+    for name in one.index.tensors:
+        assert torch.equal(one.weight(name), other.weight(name)), name
+
+
+def test_a_run_is_described(folder: Path) -> None:
+    found = describe(folder / "work" / "told")
+    assert found["objective"] == "the noise in a picture behind 1000 steps of noise, told its caption"
+    assert "tokens_per_sample" not in found
 
 
 def made(folder: Path, **about: Any) -> tuple[Path, dict[str, Any], Any]:
