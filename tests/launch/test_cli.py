@@ -52,7 +52,7 @@ def test_every_command_shows_an_example(command: str) -> None:
         (["run", "none.yaml"], "none.yaml: no such file"),
         (["prep", QUICKSTART, "--set", "corpus.kind=text"], "paths is empty"),
         (["train", QUICKSTART, "--work", "{work}"], "not a dataset"),
-        (["tune", QUICKSTART, "--work", "{work}"], "not a dataset"),
+        (["tune", QUICKSTART, "--work", "{work}"], "has not ended; run it first"),
         (["eval", QUICKSTART, "--work", "{work}"], "not a dataset"),
         (["generate", "{work}", "--prompt", "x"], "not a checkpoint"),
         (["export", "{work}", "{work}/out"], "not a checkpoint"),
