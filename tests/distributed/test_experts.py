@@ -12,8 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from data_prep.contract.settings import InputError
+from pipeline.distributed import world
 from tests.distributed import toy
-from tests.distributed.processes import run_world
+from tests.distributed.processes import leave_groups, run_world
 
 Layout = tuple[str, dict[str, Any]]
 LAYOUTS: dict[int, list[Layout]] = {
@@ -58,13 +59,29 @@ def test_layouts_follow_one_process(processes: int) -> None:
             toy.assert_follows(found, alone()[name], f"{name} {layout}")
 
 
-@pytest.mark.parametrize("before", [{"tensor": 2}, {"experts": 2}, {"zero_stage": 0, "experts": 2}, {}])
-def test_checkpoints_go_on_where_experts_are_cut_otherwise(before: dict[str, Any], tmp_path: Path) -> None:
+Call = tuple[dict[str, Any], Path, bool]
+"""A layout, the run's folder, and whether it goes on from the checkpoint there or writes that of step 3."""
+
+
+def train_calls(calls: list[Call]) -> list[list[float]]:
+    """In each process: one training after the other, in one world."""
+    found = []
+    for layout, run, goes_on in calls:
+        found.append(toy.train_on(toy.config(toy.MOE, **layout), run, goes_on, 0 if goes_on else 3))
+        leave_groups()
+    world.stop()
+    return found
+
+
+def test_checkpoints_go_on_where_experts_are_cut_otherwise(tmp_path: Path) -> None:
     """From two ranks with a half of the experts each to one with all, and from two with all to two halves."""
-    uninterrupted = run_world(2, toy.train, toy.config(toy.MOE, **before), tmp_path, False, 3)[0]
-    after = [toy.config(toy.MOE)] if before else [toy.config(toy.MOE, experts=2)]
-    [one] = run_world(1 if before else 2, toy.train_each, after, tmp_path)[0]
-    toy.assert_follows(one, uninterrupted[6:])
+    before = [{"tensor": 2}, {"experts": 2}, {"zero_stage": 0, "experts": 2}, {}]
+    folders = [tmp_path / str(number) for number in range(len(before))]
+    calls: list[Call] = [(layout, run, False) for layout, run in zip(before, folders, strict=True)]
+    *uninterrupted, halves = run_world(2, train_calls, [*calls, ({"experts": 2}, folders[3], True)])[0]
+    whole = run_world(1, train_calls, [({}, run, True) for run in folders[:3]])[0]
+    for found, wanted in zip([*whole, halves], uninterrupted, strict=True):
+        toy.assert_follows(found, wanted[6:])
 
 
 WRONG: dict[str, dict[str, Any]] = {
