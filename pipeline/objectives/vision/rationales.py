@@ -160,7 +160,7 @@ def reasoned(samples: ImageSamples, wording: Wording, blind: bool) -> Batch:
     tokens = np.full_like(targets, vocabulary.pad)
     tokens[:, 1:] = targets[:, :-1]
     read = [[vocabulary.eos] if pair is None else pair[0] for pair in pairs]
-    texts = {"tokens": tokens, "targets": targets, "weights": weights}
+    texts: Batch = {"tokens": tokens, "targets": targets, "weights": weights}
     batch = encoder_rows(read, vocabulary.pad, length) | texts
     return batch if blind else batch | {"pixels": samples.pixels}
 
