@@ -117,6 +117,7 @@ def row_of(name: str, asked: "list[Reasoned]") -> dict[str, Any]:
         "leads": [{"one": one, "other": other, "lead": about} for one, other, about in leads(asked)],
         "rationales": {
             "right rationales": figure(len(right), len(asked)),
+            "rationales with the answer": figure(sum(one.says_answer for one in asked), len(asked)),
             "answers behind right ones": figure(sum(one.right(GENERATED) for one in right), len(right)),
             "answers behind wrong ones": figure(sum(one.right(GENERATED) for one in wrong), len(wrong)),
         },
@@ -142,5 +143,6 @@ WORDS = (
 )
 REASONS = (
     "A generated rationale is right where it is the very words of the dataset's, with all that these say of "
-    "the picture. Beside it stands how often answers are right behind right rationales, and behind others."
+    "the picture. Beside it stand rationales that have the right answer in their words, and how often answers "
+    "are right behind right rationales, and behind others."
 )

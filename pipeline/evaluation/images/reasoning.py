@@ -5,6 +5,7 @@ where they are apart, what is generated is worse than what was learned from. Bes
 answered at once, and by models that have read the texts alone.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -76,6 +77,12 @@ class Reasoned(Asked):
     def right_rationale(self) -> bool:
         """Whether the one generated with the picture is the very words."""
         return self.rationales[GENERATED].casefold() == self.question.rationale.casefold()
+
+    @property
+    def says_answer(self) -> bool:
+        """Whether the right answer stands in it, as whole words."""
+        words = re.escape(self.question.answer.casefold())
+        return re.search(rf"(?<!\w){words}(?!\w)", self.rationales[GENERATED].casefold()) is not None
 
     def row(self, split: str, ids: Sequence[int]) -> dict[str, Any]:
         """All of it, as a line of JSON has it."""

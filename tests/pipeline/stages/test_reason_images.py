@@ -1,6 +1,7 @@
 """Rationales and answers of models with drawn weights, beside the plain computation; what is counted."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -120,10 +121,15 @@ def test_everything_is_asked_in_every_way_and_counted(folder: Path, done: tuple[
         assert found["figures"][f"validation, yes or no, {way}"]["share"] == pytest.approx(
             right / len(closed)
         )
+    says = row["rationales"]["rationales with the answer"]["share"]
+    assert says == pytest.approx(
+        sum(one["answer"] in re.split(r"\W+", one["rationales"][WAYS[0]].casefold()) for one in closed)
+        / len(closed)
+    )
     told = [(one["one"], one["other"]) for one in row["leads"]]
     assert told == [(WAYS[0], WAYS[2]), (WAYS[0], WAYS[3]), (WAYS[1], WAYS[0])]
     tables = [part for one in report.sections for part in one.parts if isinstance(part, Table)]
-    assert [len(table.head) for table in tables] == [len(table.rows[0]) for table in tables] == [6, 4, 4]
+    assert [len(table.head) for table in tables] == [len(table.rows[0]) for table in tables] == [6, 4, 5]
     (sheet,) = (part for one in report.sections for part in one.parts if isinstance(part, Picture))
     assert Image.open(sheet.path).size == (900, 286)
     assert len(report.headlines) == len(WAYS)
