@@ -143,6 +143,6 @@ WORDS = (
 )
 REASONS = (
     "A generated rationale is right where it is the very words of the dataset's, with all that these say of "
-    "the picture. Beside it stand rationales that have the right answer in their words, and how often answers "
-    "are right behind right rationales, and behind others."
+    "the picture. Beside it stand rationales that have the right answer in their words, and how often "
+    "answers are right behind right rationales and behind others."
 )

@@ -31,6 +31,7 @@ from tests.pipeline.tiny import vocabulary
 
 VISION = {"layers": 2, "hidden_size": 16, "heads": 2, "image_size": 32, "patch_size": 8}
 MODEL = {"architecture": "encoder_decoder", "layers": 1, "hidden_size": 16, "heads": 2}
+MODEL |= {"tied_output": False}  # tied, drawn weights say the token before again
 LENGTH, ASKED = 40, 4
 RUNS = {
     "why": {"says": "rationale"},
@@ -165,6 +166,9 @@ def test_what_is_said_is_what_is_computed_without_a_cache(folder: Path, done: tu
         )
         for way, rationale in zip(WAYS[:2], (why, one["rationale"]), strict=True):
             assert one["answers"][way] == greedy(models["then"], f"{question} {rationale}", pixels)
+    for way in ("generated rationales", "text alone"):
+        assert len({one["rationales"][way] for one in lines(done)}) > 4, "what is compared is not one text"
+    assert len({one["answers"]["generated rationales"] for one in lines(done)}) > 4
     texts = {(one["question"], one["rationales"]["text alone"]) for one in lines(done)}
     assert len({question for question, _ in texts}) == len(texts)
 
