@@ -53,7 +53,7 @@ class PretrainAgent(Training):
 
     def job(self, stage: Stage) -> "Job":
         """Training on episodes, a dataset of texts and perhaps one of pictures."""
-        config, dataset, episodes = checked(config_of(stage)), find_dataset(stage), folder_of(stage)
+        config, dataset, episodes = config_of(stage), find_dataset(stage), folder_of(stage)
         inputs = {"dataset": dataset.manifest.fingerprint, "episodes": episodes.fingerprint}
         if (shown := pictures_of(stage)) is not None:
             inputs["pictures"] = shown.manifest.fingerprint
@@ -100,15 +100,6 @@ class PretrainAgent(Training):
             [Section(folder.name.capitalize(), [words, Curves()])],
             places={folder.name: str(folder)},
         )
-
-
-def checked(config: PipelineConfig) -> PipelineConfig:
-    """`InputError` where the model is none that goes on with sequences."""
-    if config.model.architecture != "decoder":
-        raise InputError(
-            f"model.architecture is {config.model.architecture}; pretrain_agent trains a decoder"
-        )
-    return config
 
 
 def folder_of(stage: Stage) -> EpisodesFolder:

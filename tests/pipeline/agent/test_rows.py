@@ -132,7 +132,7 @@ def test_ranks_share_a_batch_that_depends_on_its_step_alone(place: Path) -> None
     assert set(named) == {str(place / one) for one in ("episodes", "texts", "pictures")}
     assert [round(one["share"], 3) for one in alone.report(4)] == [0.4, 0.2, 0.4]
     held_out = [batch for rank in range(2) for batch in batches(place, rank, 2, 4).validation()]
-    assert len(held_out) == 2
+    assert len(held_out) == 4
     assert sum((batch["weights"] > 0).any(1).sum() for batch in held_out) == 10
 
 
