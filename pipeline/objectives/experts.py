@@ -10,12 +10,11 @@ from torch import Tensor
 
 from pipeline.models.layer import Flow, Layer
 from pipeline.objectives.batches import Batch
+from pipeline.objectives.expert_shares import share_name
 from pipeline.objectives.loss import Loss
 
-EXPERT_SHARE = "expert_share"
-"""How the names of metrics begin that say which share of a layer's tokens chose an expert."""
 MOST_SHARES = 1024
-"""Most such metrics; a model with more experts than that in all layers has none."""
+"""Most metrics of experts' shares; a model with more experts than that in all layers has none."""
 
 
 class WithExperts(Loss):
@@ -66,12 +65,3 @@ def with_experts(loss: Loss, layers: Iterable[Layer]) -> Loss:
         return loss
     experts = {layer.name: layer.arguments[0].experts.count for layer in routed}
     return WithExperts(loss, experts, "expert_dropped" in routed[0].gives)
-
-
-def share_name(layer: str, expert: int) -> str:
-    """The metric of one expert.
-
-    >>> share_name("decoder.blocks.1", 3)
-    'expert_share.decoder.blocks.1.3'
-    """
-    return f"{EXPERT_SHARE}.{layer}.{expert}"

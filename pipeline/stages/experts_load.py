@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_prep.contract.report import Heatmap, Heatmaps, Part, Text
-from pipeline.objectives.experts import EXPERT_SHARE, share_name
+from pipeline.objectives.expert_shares import EXPERT_SHARE, share_name
 from pipeline.tracking import metrics
 
 PREFIX = f"validation_{EXPERT_SHARE}."

@@ -30,7 +30,6 @@ from data_prep.contract.receipt import Receipt, file_hash
 from data_prep.contract.report import Curves, Headline, Section, StageReport, Table, Text
 from data_prep.contract.settings import InputError
 from data_prep.contract.stages import PICTURES, RUN, Input, Source, Stage
-from pipeline.checkpoints.format import Checkpoint
 from pipeline.checkpoints.run_folder import CLASSES, INDEX, read_config
 from pipeline.config import OptimizerConfig, PipelineConfig
 from pipeline.config.objective import IN_TEXT
@@ -138,6 +137,7 @@ class PretrainImages(Training):
         validated = min(job.optim.validation_samples, dataset_of(stage).split(VALIDATION).total("samples"))
 
         def make(job: "Job", world: "World", dtype: "torch.dtype") -> "Task":
+            from pipeline.checkpoints.format import Checkpoint
             from pipeline.checkpoints.saving import load_beginning
             from pipeline.evaluation.images import codebook
             from pipeline.models.vision.patches import resized

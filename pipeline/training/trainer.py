@@ -23,7 +23,7 @@ from pipeline.health import memory
 from pipeline.health.stopping import StopRequest
 from pipeline.health.watchdog import Watchdog
 from pipeline.objectives.batches import Batch, BatchSource
-from pipeline.objectives.experts import EXPERT_SHARE
+from pipeline.objectives.expert_shares import EXPERT_SHARE
 from pipeline.parallel.engine import Engine
 from pipeline.tracking.tracker import Status
 from pipeline.training.early_stopping import drop_after, looked_at
