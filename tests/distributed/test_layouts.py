@@ -53,9 +53,9 @@ def alone(model: str, documents: bool = False, steps: int = 8) -> list[float]:
 @pytest.mark.parametrize(
     ("model", "steps"),
     [
-        ("gpt", 20),
-        ("bert", 20),
-        ("t5", 20),
+        ("gpt", 10),
+        ("bert", 10),
+        ("t5", 10),
         pytest.param("gpt", 50, marks=pytest.mark.slow),
         pytest.param("bert", 50, marks=pytest.mark.slow),
         pytest.param("t5", 50, marks=pytest.mark.slow),
