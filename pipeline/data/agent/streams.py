@@ -17,6 +17,8 @@ from pipeline.objectives.batches import Batch
 from pipeline.objectives.draws import combine, key, uniform
 
 EPISODE, PARTS = 210, 211  # what a number is drawn for
+LAST = 1 - 2.0**-53
+"""The largest number below 1."""
 
 
 class Rows:
@@ -43,16 +45,20 @@ class TaskSteps:
         self.tokens = step_tokens(episodes.observations, episodes.actions, task, interface).astype(np.int32)
         self.learned, self.places = learned(task), places(task)
 
-    def window(self, chosen: float, where: float, steps: int) -> slice:
-        """Up to so many steps of an episode, by two numbers in [0, 1): which one, and from where in it."""
-        number = int(chosen * len(self.episodes))
+    def window(self, number: int, where: float, steps: int) -> slice:
+        """Up to so many steps of an episode, from where in it a number in [0, 1) says."""
         first = int(where * max(1, int(self.episodes.lengths[number]) - steps + 1))
         return self.episodes.part(number, first, first + steps)
 
-    def prompt(self, draws: NDArray[np.float64], steps: int) -> slice:
-        """What a sequence is prompted with of an episode, by three numbers; half of them are ends."""
-        number, where, kind = draws.tolist()
-        return self.window(number, np.nextafter(1.0, 0.0) if kind < 0.5 else where, steps)
+    def prompt(self, number: int, where: float, kind: float, steps: int) -> slice:
+        """Steps of an episode that a sequence is prompted with: as likely its last ones as any."""
+        return self.window(number, LAST if kind < 0.5 else where, steps)
+
+    def pair(self, one: float, other: float) -> tuple[int, int]:
+        """An episode and another one, by two numbers in [0, 1); the same where there is one alone."""
+        count = len(self.episodes)
+        number = int(one * count)
+        return number, (number + 1 + int(other * (count - 1))) % count
 
 
 def prompt_steps(task: Controls, length: int) -> int:
@@ -72,12 +78,8 @@ class EpisodeRows(Rows):
         seed: int,
         prompted: float,
     ) -> None:
-        self.place, self.length, self.prompted, self.interface = (
-            str(folder.folder),
-            length,
-            prompted,
-            interface,
-        )
+        self.place, self.length = str(folder.folder), length
+        self.prompted, self.interface = prompted, interface
         self.tasks = [TaskSteps(folder.split(task, split), task, interface) for task in interface.tasks]
         self.seed = key(seed, int(folder.fingerprint, 16), len(split))
         self.samples_per_epoch = sum(-(-one.tokens.size // length) for one in self.tasks)
@@ -103,13 +105,14 @@ class EpisodeRows(Rows):
 
     def parts(self, task: TaskSteps, draws: NDArray[np.float64]) -> NDArray[Any]:
         """[n, W] the steps of a row."""
-        width = task.task.width
-        whole = -(-(self.length + 1) // width)
+        room, width = self.length + 1, task.task.width
+        number, other = task.pair(draws[1], draws[2])
         if draws[0] >= self.prompted:
-            return task.tokens[task.window(draws[1], draws[2], whole)]
-        first = task.tokens[task.prompt(draws[3:], prompt_steps(task.task, self.length))]
-        rest = -(-(self.length + 1 - first.size) // width)
-        return np.concatenate((first, task.tokens[task.window(draws[1], draws[2], rest)]))
+            return task.tokens[task.window(number, draws[3], -(-room // width))]
+        begun = task.prompt(other, draws[4], draws[5], prompt_steps(task.task, self.length))
+        first = task.tokens[begun]
+        rest = task.window(number, draws[3], -(-(room - first.size) // width))
+        return np.concatenate((first, task.tokens[rest]))
 
 
 class TextRows(Rows):

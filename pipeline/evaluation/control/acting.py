@@ -141,7 +141,10 @@ def demonstrations(
     steps = TaskSteps(folder.split(task, "train"), task, agent.interface)
     wanted = prompt_steps(task, agent.length)
     drawn = uniform(combine(key(seed, PROMPT), np.arange(count)), 3, PROMPT)
-    found = [steps.tokens[steps.prompt(draws, wanted)] for draws in drawn]
+    found = [
+        steps.tokens[steps.prompt(int(which * len(steps.episodes)), where, kind, wanted)]
+        for which, where, kind in drawn.tolist()
+    ]
     fewest = min(map(len, found))
     return [one[:fewest] for one in found]
 

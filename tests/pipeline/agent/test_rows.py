@@ -81,10 +81,12 @@ def test_half_of_the_prompts_are_ends_of_episodes(place: Path) -> None:
     length = prompt_steps(task, LENGTH)
     assert length == 4
     drawn = np.random.default_rng(0).uniform(size=(500, 3))
-    stops = [steps.prompt(draws, length).stop for draws in drawn]
+    stops = [steps.prompt(int(one * 3), where, kind, length).stop for one, where, kind in drawn.tolist()]
     at_ends = np.isin(stops, np.cumsum(steps.episodes.lengths))
     assert at_ends[drawn[:, 2] < 0.5].all()
     assert at_ends[drawn[:, 2] >= 0.5].mean() < 0.5
+    pairs = {steps.pair(one, other) for one, other, _ in drawn.tolist()}
+    assert pairs == {(one, other) for one in range(3) for other in range(3) if one != other}
 
 
 def test_a_caption_is_learned_and_its_picture_is_not(place: Path) -> None:
