@@ -23,7 +23,8 @@ from pipeline.objectives.batches import Batch
 class AgentBatches(Maker):
     """A `BatchSource` over episodes, a dataset of texts and perhaps one of pictures with captions.
 
-    Rows are made when they are asked for. Validation is on held-out episodes. `InputError` where one of them is not there or damaged.
+    Rows are made when they are asked for. Validation is on held-out episodes.
+    `InputError` where one of them is not there or damaged.
     """
 
     def __init__(
