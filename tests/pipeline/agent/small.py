@@ -1,5 +1,6 @@
 """A small agent and its tasks, with episodes made up here: no environment is needed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,8 @@ def episodes(task: Controls, lengths: list[int], seed: int = 0) -> Episodes:
     )
 
 
-def folder(place: Path) -> EpisodesFolder:
-    """Of both tasks; one episode is shorter than a sequence."""
+def folder(place: Path, tasks: Sequence[Controls] = TASKS) -> EpisodesFolder:
+    """Of two tasks; one episode is shorter than a sequence."""
     written = {
         task.name: (
             task,
@@ -57,7 +58,7 @@ def folder(place: Path) -> EpisodesFolder:
                 "validation": episodes(task, [30, 9], number + 10),
             },
         )
-        for number, task in enumerate(TASKS)
+        for number, task in enumerate(tasks)
     }
     place.mkdir()
     write_episodes(place, written)
