@@ -23,6 +23,7 @@ from data_prep.contract.settings import InputError, Settings
 from data_prep.contract.stages import PICTURES, Input, Kind, Notify, Stage
 from pipeline.data.agent.episodes import EPISODES, EpisodesFolder
 from pipeline.evaluation.control.play import AtRandom, Policy, by_expert, check_installed, play, seeds
+from pipeline.evaluation.intervals import wilson
 from pipeline.preferences.frontier import interval
 from pipeline.stages.pretrain_agent import ACTS
 
@@ -163,7 +164,10 @@ def said(agent: "Agent", dataset: ImageDataset, settings: ActConfig, seed: int) 
         for what, judge in (("whole captions", same), ("words of captions", words)):
             right = [judge(one, other) for one, other in zip(told, true, strict=True)]
             others = [judge(one, other) for one, other in zip(told, (*true[1:], true[0]), strict=True)]
-            found[f"{split}, {what}"] = summed(right) | {"others": float(np.mean(others))}
+            one = summed(right)
+            if judge is same:  # a share, of which none may be right
+                one["low"], one["high"] = wilson(sum(right), len(right))
+            found[f"{split}, {what}"] = one | {"others": float(np.mean(others))}
     return found
 
 

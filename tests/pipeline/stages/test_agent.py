@@ -93,6 +93,8 @@ def test_an_agent_acts_and_says_what_it_sees(folder: Path) -> None:
     assert [row[0] for row in said.rows] == ["validation, whole captions", "validation, words of captions"]
     assert receipt.counts["returns"]["CartPole-v1"]["the agent"]["of"] == 2
     assert "gymnasium" in receipt.versions
+    whole = receipt.counts["captions"]["validation, whole captions"]
+    assert (whole["mean"], whole["low"], whole["high"]) == (0.0, 0.0, pytest.approx(0.4899, abs=1e-4))
 
 
 def test_a_caption_is_what_is_likeliest_token_by_token(folder: Path) -> None:
