@@ -60,7 +60,7 @@ def trace(run: Path, step: int) -> dict[str, Any]:
 
     from data_prep.contract.dataset import TOKENIZER
     from data_prep.contract.vocabulary import Vocabulary
-    from pipeline.checkpoints.run_folder import identity_of, read_config
+    from pipeline.checkpoints.run_folder import AGENT, identity_of, read_config
     from pipeline.config.objective import IN_TEXT
     from pipeline.data.provenance import step_batch, trace_step
     from pipeline.evaluation.blanks import read, restored, shown
@@ -70,6 +70,8 @@ def trace(run: Path, step: int) -> dict[str, Any]:
 
     if (run / ROWS).is_file():
         return {"kind": "step", "step": step, "rows": trace_rows(run, step)}
+    if (run / AGENT).is_file():
+        raise InputError(f"--step {step}: {run} is an agent, of whose batches nothing is told")
     config = read_config(run)
     if not 1 <= step <= config.train.steps:
         raise InputError(f"--step {step}: the run {run} has the steps 1 to {config.train.steps}")

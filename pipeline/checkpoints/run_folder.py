@@ -19,6 +19,8 @@ IDENTITY = "identity.json"
 CONFIG = "config.yaml"
 CLASSES = "classes.json"
 """Of a run that tells images apart: the names of its classes, in the order of their numbers."""
+AGENT = "agent.json"
+"""Of a run of an agent: the ids of all that it reads and says, and its tasks."""
 INDEX = "checkpoint.json"
 """In a checkpoint's folder: what it holds, with the hash of each of its files."""
 

@@ -13,6 +13,8 @@ UL2's, and that L is much smaller than PaLM's largest and took more compute; nei
 Of Parti's encoder-decoders Yu et al. 2022, table 1, publish layers, widths and heads. Norms, activations,
 biases and positions are not, nor what is counted: here they are GPT-2's, and with 16,000 pieces and 8,192
 codes the models called 350M and 750M have 380 and 783 million parameters. Their sparse attention is left out.
+Of Gato's decoders layers, widths and heads are taken from Reed et al. 2022, all else is GPT-2's: with 32,000
+pieces the models called 79M, 364M and 1.18B have 83, 392 and 1,278 million parameters before their patches'.
 """
 
 import math
@@ -260,6 +262,11 @@ PRESETS: dict[str, Values] = {
     "parti-3b": parti(12, 36, 2048, 32),
     "parti-20b": parti(16, 64, 4096, 64),
     "parti-tiny": PARTI | TINY | {"max_positions": 64},
+    # Reed et al. 2022; a stage of kind pretrain_agent adds what embeds patches, and places in a step
+    "gato-79m": GPT2 | sized(8, 768, 24),
+    "gato-364m": GPT2 | sized(12, 1536, 12),
+    "gato-1.18b": GPT2 | sized(24, 2048, 16),
+    "gato-tiny": GPT2 | TINY,
     # Radford et al. 2021, table 20: the text towers beside the image towers B and L of `vision`
     "clip-text-b": CLIP_TEXT | sized(12, 512, 8),
     "clip-text-l": CLIP_TEXT | sized(12, 768, 12),

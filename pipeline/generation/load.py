@@ -16,6 +16,7 @@ from pipeline.checkpoints.run_folder import read_config
 from pipeline.config import PipelineConfig
 from pipeline.distributed import world
 from pipeline.generation.session import Rows, Session
+from pipeline.models.agent import LOCAL
 from pipeline.models.build import Head
 from pipeline.models.scalar import NAME as SCORE
 from pipeline.objectives.model import model_layers
@@ -129,7 +130,9 @@ def open_model(
 
 
 def check_speaks(checkpoint: Checkpoint) -> None:
-    """`InputError` for a reward model, which scores answers and gives none."""
+    """`InputError` for a reward model, which scores answers and gives none, and for an agent, which acts."""
+    if any(name.startswith(f"{LOCAL}.") for name in checkpoint.index.tensors):
+        raise InputError(f"{checkpoint.folder}: an agent; a stage of kind act lets it act")
     if any(name.startswith(f"{SCORE}.") for name in checkpoint.index.tensors):
         raise InputError(f"{checkpoint.folder}: a reward model, which scores answers and gives none")
 

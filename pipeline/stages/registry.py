@@ -9,6 +9,7 @@ from functools import cache
 from data_prep.contract.plugins import from_outside
 from data_prep.contract.settings import InputError
 from data_prep.contract.stages import Kind
+from pipeline.stages.act import Act
 from pipeline.stages.ask_images import AskImages
 from pipeline.stages.attention import AttentionMaps
 from pipeline.stages.audit import Audit
@@ -20,6 +21,7 @@ from pipeline.stages.compare import Compare
 from pipeline.stages.distill import Distill
 from pipeline.stages.dpo import Dpo
 from pipeline.stages.emergence import Emergence
+from pipeline.stages.episodes import PlayEpisodes
 from pipeline.stages.evaluate import Evaluate
 from pipeline.stages.feedback import Feedback
 from pipeline.stages.few_shot_images import FewShotImages
@@ -32,6 +34,7 @@ from pipeline.stages.instruct import Instruct
 from pipeline.stages.lessons import Lessons
 from pipeline.stages.ppo import Ppo
 from pipeline.stages.pretrain import Pretrain
+from pipeline.stages.pretrain_agent import PretrainAgent
 from pipeline.stages.pretrain_diffusion import PretrainDiffusion
 from pipeline.stages.pretrain_images import PretrainImages
 from pipeline.stages.problems import Problems
@@ -49,6 +52,9 @@ OWN: tuple[type[Kind], ...] = (
     Pretrain,
     PretrainImages,
     PretrainDiffusion,
+    PlayEpisodes,
+    PretrainAgent,
+    Act,
     Distill,
     Instruct,
     Rows,

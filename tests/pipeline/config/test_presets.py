@@ -31,6 +31,10 @@ PUBLISHED = {
     "parti-750m": (24_193, 1024, 783 * MILLION, MILLION),
     "parti-3b": (24_193, 1024, 3_075 * MILLION, MILLION),
     "parti-20b": (24_193, 1024, 20_514 * MILLION, MILLION),
+    # 32,000 pieces, 1,024 bins and the separator
+    "gato-79m": (33_025, 1024, 83 * MILLION, MILLION),
+    "gato-364m": (33_025, 1024, 392 * MILLION, MILLION),
+    "gato-1.18b": (33_025, 1024, 1_278 * MILLION, MILLION),
     "gpt1-117m": (40_478, 512, 116_534_784, 1),
     "gpt2-124m": (50_257, 1024, 124_439_808, 1),
     "gpt2-355m": (50_257, 1024, 354_823_168, 1),

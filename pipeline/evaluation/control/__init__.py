@@ -1,0 +1,1 @@
+"""Control tasks of gymnasium: scripted experts, and agents that act in them."""

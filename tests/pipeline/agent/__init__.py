@@ -1,0 +1,1 @@
+"""Agents: values and steps as tokens, episodes, rows, layers, acting."""
