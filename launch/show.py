@@ -78,7 +78,14 @@ def trace(run: Path, step: int) -> dict[str, Any]:
     place = str((run.resolve() / identity_of(run).get("dataset", "../dataset")).resolve())
     number = batch_of(step - 1, (read_skipped(run) or {}).get("skipped", []))
     samples = [asdict(sample) for sample in trace_step(config, place, number)]
-    if config.model.architecture != "decoder":
+    if config.objective.kind in IN_TEXT:
+        batch, vocabulary = step_batch(config, place, number), Vocabulary(run / TOKENIZER)
+        for number, sample in enumerate(samples):
+            learned = batch["targets"][number][batch["weights"][number] > 0]
+            row = batch.get("encoder_tokens", batch["tokens"])[number]
+            sample["reads"] = vocabulary.decode(row.tolist())
+            sample["says"] = vocabulary.decode(learned.tolist())
+    elif config.model.architecture != "decoder":
         batch, vocabulary = step_batch(config, place, number), Vocabulary(run / TOKENIZER)
         name = "restores" if config.vision is None else "says"
         said = (
@@ -89,12 +96,6 @@ def trace(run: Path, step: int) -> dict[str, Any]:
         texts = zip(read(batch, vocabulary), said, strict=True)
         for sample, (row, text) in zip(samples, texts, strict=True):
             sample |= {"reads": shown(vocabulary, row), name: text}
-    elif config.objective.kind in IN_TEXT:
-        batch, vocabulary = step_batch(config, place, number), Vocabulary(run / TOKENIZER)
-        for number, sample in enumerate(samples):
-            learned = batch["targets"][number][batch["weights"][number] > 0]
-            sample["reads"] = vocabulary.decode(batch["tokens"][number].tolist())
-            sample["says"] = vocabulary.decode(learned.tolist())
     return {"kind": "step", "step": step, "samples": samples}
 
 

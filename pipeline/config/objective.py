@@ -17,10 +17,12 @@ TRAINS: dict[str, tuple[str, ...]] = {
 """The objectives that train each architecture."""
 ON_IMAGES = (
     *("image_classes", "masked_patches", "contrastive", "image_answers", "image_pages"),
-    *("quantised_patches", "image_tokens", "diffusion"),
+    *("image_rationales", "quantised_patches", "image_tokens", "diffusion"),
 )
 """Those that train what the section `vision` describes."""
-IN_TEXT = ("image_answers", "image_pages")
+IN_DECODER = ("image_answers", "image_pages")
+"""Those of them whose model is a decoder of words that sees images."""
+IN_TEXT = (*IN_DECODER, "image_rationales")
 """Those of them whose model says words about images."""
 
 
@@ -40,6 +42,7 @@ class ObjectiveConfig(Settings):
             "blind",
             "loss_on",
             "text_dropped",
+            "says",
         }
     )
 
@@ -55,15 +58,16 @@ class ObjectiveConfig(Settings):
         "contrastive",
         "image_answers",
         "image_pages",
+        "image_rationales",
         "quantised_patches",
         "image_tokens",
         "diffusion",
     ] = "causal_lm"
     """What the model learns to predict: GPT's next token, with a prefix seen whole; BERT's, ELECTRA's, T5's,
     BART's; of images their classes (ViT), what hidden patches look like (MAE), which text goes with which
-    (CLIP), the answers to questions about them (LLaVA), what is said of each on a page (Flamingo), how a few
-    codes say them (ViT-VQGAN), those codes one by one behind a text (Parti), what they were before noise
-    (diffusion)."""
+    (CLIP), the answers to questions about them (LLaVA), what is said of each on a page (Flamingo), what leads
+    to an answer or the answer behind it (multimodal chain of thought), how a few codes say them (ViT-VQGAN),
+    those codes one by one behind a text (Parti), what they were before noise (diffusion)."""
     noise_density: float | None = Field(None, gt=0.0, lt=1.0)
     """Share of tokens that is hidden; null is as published: 0.15, 0.3 of the words for denoising, and 0.75 of
     the patches for masked_patches."""
@@ -104,11 +108,15 @@ class ObjectiveConfig(Settings):
     pictures: int = Field(1, ge=1, le=16)
     """image_answers: pictures of one sample, each with its questions; image_pages: with its words."""
     blind: bool = False
-    """image_answers, image_pages: whether the pictures are withheld, which leaves a language model."""
+    """image_answers, image_pages, image_rationales: whether the pictures are withheld, which leaves a model
+    of texts."""
     loss_on: Literal["answers", "texts"] = "answers"
     """image_answers: whether answers alone are learned, or the questions too."""
     text_dropped: float = Field(0.1, ge=0.0, lt=1.0)
     """image_tokens: probability that an image is learned without its text, for guidance."""
+    says: Literal["rationale", "answer", "answer_at_once"] = "rationale"
+    """image_rationales: what is said to a question: the rationale; the answer, where the rationale is read
+    behind the question; or the answer without any."""
 
     @property
     def has_sentence_task(self) -> bool:

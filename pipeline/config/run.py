@@ -121,9 +121,14 @@ class PipelineConfig(Settings):
                 f"objective.kind {kind} reads the last but one layer of a vision.architecture vit of two "
                 f"layers or more; it is {vision.architecture} with {vision.depth}"
             )
-        if model.architecture != "decoder":
+        wanted = "encoder_decoder" if kind == "image_rationales" else "decoder"
+        if model.architecture != wanted:
             raise ValueError(
-                f"objective.kind {kind} needs a model.architecture decoder; it is {model.architecture}"
+                f"objective.kind {kind} needs a model.architecture {wanted}; it is {model.architecture}"
+            )
+        if kind == "image_rationales" and self.objective.pictures > 1:
+            raise ValueError(
+                f"objective.pictures {self.objective.pictures}: image_rationales has one picture a question"
             )
         if kind == "image_pages" and self.parallel.sequence:
             raise ValueError(

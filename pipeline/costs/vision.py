@@ -84,6 +84,9 @@ def in_text_parameters(config: PipelineConfig, vocabulary_rows: int) -> int:
     if config.objective.blind:
         return words
     words += tower_parameters(vision) - flops.block_parameters(vision.blocks) - flops.norm_size(vision.blocks)
+    if config.objective.kind == "image_rationales":
+        wide = config.model.hidden_size
+        return words + (vision.width + 1) * wide + 4 * wide * (wide + 1) + wide * (2 * wide + 1)
     if config.objective.kind == "image_answers":
         return words + (vision.width + 1) * width + (width + 1) * width
     return words + gated_parameters(config)
@@ -151,7 +154,9 @@ def _in_text(config: PipelineConfig, vocabulary_rows: int) -> float:
     """FLOPs of training a decoder with images in its sequence; of a frozen tower those forward alone."""
     vision, model = config.vision, config.model
     assert vision is not None
-    found = flops.training_per_sample(model, Lengths(config.data.sequence_length), vocabulary_rows)
+    text = config.data.sequence_length
+    both = config.objective.kind == "image_rationales"
+    found = flops.training_per_sample(model, Lengths(text, text * both), vocabulary_rows)
     if config.objective.blind:
         return found
     width = model.word_size or model.hidden_size
@@ -165,6 +170,9 @@ def _in_text(config: PipelineConfig, vocabulary_rows: int) -> float:
         between += len(range(0, model.layers, vision.cross_every)) * _blocks(
             gated, config.data.sequence_length
         )
+    if both:
+        wide, seen = model.hidden_size, vision.patches
+        between = 2.0 * seen * vision.width * wide + 4.0 * wide * ((2 * text + seen) * wide + text * seen)
     layers = (vision.layers - 1) * flops.block_cost(vision.blocks, Lengths(vision.tokens), in_encoder=False)
     return found + config.objective.pictures * (learns * (patches + layers) + 3.0 * between)
 

@@ -29,15 +29,17 @@ class Session:
         longest: int,
         prefix: bool = False,
         sources: Rows | None = None,
+        seen: Flow | None = None,
     ) -> None:
         """A decoder of rows of at most `longest` tokens, behind an encoder that reads `sources`, one a row.
 
+        `seen` is what else the encoder is given of each row, such as `pixels`.
         With `prefix` the tokens it starts from see each other both ways (prefix LM).
         """
         self.stack, self.device, self.longest, self.prefix = stack, device, longest, prefix
         self.cache = Cache(0)
         self._pad(torch.zeros(0, dtype=torch.long, device=device))
-        self._memory = {} if sources is None else self._encode(sources)
+        self._memory = {} if sources is None else self._encode(sources, seen or {})
 
     @torch.inference_mode()
     def start(self, rows: Rows, room: int) -> Tensor:
@@ -129,11 +131,11 @@ class Session:
         return outputs
 
     @torch.inference_mode()
-    def _encode(self, sources: Rows) -> Flow:
+    def _encode(self, sources: Rows, seen: Flow) -> Flow:
         width = max(map(len, sources))
         assert width <= self.longest
         tokens_BS, padding_B = self._padded(sources, width, left=False)
-        inputs: Flow = {"encoder_tokens": tokens_BS}
+        inputs: Flow = seen | {"encoder_tokens": tokens_BS}
         if any(len(source) < width for source in sources):
             places = torch.arange(width, device=self.device)
             inputs["encoder_segments"] = (places < width - padding_B.unsqueeze(1)).int()

@@ -15,6 +15,7 @@ from pipeline.objectives.vision.image_tokens import ImageTokens
 from pipeline.objectives.vision.masked_patches import MaskedPatches
 from pipeline.objectives.vision.pages import ImagePages
 from pipeline.objectives.vision.quantised_patches import QuantisedPatches
+from pipeline.objectives.vision.rationales import ImageRationales
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "causal_lm": CausalLM,
@@ -29,6 +30,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "diffusion": Diffusion,
     "image_answers": ImageAnswers,
     "image_pages": ImagePages,
+    "image_rationales": ImageRationales,
     "quantised_patches": QuantisedPatches,
     "image_tokens": ImageTokens,
 }

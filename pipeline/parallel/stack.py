@@ -70,7 +70,7 @@ class Stack(nn.Module):
             modules.append(module)
         self._calls = calls(layers, modules, parallel or ParallelConfig())
         ends = ("memory", "image_states", "media")  # what an encoder says, or an image tower
-        self._encoder = next((i + 1 for i, layer in enumerate(layers) if {*ends} & {*layer.gives}), 0)
+        self._encoder = max((i + 1 for i, layer in enumerate(layers) if {*ends} & {*layer.gives}), default=0)
 
     def forward(self, inputs: Flow) -> Flow:
         """A batch's inputs to the last layer's outputs."""

@@ -6,6 +6,8 @@
     probe:  {kind: pretrain_images, from: mae, data: pictures, objective: {kind: image_classes}, probe: true}
     codes:  {kind: pretrain_images, data: pictures, objective: {kind: quantised_patches}}
     parti:  {kind: pretrain_images, data: tokens, objective: {kind: image_tokens}}
+    reason: {kind: pretrain_images, tower: clip, data: pictures, freeze: ["image.*"],
+             objective: {kind: image_rationales, says: rationale}}
 
     words:  {kind: pretrain_images, data: pictures, objective: {kind: image_answers, blind: true}}
     joined: {kind: pretrain_images, from: words, tower: clip, data: pictures, freeze: ["[!p]*"],
@@ -32,7 +34,7 @@ from data_prep.contract.settings import InputError
 from data_prep.contract.stages import PICTURES, RUN, Input, Source, Stage
 from pipeline.checkpoints.run_folder import CLASSES, INDEX, read_config
 from pipeline.config import OptimizerConfig, PipelineConfig
-from pipeline.config.objective import IN_TEXT
+from pipeline.config.objective import IN_DECODER, IN_TEXT, TRAINS
 from pipeline.config.view import ViewConfig
 from pipeline.evaluation.intervals import wilson
 from pipeline.stages.training import (
@@ -68,6 +70,7 @@ BEHIND = {
     ),
     "image_answers": ("projector.", "image."),
     "image_pages": ("resampler.", "gated.", "image."),
+    "image_rationales": ("projector.", "fusion.", "image."),
     "quantised_patches": ("quantiser.", "decoder."),
     "image_tokens": ("words.", "codes.", "encoder.", "decoder.", "head."),
 }
@@ -249,8 +252,8 @@ def tower_of(config: PipelineConfig, source: Source) -> tuple[Path, Path]:
     """The checkpoint that an image tower is taken from, and its run. `InputError` where none is wanted."""
     if config.objective.kind not in IN_TEXT or config.objective.blind:
         raise InputError(
-            f"tower: {source.label} would be of no use; objective.kind image_answers that is not blind has a "
-            "tower beside what it starts from"
+            f"tower: {source.label} would be of no use; objective.kind {' or '.join(IN_TEXT)} that is not "
+            "blind has a tower beside what it starts from"
         )
     return find_start(source)
 
@@ -258,7 +261,8 @@ def tower_of(config: PipelineConfig, source: Source) -> tuple[Path, Path]:
 def check_words(config: PipelineConfig, run: Path, label: str) -> None:
     """`InputError` where a run to start from does not read texts as the recipe's model does."""
     theirs = read_config(run)
-    known = ("causal_lm", *IN_TEXT)
+    both = config.objective.kind == "image_rationales"
+    known = ("image_rationales", *TRAINS["encoder_decoder"]) if both else ("causal_lm", *IN_DECODER)
     if theirs.objective.kind not in known:
         raise InputError(
             f"{label}: it has learned {theirs.objective.kind}; {' or '.join(known)} reads the texts that "

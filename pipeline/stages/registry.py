@@ -38,6 +38,7 @@ from pipeline.stages.pretrain_agent import PretrainAgent
 from pipeline.stages.pretrain_diffusion import PretrainDiffusion
 from pipeline.stages.pretrain_images import PretrainImages
 from pipeline.stages.problems import Problems
+from pipeline.stages.reason_images import ReasonImages
 from pipeline.stages.revise import Revise
 from pipeline.stages.reward import Reward
 from pipeline.stages.rows import Rows
@@ -79,6 +80,7 @@ OWN: tuple[type[Kind], ...] = (
     ZeroShot,
     AskImages,
     FewShotImages,
+    ReasonImages,
     EmbedImages,
     RestoreImages,
     ImageBaselines,

@@ -1,9 +1,10 @@
 """How often answers about pictures are right, beside those to the same questions without the picture."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -16,6 +17,7 @@ from pipeline.objectives.pictures import ImageSamples
 SEEING, ANOTHERS, ALONE = "the picture", "another picture", "no picture"
 YES_OR_NO, OPEN = "yes or no", "open"
 CLOSED = ("yes", "no")
+Answered = TypeVar("Answered", bound="Asked")
 Lead = tuple[float, float, float]
 """A difference, from and to."""
 SIDE, GAP, LINE, PER_ROW = 128, 10, 15, 6
@@ -40,6 +42,11 @@ class Asked:
         closed = self.question.answer.casefold() in CLOSED
         about = () if closed or not self.question.about else (self.question.about,)
         return (YES_OR_NO if closed else OPEN, *about)
+
+
+def seen_line(one: Asked) -> str:
+    """A question and its answer with the picture."""
+    return f"{one.question.question}  {one.said[SEEING]}"
 
 
 def ask(model: ImageModel, blind: ImageModel | None, pictures: ImageSamples) -> list[Asked]:
@@ -69,15 +76,25 @@ def chosen(pictures: ImageSamples, rows: Sequence[int]) -> ImageSamples:
 def counts(asked: Sequence[Asked]) -> Iterator[tuple[str, Mapping[str, int], int, Lead]]:
     """Of each group: its name, right answers by what was seen, how many questions there are, and by how much
     the share with the picture is above the best without it."""
-    groups: dict[str, list[Asked]] = defaultdict(list)
+    for name, some in grouped(asked):
+        right = hits(some)
+        best = max((way for way in right if way != SEEING), key=lambda way: right[way])
+        yield name, right, len(some), lead([one.right(SEEING) - one.right(best) for one in some])
+
+
+def grouped(asked: Sequence[Answered]) -> Iterator[tuple[str, list[Answered]]]:
+    """The questions of each group; yes or no and open ones first, then what open ones are about."""
+    groups: dict[str, list[Answered]] = defaultdict(list)
     for one in asked:
         for name in one.groups:
             groups[name].append(one)
     for name in sorted(groups, key=lambda name: (name not in (YES_OR_NO, OPEN), name)):
-        some = groups[name]
-        right = {way: sum(one.right(way) for one in some) for way in some[0].said}
-        best = max((way for way in right if way != SEEING), key=lambda way: right[way])
-        yield name, right, len(some), lead([one.right(SEEING) - one.right(best) for one in some])
+        yield name, groups[name]
+
+
+def hits(asked: Sequence[Asked]) -> dict[str, int]:
+    """Right answers by what was seen."""
+    return {way: sum(one.right(way) for one in asked) for way in asked[0].said}
 
 
 def lead(differences: Sequence[int]) -> Lead:
@@ -87,25 +104,31 @@ def lead(differences: Sequence[int]) -> Lead:
     return float(mean), float(mean - error), float(mean + error)
 
 
-def sheet(pictures: ImageSamples, asked: Sequence[Asked], path: Path, most: int) -> None:
-    """Pictures with what was asked about them and what was answered.
+def sheet(
+    pictures: ImageSamples,
+    asked: Sequence[Answered],
+    path: Path,
+    most: int,
+    told: Callable[[Answered], str] = seen_line,
+    way: str = SEEING,
+    width: int = SIDE * 4 + 3 * GAP,
+) -> None:
+    """Pictures with what was asked about them and what was answered one `way`, as `told` in a line.
 
     Wrong answers are red, with the right one behind.
     """
     rows = sorted({one.picture for one in asked})[:most]
     by_row = {row: [one for one in asked if one.picture == row][:PER_ROW] for row in rows}
     cell = SIDE + GAP
-    page = Image.new("RGB", (SIDE * 4 + 3 * GAP, GAP + cell * len(rows)), (250, 249, 246))
+    page = Image.new("RGB", (width, GAP + cell * len(rows)), (250, 249, 246))
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(12)
     for place, row in enumerate(rows):
         top = GAP + place * cell
         shown = Image.fromarray(pictures.pixels[row]).resize((SIDE, SIDE), Image.Resampling.NEAREST)
         page.paste(shown, (GAP, top))
         for line, one in enumerate(by_row[row]):
-            right = one.right(SEEING)
-            words = f"{one.question.question}  {one.said[SEEING]}" + (
-                "" if right else f"  ({one.question.answer})"
-            )
+            right = one.right(way)
+            words = told(one) + ("" if right else f"  ({one.question.answer})")
             colour = (30, 30, 30) if right else (190, 30, 30)
             draw.text((2 * GAP + SIDE, top + line * (LINE + 5)), words, colour, font)
     page.save(path)

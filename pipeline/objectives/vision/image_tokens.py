@@ -113,9 +113,14 @@ def behind_texts(
 
 def encoded(captions: Sequence[str], vocabulary: "Vocabulary", length: int) -> Batch:
     """`encoder_tokens` [B, length], texts, perhaps cut, each with its end; `encoder_segments` says where."""
-    tokens = np.full((len(captions), length), vocabulary.pad, np.int64)
+    return encoder_rows(prompts(captions, vocabulary, length), vocabulary.pad, length)
+
+
+def encoder_rows(rows: Sequence[Sequence[int]], pad: int, length: int) -> Batch:
+    """The same of ids, none of which are more than `length`."""
+    tokens = np.full((len(rows), length), pad, np.int64)
     segments = np.zeros(tokens.shape, np.int32)
-    for row, ids in enumerate(prompts(captions, vocabulary, length)):
+    for row, ids in enumerate(rows):
         tokens[row, : len(ids)] = ids
         segments[row, : len(ids)] = 1
     return {"encoder_tokens": tokens, "encoder_segments": segments}

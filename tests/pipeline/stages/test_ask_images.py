@@ -94,6 +94,13 @@ STAGES: dict[str, dict[str, Any]] = {
         "vision": {"latents": 4, "resampler_layers": 1},
         "freeze": FROZEN,
     },
+    "why": {
+        "kind": "pretrain_images",
+        "tower": "clip",
+        "objective": {"kind": "image_rationales"},
+        "model": {"architecture": "encoder_decoder"},
+        "freeze": ["image.*"],
+    },
     "shots": {"kind": "few_shot_images", "of": "pages", "pictures": 3, "shots": [0, 2]},
     "asked": {"kind": "ask_images", "of": "seeing", "blind": "words", "pictures": 3, "shown": 2},
 }
@@ -143,10 +150,13 @@ def test_each_stage_trains_what_it_says(trained: Path) -> None:
     assert changed(trained, "joined", "seeing", "projector.")
     for prefix in ("blocks.", "words.", "norm."):
         assert not changed(trained, "words", "pages", prefix), "the language model stays as it was"
+    for prefix in ("image.blocks.1", "image.patches"):
+        assert not changed(trained, "clip", "why", prefix)
+    assert any(name.startswith("fusion.gate") for name in weights(trained, "why").index.tensors)
     gates = [name for name in weights(trained, "pages").index.tensors if name.endswith("_gate")]
     assert len(gates) == 4
     assert all(float(weights(trained, "pages").weight(name)) != 0 for name in gates), "which it begins with"
-    for name in ("words", "joined", "seeing", "pages"):
+    for name in ("words", "joined", "seeing", "pages", "why"):
         receipt = read_receipt(trained / "work" / name)
         assert receipt is not None
         assert receipt.counts["parameters"] == sum(
@@ -211,6 +221,15 @@ def test_a_step_is_told_with_its_texts(trained: Path) -> None:
             assert any(sample["says"].startswith(one) for one in known_answers)
             assert sample["says"].split()[0] in sample["reads"]
         assert len({sample["reads"] for sample in found}) > 1
+    dataset = ImageDataset(trained / "pictures")
+    words = dataset.vocabulary
+    known = {int(row["id"]): number for number, row in enumerate(dataset.rows("train"))}
+    for sample in trace(trained / "work" / "why", 2)["samples"]:
+        asked = dataset.questions("train", known[sample["excerpts"][0]["document"]])
+        said = {
+            tuple(words.decode(words.encode(text)) for text in (one.question, one.rationale)) for one in asked
+        }
+        assert (sample["reads"], sample["says"]) in said
 
 
 def test_pages_are_asked_behind_examples(trained: Path) -> None:
