@@ -82,7 +82,7 @@ def test_there_and_back_is_the_same_model(name: str, tmp_path: Path) -> None:
 
 KINDS = {
     **dict.fromkeys(("llama2", "llama3", "llama3.1", "llama3.2", "smollm2"), "llama"),
-    "mt": "gpt2",
+    **dict.fromkeys(("mt", "gato"), "gpt2"),  # of an agent, the decoder alone
     "gpt1": "opt",
     "pythia": "gpt_neox",
     "qwen2.5": "qwen2",
