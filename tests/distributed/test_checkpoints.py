@@ -40,7 +40,7 @@ LAYOUTS: dict[int, list[dict[str, int]]] = {
 Saved = tuple[str, Path, list[float]]
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=["gpt", pytest.param("bert", marks=pytest.mark.slow), "t5"])
 def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Saved:
     """A run at (2, 2, 1) with its checkpoint after step 20, and what it computed to its end."""
     run, given = tmp_path_factory.mktemp("saved"), toy.config(MODELS[request.param], 2, 2, steps=STEPS)
