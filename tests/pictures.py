@@ -6,7 +6,8 @@ from pathlib import Path
 from PIL import Image
 
 from data_prep.contract.dataset import TOKENIZER
-from data_prep.contract.pictures import Picture, write_manifest, write_shard
+from data_prep.contract.picture_shards import write_shard
+from data_prep.contract.pictures import Picture, write_manifest
 from data_prep.contract.pixels import VERSION
 from data_prep.contract.questions import Question
 from data_prep.contract.shapes import SHAPES, asked, caption, draw, scene_of

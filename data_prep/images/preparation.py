@@ -38,6 +38,7 @@ from data_prep.filters.decide import DROP, KEPT
 from data_prep.finish import remove_strays, write_documents
 from data_prep.funnel import deduplication_steps, funnel_step, show_funnel
 from data_prep.images import collect, decide, duplicates, shards
+from data_prep.images.amounts import judged_size, kept_size, read_size, written_size
 from data_prep.images.config import ImagesConfig
 from data_prep.images.handling import handling
 from data_prep.images.rules import DUPLICATES, SHARED
@@ -45,7 +46,7 @@ from data_prep.images.scores import score_files
 from data_prep.images.sources import Input
 from data_prep.parts import Execute, Part, finished, remove_unused
 from data_prep.planning import FEW, total
-from data_prep.progress import Amount, as_counts
+from data_prep.progress import as_counts
 from data_prep.steps import Steps
 from data_prep.storage import Storage
 from data_prep.tokenize import train
@@ -139,7 +140,7 @@ class PicturePreparation(Steps):
             )
             for group in grouped(inputs, self.config.part_bytes, self.seed)
         ]
-        done = self.step(collect.collect, wanted, _read)
+        done = self.step(collect.collect, wanted, read_size)
         for line in itertools.chain(*(part.counts["damaged"] for part in done)):
             self.notify(line)
         self.input = total_input((part.counts for part in done), [], others)
@@ -182,7 +183,7 @@ class PicturePreparation(Steps):
             self.plan("looked", decide.VERSION, {"pictures": part.path("pictures.parquet")} | judging, scores)
             for part in collected
         ]
-        judged = self.step(decide.judge_part, wanted, _judged)
+        judged = self.step(decide.judge_part, wanted, judged_size)
         left = total(part.counts["kept"] for part in judged)
         rejected = total(part.counts["rejected"] for part in judged)
         self.funnel.append(funnel_step("kept by the rules", left["documents"], left["bytes"], rejected))
@@ -263,7 +264,7 @@ class PicturePreparation(Steps):
             )
             for number, (part, other) in enumerate(zip(collected, judged, strict=True))
         ]
-        kept = self.step(decide.decide_part, wanted, _kept)
+        kept = self.step(decide.decide_part, wanted, kept_size)
         self.funnel += deduplication_steps(self.funnel[-1], kept, drops)
         self._check_left(kept)
         return kept
@@ -350,7 +351,7 @@ class PicturePreparation(Steps):
                 for shard in range(count)
             ]
         self._forget_missing(wanted)
-        done = self.step(shards.build, wanted, _written)
+        done = self.step(shards.build, wanted, written_size)
         splits: dict[str, list[tuple[PictureShard, Any]]] = {name: [] for name in self.splits}
         for part in done:
             entry = PictureShard.model_validate(part.counts["shard"])
@@ -400,21 +401,3 @@ def class_order(counts: Counter[str], names: Sequence[str]) -> list[str]:
     if all(name.isdecimal() for name in counts):
         return sorted(counts, key=int)
     return sorted(counts)
-
-
-def _read(part: Part) -> Amount:
-    taken = part.counts["documents"]
-    return Amount(taken + sum(part.counts["failures"].values()), part.counts["bytes"], taken)
-
-
-def _judged(part: Part) -> Amount:
-    return Amount(part.counts["documents"], 0, part.counts["kept"]["documents"])
-
-
-def _kept(part: Part) -> Amount:
-    both = total(part.counts["splits"].values())
-    return Amount(both["documents"], both["bytes"])
-
-
-def _written(part: Part) -> Amount:
-    return Amount(part.counts["shard"]["samples"], part.counts["shard"]["bytes"])

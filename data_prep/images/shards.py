@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data_prep.contract.pictures import NO_LABEL, Picture, write_shard
+from data_prep.contract.picture_shards import write_shard
+from data_prep.contract.pictures import NO_LABEL, Picture
 from data_prep.contract.questions import parsed
 from data_prep.documents import write_array
 from data_prep.shards.build import key_range, key_rows

@@ -27,6 +27,11 @@ class LanguageModel(GenerativeModel, Protocol):
         """
         ...
 
+
+@runtime_checkable
+class Embedding(Protocol):
+    """A model whose hidden states can be had."""
+
     def embed(self, rows: Prompts, /) -> Any:
         """[N, H] float32: the mean of the last hidden states of each row of tokens, a torch tensor."""
         ...

@@ -33,10 +33,6 @@ class UnigramModel:
         """It has nothing to say."""
         raise NotImplementedError("the unigram model is asked for likelihoods alone")
 
-    def embed(self, rows: Prompts, /) -> Any:
-        """Nor has it hidden states."""
-        raise NotImplementedError("the unigram model is asked for likelihoods alone")
-
 
 def unigram_model(config: PipelineConfig, dataset: Dataset) -> UnigramModel:
     """The unigram model of a dataset's train split, with one added to every count."""

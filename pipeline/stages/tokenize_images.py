@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, PositiveInt
 
 from data_prep.contract.dataset import DOCUMENTS, TOKENIZER
+from data_prep.contract.picture_shards import write_shard
 from data_prep.contract.pictures import (
     CAPTION,
     TRAIN,
     ImageDataset,
     Picture,
     write_manifest,
-    write_shard,
 )
 from data_prep.contract.receipt import file_hash
 from data_prep.contract.report import Headline, Part, Table, Text
@@ -120,8 +120,7 @@ def write_maps(
             shutil.copyfile(dataset.folder / name, folder / name)
     written, counts = {}, {}
     for split in dataset.manifest.splits:
-        samples = maps(tokenizer, dataset, split)
-        parts = enumerate(iter(lambda: list(islice(samples, most)), []))  # noqa: B023 - read at once
+        parts = enumerate(in_parts(maps(tokenizer, dataset, split), most))
         written[split] = [write_shard(folder, split, index, part) for index, part in parts]
         counts[split] = sum(entry.samples for entry, _ in written[split])
         notify(f"{folder.name}: {split}, {counts[split]:,} pictures")
@@ -134,6 +133,12 @@ def write_maps(
     said, about = dataset.manifest, {"pictures": dataset.manifest.fingerprint}
     write_manifest(folder, written, said.fields, said.classes, pixels, about)
     return counts
+
+
+def in_parts(samples: Iterator[Picture], most: int) -> Iterator[list[Picture]]:
+    """The samples in lists of `most`, the last with what is left."""
+    while part := list(islice(samples, most)):
+        yield part
 
 
 def maps(tokenizer: "ImageTokenizer", dataset: ImageDataset, split: str) -> Iterator[Picture]:

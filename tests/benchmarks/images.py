@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from data_prep.contract.picture_shards import write_shard
 from data_prep.contract.pictures import (
     NO_LABEL,
     SAMPLE_ROW,
@@ -31,7 +32,6 @@ from data_prep.contract.pictures import (
     Picture,
     PictureShard,
     write_manifest,
-    write_shard,
 )
 from data_prep.contract.pixels import VERSION
 from pipeline.config import ViewConfig

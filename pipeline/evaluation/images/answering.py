@@ -12,10 +12,9 @@ from torch import Tensor
 from data_prep.contract.pixels import PictureError, as_rgb, opened
 from data_prep.contract.reading import read_bytes
 from data_prep.contract.settings import InputError
-from data_prep.contract.vocabulary import Vocabulary
-from pipeline.config import PipelineConfig, ViewConfig
+from pipeline.config import ViewConfig
 from pipeline.data.images.views import plain_view
-from pipeline.evaluation.images.loading import ImageModel
+from pipeline.evaluation.images.loading import ImageModel, Prompted
 from pipeline.generation.model import Prompts
 from pipeline.generation.sampling import GREEDY, Sampling, generate
 from pipeline.generation.session import Session
@@ -46,22 +45,11 @@ class SeeingSession(Session):
 
 
 @dataclass(frozen=True)
-class Seen:
+class Seen(Prompted):
     """A model with the images of a batch of prompts before it, as generation asks for one."""
 
-    model: ImageModel
     pixels: Tensor
     places: Tensor
-
-    @property
-    def config(self) -> PipelineConfig:
-        """The resolved configuration of the run."""
-        return self.model.config
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The run's tokenizer."""
-        return self.model.vocabulary
 
     def session(self, sources: Prompts | None = None, /) -> Session:
         """The prompts under way."""

@@ -113,6 +113,23 @@ class ImageModel:
         return torch.cat(parts)
 
 
+@dataclass(frozen=True)
+class Prompted:
+    """A model with the images of a batch of prompts, as generation asks for one; its session is its own."""
+
+    model: ImageModel
+
+    @property
+    def config(self) -> PipelineConfig:
+        """The resolved configuration of the run."""
+        return self.model.config
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The run's tokenizer."""
+        return self.model.vocabulary
+
+
 def open_images(path: Path) -> ImageModel:
     """The newest checkpoint of a run, or the one that `path` names. `InputError` where it sees no images."""
     checkpoint, run = find_checkpoint(path)

@@ -16,10 +16,8 @@ import numpy as np
 import torch
 
 from data_prep.contract.settings import InputError
-from data_prep.contract.vocabulary import Vocabulary
-from pipeline.config import PipelineConfig
 from pipeline.evaluation.images.asking import Asked, Lead, chosen
-from pipeline.evaluation.images.loading import AT_ONCE, ImageModel, open_images
+from pipeline.evaluation.images.loading import AT_ONCE, ImageModel, Prompted, open_images
 from pipeline.generation.model import Prompts
 from pipeline.generation.sampling import GREEDY, generate
 from pipeline.generation.session import Session
@@ -34,21 +32,10 @@ Texts = Sequence[str]
 
 
 @dataclass(frozen=True)
-class Fused:
+class Fused(Prompted):
     """A model with the image of each of a batch of prompts, as generation asks for one."""
 
-    model: ImageModel
     samples: ImageSamples
-
-    @property
-    def config(self) -> PipelineConfig:
-        """The resolved configuration of the run."""
-        return self.model.config
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The run's tokenizer."""
-        return self.model.vocabulary
 
     def session(self, sources: Prompts | None = None, /) -> Session:
         """What is said behind an encoder that reads `sources` with the images; they are as many."""

@@ -10,11 +10,9 @@ from torch import Tensor
 from data_prep.contract.pictures import ImageDataset
 from data_prep.contract.questions import Question
 from data_prep.contract.settings import InputError
-from data_prep.contract.vocabulary import Vocabulary
-from pipeline.config import PipelineConfig
 from pipeline.data.images.stream import ImageStream
 from pipeline.evaluation.images.answering import MOST_TOKENS
-from pipeline.evaluation.images.loading import AT_ONCE, ImageModel
+from pipeline.evaluation.images.loading import AT_ONCE, ImageModel, Prompted
 from pipeline.generation.model import Prompts
 from pipeline.generation.sampling import generate
 from pipeline.generation.session import Session
@@ -51,22 +49,11 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Looking:
+class Looking(Prompted):
     """A model with the images of a batch of pages before it, as generation asks for one."""
 
-    model: ImageModel
     pixels: Tensor
     last: Sequence[Sequence[int]]
-
-    @property
-    def config(self) -> PipelineConfig:
-        """The resolved configuration of the run."""
-        return self.model.config
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The run's tokenizer."""
-        return self.model.vocabulary
 
     def session(self, sources: Prompts | None = None, /) -> Session:
         """The pages under way."""

@@ -11,6 +11,7 @@ from pipeline.evaluation.chains.asking import Reply, Way
 from pipeline.evaluation.chains.auto import auto_chains
 from pipeline.evaluation.chains.voting import self_consistency
 from pipeline.evaluation.chains.ways import Chain, Lengths, direct, few_shot, least_to_most, zero_shot
+from pipeline.evaluation.scoring import Embedding
 from pipeline.evaluation.tasks.answers import answer_texts
 from pipeline.evaluation.tasks.encoding import Encoder
 from pipeline.evaluation.tasks.extraction import same
@@ -115,6 +116,7 @@ def found_examples(how: Chains, sitting: Sitting, ask: ModelAsk) -> list[Chain]:
     """Examples that nobody wrote: of the rows that examples are drawn from, clustered by the model's own mean
     hidden states, one of each cluster with the model's own chain.
     """
+    assert isinstance(ask.model, Embedding), "runs are asked, and they have hidden states"
     asked = [one.context for one in sitting.pool]
     rows = [prompt_ids(ask.model, one, chat=False)[-ask.model.config.context_length :] for one in asked]
     vectors = np.asarray(ask.model.embed(rows).double().cpu())
